@@ -1,0 +1,1 @@
+//! Control plane: JSON API, keys, releases, usage, logs, console page

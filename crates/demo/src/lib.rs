@@ -1,0 +1,1 @@
+//! The simulated provider: a small server on loopback

@@ -1,0 +1,1 @@
+//! Scripted upstreams, a fault proxy, a load generator, an oracle

@@ -1,0 +1,1 @@
+//! Data plane: the way of one request

@@ -1,0 +1,1 @@
+//! What was spent: reserve, spool, settle; survives kill -9

@@ -1,0 +1,1 @@
+//! What is allowed, where a call goes, what it costs

@@ -1,0 +1,1 @@
+//! Speaks every model API: wire types, splicing, stream decoding

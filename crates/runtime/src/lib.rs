@@ -1,0 +1,1 @@
+//! The outside world in one place: clock, randomness, named tasks, failpoints

@@ -1,0 +1,1 @@
+//! The only SQL: one text for SQLite and PostgreSQL
