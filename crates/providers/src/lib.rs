@@ -1,1 +1,25 @@
-//! Speaks every model API: wire types, splicing, stream decoding
+//! Speaks every model API: reads what a client asks, edits only the bytes that policy must set, and
+//! reads answers and streams as they pass.
+//!
+//! What it is not: it does no I/O, has no clock, no randomness, no async runtime and no idea of keys
+//! or prices. Nothing here builds a tree of a body: bodies are scanned once and referred to by spans,
+//! because a provider's prompt cache and a client's odd numbers both depend on the exact bytes.
+//!
+//! Reading order: [`json`] (the scanner everything stands on), [`request`] (what is asked, and the
+//! surgical edits), [`sse`] (events out of bytes), [`tap`] (reads a stream as it passes), [`answer`]
+//! (a whole answer), [`usage`] (what the provider counted), [`failure`] (whose fault an upstream's
+//! refusal is), [`error_event`] (errors in the caller's dialect).
+
+pub mod answer;
+pub mod error_event;
+pub mod failure;
+#[doc(hidden)]
+pub mod fuzz;
+pub mod json;
+pub mod request;
+pub mod sse;
+mod steps;
+pub mod tap;
+pub mod usage;
+
+pub use usage::Usage;
