@@ -1,1 +1,48 @@
-//! What is allowed, where a call goes, what it costs
+//! What is allowed, where a call goes, what it costs.
+//!
+//! Pure: no clock, no randomness, no environment, no network and no files. Whatever changes from one
+//! run to the next (`now`, random bytes, secrets, models that an upstream lists) is a parameter, so every
+//! decision in here can be replayed in a test.
+//!
+//! What it is not: it holds no balances (crate `ledger`), opens no connection (crate `gateway`) and reads
+//! no settings file (crate `tidegate` hands over the text).
+//!
+//! Reading order: [`money`], [`time`], [`ids`] (the words) → [`key`], [`keyring`], [`limits`] (who may
+//! call, how often) → [`price`], [`catalogue`] (what it costs) → [`settings`] (the document), [`compile`]
+//! (document to snapshot), [`snapshot`] (what the data plane reads) → [`discover`] (no document at all).
+
+pub mod catalogue;
+pub mod compile;
+pub mod discover;
+pub mod ids;
+pub mod key;
+pub mod keyring;
+pub mod limits;
+pub mod money;
+mod nearest;
+pub mod price;
+pub mod settings;
+pub mod snapshot;
+pub mod time;
+pub mod window;
+
+pub use compile::{Compiled, Discovered, FileKey, Secrets, compile};
+pub use discover::document_from_environment;
+pub use ids::{IdError, KeyId, Name, RequestId};
+pub use key::{KeyFormatError, KeyHash, Pepper, Presented, Secret};
+pub use keyring::{
+    BudgetRule, KeyRecord, KeyRefusal, KeyState, Keyring, Limits, Origin as KeyOrigin, PreviousHash,
+};
+pub use limits::{Gcra, Permit, Permits, Refused, Standing, TokenBucket, bucket};
+pub use money::{Currency, Money, MoneyError};
+pub use price::{Price, Rate, Tier, Usage};
+pub use settings::{
+    ByteSize, Document, DrainTimes, EnvironmentDocument, Finding, LogFormat, SecretRef, Server, Severity,
+    StoreSettings, StoreUrl, Tls, json_schema,
+};
+pub use snapshot::{
+    Auth, Deployment, Environment, Layer, ModelEntry, Origin, Provider, ResolveError, Route, Snapshot, Target,
+    Timeouts,
+};
+pub use time::{Moment, TimeError, Timestamp};
+pub use window::Window;

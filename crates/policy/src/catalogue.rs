@@ -1,0 +1,1 @@
+//! Vendors and prices, from the two dated data files beside this code.

@@ -1,0 +1,235 @@
+//! Limits on rate and concurrency: pure, lock-free, time as a parameter.
+//!
+//! Both rates are kept as one number each, the *theoretical arrival time* of the generic cell rate
+//! algorithm (GCRA): the moment at which the bucket is full again. One atomic compare-and-swap decides a
+//! request, nothing has to be refilled in the background, and an idle limit costs nothing.
+//!
+//! The numbers lie behind an `Arc`: a clone shares the fill, which is how a key keeps what it has used
+//! when its record changes.
+
+use crate::time::Moment;
+use sha2::{Digest, Sha256};
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+/// Nanoseconds in the minute that every rate is counted over.
+const MINUTE: u64 = 60_000_000_000;
+
+/// No debt is longer than this (about 30 years), so that no sum overflows.
+const LONGEST: u64 = 1_000_000_000_000_000_000;
+
+/// Where a caller stands with a limit: what the `x-ratelimit-*` headers say.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct Standing {
+    /// The limit, per minute.
+    pub limit: u64,
+    /// What could be taken at once now.
+    pub remaining: u64,
+    /// Until all of the limit is there again.
+    pub reset: Duration,
+}
+
+/// A limit said no.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct Refused {
+    /// The same request would pass after this long, if nothing else comes.
+    pub retry_after: Duration,
+    /// Where the caller stands.
+    pub standing: Standing,
+}
+
+/// Requests per minute. N a minute admits N at once, then N/60 a second. Clones share the fill.
+#[derive(Clone)]
+pub struct Gcra {
+    limit: u64,
+    interval: u64,
+    full_at: Arc<AtomicU64>,
+}
+
+impl Gcra {
+    /// A full limit of `limit` requests a minute. A limit of 0 admits nothing.
+    pub fn per_minute(limit: u64) -> Gcra {
+        let interval = MINUTE.checked_div(limit).unwrap_or(MINUTE).max(1);
+        Gcra { limit, interval, full_at: Arc::default() }
+    }
+
+    /// Requests a minute.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Takes one request, or says when one would pass.
+    pub fn admit(&self, now: Moment) -> Result<Standing, Refused> {
+        let now = now.as_nanos();
+        let whole = self.interval.saturating_mul(self.limit);
+        let mut seen = self.full_at.load(Relaxed);
+        loop {
+            let ahead = seen.saturating_sub(now);
+            let after = ahead.saturating_add(self.interval);
+            if after > whole {
+                let retry_after = Duration::from_nanos(after - whole);
+                return Err(Refused { retry_after, standing: self.standing(ahead) });
+            }
+            match self.full_at.compare_exchange_weak(seen, now.saturating_add(after), Relaxed, Relaxed) {
+                Ok(_) => return Ok(self.standing(after)),
+                Err(changed) => seen = changed,
+            }
+        }
+    }
+
+    fn standing(&self, ahead: u64) -> Standing {
+        let whole = self.interval.saturating_mul(self.limit);
+        let remaining = whole.saturating_sub(ahead) / self.interval;
+        Standing { limit: self.limit, remaining, reset: Duration::from_nanos(ahead) }
+    }
+}
+
+impl fmt::Debug for Gcra {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Gcra({} per minute)", self.limit)
+    }
+}
+
+/// Tokens per minute: an estimate is debited before the call, the truth is put right after it. The fill may
+/// go negative, and then nothing passes until it is positive again. Clones share the fill.
+#[derive(Clone)]
+pub struct TokenBucket {
+    limit: u64,
+    full_at: Arc<AtomicU64>,
+}
+
+impl TokenBucket {
+    /// A full bucket of `limit` tokens, refilled by `limit` tokens a minute. A limit of 0 admits nothing.
+    pub fn per_minute(limit: u64) -> TokenBucket {
+        TokenBucket { limit, full_at: Arc::default() }
+    }
+
+    /// Tokens a minute.
+    pub fn limit(&self) -> u64 {
+        self.limit
+    }
+
+    /// Takes `tokens`, or says when they could be had. Refuses when the fill is empty or smaller than the
+    /// debit; only a full bucket lets a debit pass that is larger than the limit, and is then in debt for
+    /// it: otherwise such a request could never be made at all.
+    pub fn debit(&self, now: Moment, tokens: u64) -> Result<Standing, Refused> {
+        let now = now.as_nanos();
+        if self.limit == 0 {
+            let standing = Standing { limit: 0, remaining: 0, reset: Duration::ZERO };
+            return Err(Refused { retry_after: Duration::from_nanos(MINUTE), standing });
+        }
+        let cost = self.time_of(tokens);
+        let mut seen = self.full_at.load(Relaxed);
+        loop {
+            let ahead = seen.saturating_sub(now);
+            let after = ahead.saturating_add(cost);
+            if ahead > 0 && (ahead >= MINUTE || after > MINUTE) {
+                let wait = if cost > MINUTE { ahead } else { (after - MINUTE).max(1) };
+                let retry_after = Duration::from_nanos(wait);
+                return Err(Refused { retry_after, standing: self.standing(ahead) });
+            }
+            match self.full_at.compare_exchange_weak(seen, now.saturating_add(after), Relaxed, Relaxed) {
+                Ok(_) => return Ok(self.standing(after)),
+                Err(changed) => seen = changed,
+            }
+        }
+    }
+
+    /// Puts an earlier debit right: as though `actual` had been taken in place of `debited`.
+    pub fn correct(&self, debited: u64, actual: u64) {
+        if self.limit == 0 || debited == actual {
+            return;
+        }
+        let (before, after) = (self.time_of(debited), self.time_of(actual));
+        let mut seen = self.full_at.load(Relaxed);
+        loop {
+            let right = seen.saturating_add(after).saturating_sub(before);
+            match self.full_at.compare_exchange_weak(seen, right, Relaxed, Relaxed) {
+                Ok(_) => return,
+                Err(changed) => seen = changed,
+            }
+        }
+    }
+
+    /// How long the bucket needs to refill `tokens`, in nanoseconds.
+    fn time_of(&self, tokens: u64) -> u64 {
+        let nanos = u128::from(tokens) * u128::from(MINUTE) / u128::from(self.limit.max(1));
+        u64::try_from(nanos).unwrap_or(LONGEST).min(LONGEST)
+    }
+
+    fn standing(&self, ahead: u64) -> Standing {
+        let fill = u128::from(MINUTE.saturating_sub(ahead)) * u128::from(self.limit) / u128::from(MINUTE);
+        let remaining = u64::try_from(fill).unwrap_or(u64::MAX);
+        Standing { limit: self.limit, remaining, reset: Duration::from_nanos(ahead) }
+    }
+}
+
+impl fmt::Debug for TokenBucket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "TokenBucket({} per minute)", self.limit)
+    }
+}
+
+/// How many calls may be under way at once.
+#[derive(Debug)]
+pub struct Permits {
+    limit: AtomicU32,
+    in_use: AtomicU32,
+}
+
+impl Permits {
+    /// `None` is no limit; the calls are counted all the same.
+    pub fn new(limit: Option<u32>) -> Permits {
+        Permits { limit: AtomicU32::new(limit.unwrap_or(u32::MAX)), in_use: AtomicU32::new(0) }
+    }
+
+    /// A permit that is given back when it is dropped; `None` when all are in use.
+    pub fn acquire(self: &Arc<Self>) -> Option<Permit> {
+        let limit = self.limit.load(Relaxed);
+        self.in_use.fetch_update(Relaxed, Relaxed, |used| (used < limit).then_some(used + 1)).ok()?;
+        Some(Permit(Arc::clone(self)))
+    }
+
+    /// Calls under way.
+    pub fn in_use(&self) -> u32 {
+        self.in_use.load(Relaxed)
+    }
+
+    /// The limit, where there is one.
+    pub fn limit(&self) -> Option<u32> {
+        Some(self.limit.load(Relaxed)).filter(|limit| *limit != u32::MAX)
+    }
+
+    /// Changes the limit. Calls under way go on, even where they are now too many.
+    pub fn set_limit(&self, limit: Option<u32>) {
+        self.limit.store(limit.unwrap_or(u32::MAX), Relaxed);
+    }
+}
+
+/// One call under way. Dropping it gives it back, whatever way the call ended.
+#[derive(Debug)]
+pub struct Permit(Arc<Permits>);
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.0.in_use.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Where `unit` lies between 0 and 1 (1 excluded) in the lottery named `salt`: the same on every node, for
+/// ever, and independent between salts. The one function behind every weight, percentage and variant.
+///
+/// It is the first 53 bits of SHA-256 over `salt`, a zero byte and `unit`, so that an analyst can recompute
+/// an assignment in any language.
+pub fn bucket(salt: &str, unit: &str) -> f64 {
+    let digest = Sha256::new().chain_update(salt).chain_update([0]).chain_update(unit).finalize();
+    let mut eight = [0; 8];
+    eight.copy_from_slice(&digest[..8]);
+    (u64::from_be_bytes(eight) >> 11) as f64 / (1u64 << 53) as f64
+}
+
+#[cfg(test)]
+#[path = "limits/tests.rs"]
+mod tests;

@@ -1,0 +1,403 @@
+//! The document as values: what the text means, with the place of whatever a later step may complain about.
+//!
+//! Serialised, it is the *meaning* of the settings (places and order left out), from which the checksum is
+//! taken.
+
+use crate::ids::Name;
+use crate::keyring::Limits;
+use crate::money::Money;
+use crate::price::Price;
+use crate::snapshot::{Layer, Timeouts};
+use crate::window::Window;
+use serde::{Serialize, Serializer};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Where something stands in the text, both counted from 1. Line 0: not in a text.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Default)]
+pub struct Place {
+    /// Counted from 1.
+    pub line: u32,
+    /// In characters, counted from 1.
+    pub column: u32,
+}
+
+/// A value and where it stands.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub struct Placed<T> {
+    /// What it says.
+    pub value: T,
+    /// Where it says it.
+    pub at: Place,
+}
+
+impl<T: Serialize> Serialize for Placed<T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value.serialize(serializer)
+    }
+}
+
+/// A whole settings document.
+#[derive(Clone, Debug, Serialize)]
+pub struct Document {
+    /// The name of the file, for findings.
+    #[serde(skip)]
+    pub file: Name,
+    /// `[server]`.
+    pub server: Server,
+    /// `[store]`.
+    pub store: StoreSettings,
+    /// The first is that of the top-level tables.
+    pub environments: Vec<EnvironmentDocument>,
+    /// Where the simulated provider of this process listens, once that is known.
+    #[serde(skip)]
+    pub demo_base: Option<String>,
+}
+
+impl Document {
+    /// Tells every environment with the provider `demo` where the simulated provider listens.
+    pub fn set_demo_base(&mut self, base_url: &str) {
+        self.demo_base = Some(base_url.to_owned());
+    }
+
+    /// The document of an empty file: `[server]` and `[store]` by default, the environment `dev` with the
+    /// provider `demo`.
+    pub fn empty(file: &str) -> Document {
+        Document {
+            file: file.into(),
+            server: Server::default(),
+            store: StoreSettings::default(),
+            environments: vec![EnvironmentDocument::dev()],
+            demo_base: None,
+        }
+    }
+}
+
+/// `[server]`: the process.
+#[derive(Clone, Debug, Serialize)]
+pub struct Server {
+    /// Where the data plane listens.
+    pub listen: SocketAddr,
+    /// SQLite files, spool, last snapshot.
+    pub data_dir: PathBuf,
+    /// A port of their own for `/api`, `/` and `/metrics`.
+    pub admin_listen: Option<SocketAddr>,
+    /// Allows `/api`, `/` and `/metrics` on a `listen` that is not loopback.
+    pub admin_on_public_port: bool,
+    /// TLS on `listen`.
+    pub tls: Option<Tls>,
+    /// The key-encryption key. `None`: a file in `data_dir`, made when absent.
+    pub master_key: Option<SecretRef>,
+    /// The largest request body.
+    pub max_body: ByteSize,
+    /// The cap of all bodies in memory together. `None`: chosen by the gateway.
+    pub max_memory: Option<ByteSize>,
+    /// How a stop goes.
+    pub drain: DrainTimes,
+    /// The size at which the spool begins a new file.
+    pub segment_bytes: ByteSize,
+    /// How the process writes its own log.
+    pub log: LogFormat,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Server {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
+            data_dir: PathBuf::from("tidegate-data"),
+            admin_listen: None,
+            admin_on_public_port: false,
+            tls: None,
+            master_key: None,
+            max_body: ByteSize(32 << 20),
+            max_memory: None,
+            drain: DrainTimes::default(),
+            segment_bytes: ByteSize(64 << 20),
+            log: LogFormat::Text,
+        }
+    }
+}
+
+/// A certificate and its key: paths of PEM files.
+#[derive(Clone, Eq, PartialEq, Debug, Serialize)]
+pub struct Tls {
+    /// The chain, leaf first.
+    pub certificate: String,
+    /// The private key.
+    pub key: String,
+}
+
+/// The two spans of a graceful stop.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Serialize)]
+pub struct DrainTimes {
+    /// Connections are still accepted for this long, while `/readyz` says no.
+    pub accept: Duration,
+    /// Whatever is under way is ended after this long.
+    pub deadline: Duration,
+}
+
+impl Default for DrainTimes {
+    fn default() -> Self {
+        DrainTimes { accept: Duration::from_secs(5), deadline: Duration::from_secs(30) }
+    }
+}
+
+/// How the process writes its own log.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One object a line.
+    Json,
+}
+
+/// Bytes.
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Debug, Serialize)]
+pub struct ByteSize(pub u64);
+
+impl fmt::Display for ByteSize {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+        match units.iter().find(|(_, shift)| self.0 > 0 && self.0.trailing_zeros() >= *shift) {
+            Some((unit, shift)) => write!(f, "{}{unit}", self.0 >> shift),
+            None => write!(f, "{}B", self.0),
+        }
+    }
+}
+
+/// `[store]`: where control data and request logs are kept.
+#[derive(Clone, Debug, Serialize)]
+pub struct StoreSettings {
+    /// Which database.
+    pub url: StoreUrl,
+    /// How long the request log is kept.
+    pub retention: Duration,
+}
+
+impl Default for StoreSettings {
+    fn default() -> Self {
+        StoreSettings { url: StoreUrl::Sqlite, retention: Duration::from_secs(30 * 86_400) }
+    }
+}
+
+/// Which database.
+#[derive(Clone, Eq, PartialEq, Serialize)]
+pub enum StoreUrl {
+    /// Files in `data_dir`.
+    Sqlite,
+    /// A `postgres://` URL, with its password.
+    Postgres(String),
+}
+
+impl fmt::Debug for StoreUrl {
+    /// Without the password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            StoreUrl::Sqlite => "sqlite",
+            StoreUrl::Postgres(_) => "postgres://…",
+        })
+    }
+}
+
+/// Where a secret is found. A settings document never holds one.
+#[derive(Clone, Eq, PartialEq, Hash, Debug, Serialize)]
+pub enum SecretRef {
+    /// `env:NAME`.
+    Env(String),
+    /// `file:PATH`.
+    File(PathBuf),
+}
+
+impl fmt::Display for SecretRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SecretRef::Env(name) => write!(f, "env:{name}"),
+            SecretRef::File(path) => write!(f, "file:{}", path.display()),
+        }
+    }
+}
+
+/// One environment: the top-level tables, or one of `[environments.NAME]`.
+#[derive(Clone, Debug, Serialize)]
+pub struct EnvironmentDocument {
+    /// Of its header; line 0 for the one of the top-level tables.
+    #[serde(skip)]
+    pub at: Place,
+    /// The tenant.
+    pub organization: Name,
+    /// The team's place.
+    pub workspace: Name,
+    /// Its name.
+    pub name: Name,
+    /// Its class.
+    pub layer: Layer,
+    /// Where its data stays.
+    pub region: Name,
+    /// `[logs] bodies`.
+    pub log_bodies: bool,
+    /// `[providers.NAME]`.
+    pub providers: BTreeMap<Name, ProviderDocument>,
+    /// `[models."provider/model"]`.
+    pub models: BTreeMap<Name, ModelDocument>,
+    /// `[routes.NAME]`.
+    pub routes: BTreeMap<Name, RouteDocument>,
+    /// `[keys.NAME]`.
+    pub keys: BTreeMap<Name, KeyDocument>,
+}
+
+impl EnvironmentDocument {
+    /// The environment that exists from the first start, with the provider `demo` and nothing else.
+    pub fn dev() -> EnvironmentDocument {
+        EnvironmentDocument {
+            at: Place::default(),
+            organization: "local".into(),
+            workspace: "default".into(),
+            name: "dev".into(),
+            layer: Layer::Development,
+            region: "local".into(),
+            log_bodies: false,
+            providers: BTreeMap::from([(Name::from("demo"), ProviderDocument::default())]),
+            models: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            keys: BTreeMap::new(),
+        }
+    }
+}
+
+/// Which models a provider serves.
+#[derive(Clone, Eq, PartialEq, Debug, Default, Serialize)]
+pub enum ModelList {
+    /// Any: what the catalogue knows is listed, whatever else is asked for is passed on.
+    #[default]
+    Open,
+    /// These and no others.
+    Closed(Vec<Name>),
+    /// Any: what the provider lists at `/models` is listed, whatever else is asked for is passed on.
+    Discover,
+}
+
+/// `[providers.NAME]`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ProviderDocument {
+    /// Of its header.
+    #[serde(skip)]
+    pub at: Place,
+    /// Where its credential is found.
+    pub credential: Option<Placed<SecretRef>>,
+    /// Needed where the name is not that of a known vendor.
+    pub base_url: Option<Placed<String>>,
+    /// Which models it serves.
+    pub models: ModelList,
+    /// Default: the vendor's truth; yes for servers of one's own.
+    pub abort_stops_billing: Option<bool>,
+    /// Default: the vendor's truth; yes for servers of one's own.
+    pub stream_usage: Option<bool>,
+    /// Certificates to trust, in PEM.
+    pub ca: Option<PathBuf>,
+    /// Speak HTTP/2.
+    pub http2: bool,
+    /// Sent with every call.
+    pub headers: BTreeMap<Name, Name>,
+    /// Where they differ from the default.
+    pub timeouts: TimeoutsDocument,
+    /// Connections open at once.
+    pub max_connections: Option<u32>,
+}
+
+/// `timeouts = { … }`: what is not said is left to the next that says it.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Default, Serialize)]
+pub struct TimeoutsDocument {
+    /// To be connected.
+    pub connect: Option<Duration>,
+    /// To the first byte of the answer.
+    pub first_byte: Option<Duration>,
+    /// Between two pieces of the answer.
+    pub idle: Option<Duration>,
+    /// For all attempts together.
+    pub total: Option<Duration>,
+}
+
+impl TimeoutsDocument {
+    /// What is said here, else what `base` says.
+    pub fn over(self, base: Timeouts) -> Timeouts {
+        Timeouts {
+            connect: self.connect.unwrap_or(base.connect),
+            first_byte: self.first_byte.unwrap_or(base.first_byte),
+            idle: self.idle.unwrap_or(base.idle),
+            total: self.total.unwrap_or(base.total),
+        }
+    }
+}
+
+/// `[models."provider/model"]`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ModelDocument {
+    /// Of its header.
+    #[serde(skip)]
+    pub at: Place,
+    /// In place of the catalogue's. Its version is given when the document is compiled.
+    pub price: Option<Placed<Price>>,
+    /// Tokens of input and output together.
+    pub context: Option<u64>,
+    /// Tokens of output.
+    pub max_output: Option<u64>,
+}
+
+/// `[routes.NAME]`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct RouteDocument {
+    /// Of its header.
+    #[serde(skip)]
+    pub at: Place,
+    /// One is chosen, by weight.
+    pub targets: Vec<TargetDocument>,
+    /// Tried after it, in this order.
+    pub fallbacks: Vec<Placed<Name>>,
+    /// Where they differ from the default.
+    pub timeouts: TimeoutsDocument,
+}
+
+/// One of `targets`.
+#[derive(Clone, Debug, Serialize)]
+pub struct TargetDocument {
+    /// `provider/model`, or a bare upstream name.
+    pub model: Placed<Name>,
+    /// Its share, against the sum of all; 1 where not said.
+    pub weight: f64,
+}
+
+/// `[keys.NAME]`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct KeyDocument {
+    /// Of its header.
+    #[serde(skip)]
+    pub at: Place,
+    /// Where its secret is found. `None`: it has none until one is made by `keys rotate`.
+    pub secret: Option<Placed<SecretRef>>,
+    /// Names it may ask for; empty is all.
+    pub models: Vec<Placed<Name>>,
+    /// Caps on rate.
+    pub limits: Limits,
+    /// Caps on money.
+    pub budgets: Vec<BudgetDocument>,
+    /// Waits for accounting that survives a loss of power.
+    pub strict: bool,
+}
+
+/// One of `budgets`.
+#[derive(Clone, Debug, Serialize)]
+pub struct BudgetDocument {
+    /// Of the table.
+    #[serde(skip)]
+    pub at: Place,
+    /// Unique within the key.
+    pub name: Name,
+    /// What may be spent in one window.
+    pub amount: Money,
+    /// When it begins anew.
+    pub window: Window,
+}

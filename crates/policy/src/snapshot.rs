@@ -1,0 +1,350 @@
+//! What the data plane reads: one immutable value for all environments, swapped whole.
+//!
+//! Everything a request needs is found by one look-up of the model's name: the deployment or the route,
+//! with the provider, its credential, the price and the timeouts behind shared pointers.
+
+use crate::ids::Name;
+use crate::key::Secret;
+use crate::nearest;
+use crate::price::Price;
+use crate::settings::TimeoutsDocument;
+use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The longest model name that is passed on unseen to a provider.
+const LONGEST_NAME: usize = 200;
+
+/// The class of an environment, with the defaults and the isolation of that class.
+#[derive(Copy, Clone, Eq, PartialEq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Layer {
+    /// For building: the simulated provider is there, what is saved is published.
+    Development,
+    /// For real traffic.
+    Production,
+    /// For experiments that cannot touch production.
+    Innovation,
+    /// For China: data stays there.
+    Domestic,
+}
+
+impl Layer {
+    /// Every layer, with the name it has in settings.
+    pub const NAMES: [(&'static str, Layer); 4] = [
+        ("development", Layer::Development),
+        ("production", Layer::Production),
+        ("innovation", Layer::Innovation),
+        ("domestic", Layer::Domestic),
+    ];
+
+    /// The name in settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Layer::Development => "development",
+            Layer::Production => "production",
+            Layer::Innovation => "innovation",
+            Layer::Domestic => "domestic",
+        }
+    }
+}
+
+impl fmt::Display for Layer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// How long each part of an attempt may take.
+#[derive(Copy, Clone, Eq, PartialEq, Debug)]
+pub struct Timeouts {
+    /// To be connected, with TLS.
+    pub connect: Duration,
+    /// From the request sent to the first byte of the answer.
+    pub first_byte: Duration,
+    /// Between two pieces of the answer.
+    pub idle: Duration,
+    /// For all attempts together.
+    pub total: Duration,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Timeouts {
+            connect: Duration::from_secs(5),
+            first_byte: Duration::from_secs(120),
+            idle: Duration::from_secs(120),
+            total: Duration::from_secs(3_600),
+        }
+    }
+}
+
+/// Where a provider's server is.
+#[derive(Clone, Eq, PartialEq, Hash, Debug)]
+pub struct Origin {
+    /// `https`.
+    pub tls: bool,
+    /// A host name or an address, without brackets.
+    pub host: Name,
+    /// The port, also where it is the usual one.
+    pub port: u16,
+}
+
+impl Origin {
+    /// For the `host` header: the port only where it is not the usual one, brackets around IPv6.
+    pub fn authority(&self) -> String {
+        let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.to_string() };
+        let usual = if self.tls { 443 } else { 80 };
+        if self.port == usual { host } else { format!("{host}:{}", self.port) }
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", if self.tls { "https" } else { "http" }, self.authority())
+    }
+}
+
+/// Where a provider takes its credential.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub enum Auth {
+    /// `authorization: Bearer …`.
+    Bearer,
+    /// A header of that name.
+    Header(Name),
+    /// Nowhere.
+    None,
+}
+
+/// A vendor or a server that answers model calls.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// Its name in this environment.
+    pub name: Name,
+    /// The row of `vendors.toml` that it is, or `custom`.
+    pub vendor: Name,
+    /// Where it is.
+    pub origin: Origin,
+    /// Before `/chat/completions`: `/v1`, without a slash at the end; may be empty.
+    pub base_path: Name,
+    /// What it wants to see. `None` where it wants nothing.
+    pub credential: Option<Secret>,
+    /// Where it wants to see it.
+    pub auth: Auth,
+    /// It stops billing when a call is cancelled; otherwise the answer is read to its end.
+    pub abort_stops_billing: bool,
+    /// It understands `stream_options.include_usage`.
+    pub stream_usage: bool,
+    /// Certificates to trust, in PEM, in place of the system's.
+    pub ca: Option<PathBuf>,
+    /// Speak HTTP/2.
+    pub http2: bool,
+    /// For calls that name no route.
+    pub timeouts: Timeouts,
+    /// Sent with every call, lower-case names.
+    pub headers: Vec<(Name, Name)>,
+    /// Connections open at once.
+    pub max_connections: u32,
+    /// Its models are to be asked for at `/models` (`models = "discover"`).
+    pub discover: bool,
+    /// Its answers are simulated.
+    pub simulated: bool,
+}
+
+/// One concrete place that serves a model.
+#[derive(Clone, Debug)]
+pub struct Deployment {
+    /// `provider/model`.
+    pub name: Name,
+    /// Who serves it.
+    pub provider: Arc<Provider>,
+    /// The model's name there.
+    pub upstream_model: Name,
+    /// `None`: nobody knows.
+    pub price: Option<Arc<Price>>,
+    /// Tokens of input and output together, where known.
+    pub context: Option<u64>,
+    /// Tokens of output, where known.
+    pub max_output: Option<u64>,
+}
+
+/// The decision from a name to an ordered list of attempts.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// What clients ask for.
+    pub name: Name,
+    /// One is chosen, by weight. The weights are positive and add up to 1.
+    pub targets: Vec<(Arc<Deployment>, f64)>,
+    /// Tried after it, in this order.
+    pub fallbacks: Vec<Arc<Deployment>>,
+    /// The route's timeouts; what it does not say is the default.
+    pub timeouts: Timeouts,
+    pub(crate) own_timeouts: TimeoutsDocument,
+}
+
+impl Route {
+    /// The chosen target, then the fallbacks, no deployment twice. `draw` lies in [0, 1).
+    pub fn attempts(&self, draw: f64) -> SmallVec<[Arc<Deployment>; 4]> {
+        let mut attempts: SmallVec<[Arc<Deployment>; 4]> = SmallVec::new();
+        let mut passed = 0.0;
+        let chosen = self.targets.iter().find(|(_, weight)| {
+            passed += weight;
+            draw < passed
+        });
+        // Weights are rounded: a draw just below 1 may lie beyond their sum.
+        if let Some((deployment, _)) = chosen.or(self.targets.last()) {
+            attempts.push(Arc::clone(deployment));
+        }
+        for fallback in &self.fallbacks {
+            if attempts.iter().all(|earlier| earlier.name != fallback.name) {
+                attempts.push(Arc::clone(fallback));
+            }
+        }
+        attempts
+    }
+
+    /// The timeouts of an attempt on this provider: what the route says, else what the provider says, else
+    /// the default.
+    pub fn timeouts_on(&self, provider: &Provider) -> Timeouts {
+        self.own_timeouts.over(provider.timeouts)
+    }
+}
+
+/// What a model's name leads to.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// One place.
+    Deployment(Arc<Deployment>),
+    /// A choice of places.
+    Route(Arc<Route>),
+}
+
+/// Why a name leads nowhere.
+#[derive(Clone, Eq, PartialEq, Debug, thiserror::Error)]
+pub enum ResolveError {
+    /// No model has that name.
+    #[error("there is no model of that name")]
+    Unknown {
+        /// Names that look alike, at most three. A client is shown only those that its key may use.
+        nearest: Vec<Name>,
+    },
+    /// Several providers serve a model of that name.
+    #[error("several providers serve a model of that name")]
+    Ambiguous {
+        /// The full names to choose from.
+        candidates: Vec<Name>,
+    },
+}
+
+/// A line of the list of models.
+#[derive(Clone, Debug)]
+pub struct ModelEntry {
+    /// What to ask for.
+    pub id: Name,
+    /// The provider; `tidegate` for a route.
+    pub owned_by: Name,
+    /// Seconds since 1970: the date of the catalogue's row, else when the settings were compiled.
+    pub created: i64,
+    /// Tokens, where known.
+    pub context: Option<u64>,
+    /// Tokens, where known.
+    pub max_output: Option<u64>,
+    /// A route, not a deployment.
+    pub route: bool,
+    /// Answered by a simulation.
+    pub simulated: bool,
+}
+
+/// What a listed name leads to.
+#[derive(Clone, Debug)]
+pub(crate) enum Listed {
+    Deployment(Arc<Deployment>),
+    Route(Arc<Route>),
+    /// A bare upstream name that several providers serve.
+    Several(Box<[Name]>),
+}
+
+/// One environment, as a release made it.
+#[derive(Debug)]
+pub struct Environment {
+    /// The tenant.
+    pub organization: Name,
+    /// The team's place.
+    pub workspace: Name,
+    /// The name of the environment.
+    pub name: Name,
+    /// Its class.
+    pub layer: Layer,
+    /// Where its data stays.
+    pub region: Name,
+    /// The number of the release.
+    pub release: u64,
+    /// Whether prompts and answers are written to the request log.
+    pub log_bodies: bool,
+    pub(crate) names: HashMap<Name, Listed>,
+    pub(crate) providers: HashMap<Name, Arc<Provider>>,
+    /// Providers that serve what they list and nothing else.
+    pub(crate) closed: HashSet<Name>,
+    pub(crate) entries: Vec<ModelEntry>,
+}
+
+impl Environment {
+    /// What `model` leads to: a route, `provider/model`, or a bare upstream name that one provider serves.
+    /// Any model of a provider that does not close its list is passed on, with its price unknown.
+    pub fn resolve(&self, model: &str) -> Result<Target, ResolveError> {
+        match self.names.get(model) {
+            Some(Listed::Deployment(deployment)) => Ok(Target::Deployment(Arc::clone(deployment))),
+            Some(Listed::Route(route)) => Ok(Target::Route(Arc::clone(route))),
+            Some(Listed::Several(names)) => Err(ResolveError::Ambiguous { candidates: names.to_vec() }),
+            None => self.unlisted(model).ok_or_else(|| ResolveError::Unknown { nearest: self.nearest(model) }),
+        }
+    }
+
+    /// What clients may ask for by name, sorted by name.
+    pub fn models(&self) -> impl Iterator<Item = ModelEntry> {
+        self.entries.iter().cloned()
+    }
+
+    /// The providers, in no order.
+    pub fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> {
+        self.providers.values()
+    }
+
+    /// The provider of that name.
+    pub fn provider(&self, name: &str) -> Option<&Arc<Provider>> {
+        self.providers.get(name)
+    }
+
+    /// A name that ends up in headers, logs and metrics is bounded and printable.
+    fn unlisted(&self, model: &str) -> Option<Target> {
+        let (provider, upstream) = model.split_once('/')?;
+        let provider = self.providers.get(provider).filter(|_| !self.closed.contains(provider))?;
+        let sound = !upstream.is_empty() && model.len() <= LONGEST_NAME;
+        if !sound || !model.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return None;
+        }
+        Some(Target::Deployment(Arc::new(Deployment {
+            name: model.into(),
+            provider: Arc::clone(provider),
+            upstream_model: upstream.into(),
+            price: None,
+            context: None,
+            max_output: None,
+        })))
+    }
+
+    fn nearest(&self, model: &str) -> Vec<Name> {
+        nearest::models(model, self.entries.iter().map(|entry| &entry.id))
+    }
+}
+
+/// All environments of this node.
+#[derive(Clone, Debug, Default)]
+pub struct Snapshot {
+    /// By name.
+    pub environments: HashMap<Name, Arc<Environment>>,
+}
