@@ -1,25 +1,135 @@
-//! skeleton
-use bytes::Bytes;
-/// Which endpoint.
+//! What a client asks, read in one pass, and the few bytes that policy may change.
+//!
+//! [`read`] scans a body once and keeps spans; [`rewrite`] copies it once with the edits spliced in.
+//! Nothing else of the body is interpreted, so key order, number spelling, escapes and unknown fields
+//! reach the upstream as they came: prompt caches are byte-sensitive, and clients know fields that we
+//! do not.
+//!
+//! Two readers of one text must not disagree about it. A member that the gateway reads or edits may
+//! therefore occur only once, however its key is spelled: `"mod\u0065l"` is `model`, and beside
+//! `model` a `Model` is refused too, because some servers match keys without regard to case. What the
+//! gateway does not read may be as odd as it likes.
+
+mod known;
+mod members;
+mod rewrite;
+mod values;
+pub(crate) mod weigh;
+
+use crate::json::{Span, scan_document};
+use members::Members;
+
+pub use rewrite::{Edits, rewrite};
+pub use weigh::{MEDIA_TOKENS_BOUND, MESSAGE_OVERHEAD_BOUND};
+
+/// Which endpoint a body was sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Operation { /// a
-    Chat, /// b
-    Completions, /// c
-    Embeddings }
-/// What is asked.
-#[derive(Clone, Debug, Default)]
-#[expect(missing_docs, reason = "skeleton")]
-pub struct Asked { pub model: String, pub stream: bool, pub include_usage: bool, pub max_output: Option<u64>, pub choices: u64, pub end_user: Option<String>, pub fallbacks: Vec<String>, pub input_bound: u64, pub input_estimate: u64 }
-/// Refusal.
-#[derive(Clone, Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Operation {
+    /// `POST /v1/chat/completions`
+    Chat,
+    /// `POST /v1/completions`
+    Completions,
+    /// `POST /v1/embeddings`
+    Embeddings,
+}
+
+/// What a request asks for, as far as policy must know.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked {
+    /// The `model` as written by the client, unescaped; never empty.
+    pub model: String,
+    /// Whether the answer shall come as events.
+    pub stream: bool,
+    /// Whether the client itself asked for `stream_options.include_usage`.
+    pub include_usage: bool,
+    /// Most output tokens of each choice: the least of `max_tokens` and `max_completion_tokens`.
+    /// `None` when neither is given, or given as -1, which local servers take as "no limit".
+    pub max_output: Option<u64>,
+    /// How many answers are generated and billed: the larger of `n` and `best_of`, times the prompts
+    /// of a batch of completions. At least 1.
+    pub choices: u64,
+    /// `safety_identifier`, else `user`.
+    pub end_user: Option<String>,
+    /// `models`: what the client wants tried after `model`, in order.
+    pub fallbacks: Vec<String>,
+    /// Tokens that the input has at most; see [`MEDIA_TOKENS_BOUND`] for what is assumed of media.
+    pub input_bound: u64,
+    /// Tokens that the input probably has.
+    pub input_estimate: u64,
+    /// Where the editable members stand, in the body that was read.
+    spans: Spans,
+}
+
+/// Places in the body for [`rewrite`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Spans {
+    /// The value of `model` with its quotes.
+    model: Span,
+    /// `models` with the comma that would be left over.
+    models: Option<Span>,
+    /// What to do for `include_usage`.
+    usage: UsagePlace,
+}
+
+/// How `stream_options.include_usage` becomes `true`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum UsagePlace {
+    /// It is already.
+    Done,
+    /// There is no `stream_options`: insert one here, after the last member.
+    InsertOptions(usize),
+    /// `stream_options` is `null`: replace it.
+    ReplaceOptions(Span),
+    /// Insert the member here, after the opening brace; `alone` when the object is empty.
+    InsertMember { at: usize, alone: bool },
+    /// Replace this value.
+    ReplaceValue(Span),
+}
+
+impl Default for UsagePlace {
+    fn default() -> Self {
+        Self::InsertOptions(0)
+    }
+}
+
+/// Why a body is refused: the client's fault, said so that the client can mend it. Status 400.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
-#[expect(missing_docs, reason = "skeleton")]
-pub struct BadRequest { pub message: String, pub param: Option<&'static str>, pub code: Option<&'static str> }
-/// Read.
-pub fn read(_operation: Operation, _body: &[u8]) -> Result<Asked, BadRequest> { unimplemented!() }
-/// Edits.
-#[derive(Clone, Copy, Debug, Default)]
-#[expect(missing_docs, reason = "skeleton")]
-pub struct Edits<'a> { pub model: Option<&'a str>, pub include_usage: bool, pub remove_models: bool }
-/// Rewrite.
-pub fn rewrite(_body: &Bytes, _asked: &Asked, _edits: &Edits<'_>) -> Bytes { unimplemented!() }
+pub struct BadRequest {
+    /// Names the thing and what is wrong with it. Quotes at most a short piece of the body's keys.
+    pub message: String,
+    /// The parameter at fault.
+    pub param: Option<&'static str>,
+    /// A code for programs: `invalid_json`, `missing_required_parameter`, `invalid_type`,
+    /// `invalid_value` or `duplicate_parameter`.
+    pub code: Option<&'static str>,
+}
+
+impl BadRequest {
+    fn new(param: &'static str, code: &'static str, message: String) -> Self {
+        Self { message, param: Some(param), code: Some(code) }
+    }
+}
+
+/// Reads a request body: validates it as JSON, refuses what two readers could take differently, and
+/// collects what policy must know, in one pass over the bytes.
+pub fn read(operation: Operation, body: &[u8]) -> Result<Asked, BadRequest> {
+    let mut members = Members::new(operation);
+    scan_document(body, &mut members)
+        .map_err(|error| invalid_body(format!("the request body is not valid JSON: {error}")))?;
+    if !members.is_object {
+        return Err(invalid_body("the request body must be a JSON object".to_owned()));
+    }
+    if let Some(duplicate) = members.duplicate.take() {
+        return Err(duplicate);
+    }
+    values::interpret(body, &members)
+}
+
+fn invalid_body(message: String) -> BadRequest {
+    BadRequest { message, param: None, code: Some("invalid_json") }
+}
+
+#[cfg(test)]
+#[path = "request/tests.rs"]
+mod tests;

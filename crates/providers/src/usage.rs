@@ -1,5 +1,194 @@
-//! skeleton
-/// Usage.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[expect(missing_docs, reason = "skeleton")]
-pub struct Usage { pub input: Option<u64>, pub cached_input: Option<u64>, pub cache_write: Option<u64>, pub output: Option<u64>, pub reasoning: Option<u64>, pub audio_input: Option<u64>, pub audio_output: Option<u64>, pub images: Option<u64> }
+//! What a provider says it counted, from the many shapes in which vendors say it.
+//!
+//! One rule above all: absent is unknown and `0` is data. Nothing is made up, nothing said is dropped.
+//! Shapes (vendors' pages and recorded answers, 2026-11):
+//! - OpenAI: `prompt_tokens` includes `prompt_tokens_details.{cached,cache_write,audio}_tokens`,
+//!   `completion_tokens` includes `completion_tokens_details.{reasoning,audio}_tokens`. The Responses
+//!   names (`input_tokens`, …) are taken where these are absent.
+//! - DeepSeek: `prompt_cache_hit_tokens`; Moonshot: `cached_tokens` beside `prompt_tokens`.
+//! - DashScope: `prompt_tokens_details.cache_creation_input_tokens`.
+//! - Perplexity: `reasoning_tokens` beside the others. Groq, in streams: `x_groq.usage`.
+//! - xAI and Gemini's OpenAI endpoint: `completion_tokens` does *not* include reasoning, while
+//!   `total_tokens` does; see [`Counts::output`].
+//!
+//! Streams tell usage once, or on every chunk with growing numbers: the last non-null value of each
+//! field counts.
+
+use serde::{Deserialize, Serialize};
+
+use crate::json::{Span, StringToken, Visitor, scan_value};
+
+/// Tokens of one call. `None`: the provider never said; `Some(0)`: it said zero.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Usage {
+    /// All input tokens, cached ones included.
+    pub input: Option<u64>,
+    /// The part of `input` that was read from the provider's cache.
+    pub cached_input: Option<u64>,
+    /// The part of `input` that was written to the provider's cache.
+    pub cache_write: Option<u64>,
+    /// All output tokens, reasoning included.
+    pub output: Option<u64>,
+    /// The part of `output` that is reasoning.
+    pub reasoning: Option<u64>,
+    /// The part of `input` that is sound.
+    pub audio_input: Option<u64>,
+    /// The part of `output` that is sound.
+    pub audio_output: Option<u64>,
+    /// Pictures made; no endpoint of today tells it.
+    pub images: Option<u64>,
+}
+
+/// Fields as vendors name them, merged over a stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    prompt: Option<u64>,
+    completion: Option<u64>,
+    total: Option<u64>,
+    cached: Option<u64>,
+    cache_write: Option<u64>,
+    reasoning: Option<u64>,
+    audio_input: Option<u64>,
+    audio_output: Option<u64>,
+    /// The same counts under the names that some vendors use instead of, or beside, the usual ones.
+    input: Option<u64>,
+    output: Option<u64>,
+    cached_aside: Option<u64>,
+    cache_write_aside: Option<u64>,
+    reasoning_aside: Option<u64>,
+}
+
+impl Counts {
+    /// Merges the JSON object in `text`; what it does not tell keeps its value. Text that is no
+    /// object, and numbers that are no counts, change nothing.
+    pub(crate) fn merge(&mut self, text: &[u8]) {
+        let mut reader = Reader { counts: self, parent: Parent::Usage, slot: None };
+        // What was read before an error stands: the event was validated, or came as it came.
+        let _ = scan_value(text, 0, &mut reader);
+    }
+
+    /// In the gateway's terms; `None` when neither input nor output is known.
+    pub(crate) fn usage(&self) -> Option<Usage> {
+        let input = self.prompt.or(self.input);
+        let output = self.output(input);
+        if input.is_none() && output.is_none() {
+            return None;
+        }
+        Some(Usage {
+            input,
+            cached_input: self.cached.or(self.cached_aside),
+            cache_write: self.cache_write.or(self.cache_write_aside),
+            output,
+            reasoning: self.reasoning.or(self.reasoning_aside),
+            audio_input: self.audio_input,
+            audio_output: self.audio_output,
+            images: None,
+        })
+    }
+
+    /// Output tokens with reasoning included, also for vendors that count it apart: when the total
+    /// exceeds input plus output by just the reasoning that was told, or by anything at all while
+    /// neither reasoning nor caching (the other thing that may be left out) was told.
+    fn output(&self, input: Option<u64>) -> Option<u64> {
+        let output = self.completion.or(self.output);
+        let (Some(input), Some(told), Some(total)) = (input, output, self.total) else { return output };
+        let beyond = total.saturating_sub(input).saturating_sub(told);
+        let reasoning = self.reasoning.or(self.reasoning_aside).unwrap_or(0);
+        let cached = self.cached.or(self.cached_aside).or(self.cache_write).or(self.cache_write_aside);
+        let counted_apart =
+            beyond > 0 && (beyond == reasoning || (reasoning == 0 && cached.unwrap_or(0) == 0));
+        if counted_apart { Some(told + beyond) } else { output }
+    }
+
+    fn slot(&mut self, parent: Parent, key: &[u8]) -> Option<&mut Option<u64>> {
+        Some(match (parent, key) {
+            (Parent::Usage, b"prompt_tokens") => &mut self.prompt,
+            (Parent::Usage, b"completion_tokens") => &mut self.completion,
+            (Parent::Usage, b"total_tokens") => &mut self.total,
+            (Parent::Usage, b"input_tokens") => &mut self.input,
+            (Parent::Usage, b"output_tokens") => &mut self.output,
+            (Parent::Usage, b"prompt_cache_hit_tokens" | b"cached_tokens" | b"cache_read_input_tokens") => {
+                &mut self.cached_aside
+            }
+            (Parent::Usage, b"cache_creation_input_tokens" | b"cache_write_tokens") => {
+                &mut self.cache_write_aside
+            }
+            (Parent::Usage, b"reasoning_tokens") => &mut self.reasoning_aside,
+            (Parent::Input, b"cached_tokens") => &mut self.cached,
+            (
+                Parent::Input,
+                b"cache_write_tokens" | b"cache_creation_tokens" | b"cache_creation_input_tokens",
+            ) => &mut self.cache_write,
+            (Parent::Input, b"audio_tokens") => &mut self.audio_input,
+            (Parent::Output, b"reasoning_tokens") => &mut self.reasoning,
+            (Parent::Output, b"audio_tokens") => &mut self.audio_output,
+            _ => return None,
+        })
+    }
+}
+
+/// The object whose members are being read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Parent {
+    Usage,
+    Input,
+    Output,
+    Unknown,
+}
+
+struct Reader<'c> {
+    counts: &'c mut Counts,
+    /// Of the members at depth 2.
+    parent: Parent,
+    /// The member whose value comes next, if it is a count.
+    slot: Option<(Parent, Span)>,
+}
+
+impl Visitor for Reader<'_> {
+    fn key(&mut self, depth: usize, text: &[u8], key: StringToken) {
+        self.slot = match depth {
+            1 => {
+                self.parent = match key.inner.of(text) {
+                    b"prompt_tokens_details" | b"input_tokens_details" => Parent::Input,
+                    b"completion_tokens_details" | b"output_tokens_details" => Parent::Output,
+                    _ => Parent::Unknown,
+                };
+                Some((Parent::Usage, key.inner))
+            }
+            2 => Some((self.parent, key.inner)),
+            _ => None,
+        };
+    }
+
+    fn scalar(&mut self, _: usize, text: &[u8], span: Span) {
+        if let Some((parent, key)) = self.slot.take()
+            && let Some(slot) = self.counts.slot(parent, key.of(text))
+            && let Some(count) = count(span.of(text))
+        {
+            *slot = Some(count);
+        }
+    }
+
+    fn string(&mut self, _: usize, _: &[u8], _: StringToken) {
+        self.slot = None;
+    }
+
+    fn open(&mut self, _: usize, _: &[u8], _: usize, _: bool) {
+        self.slot = None;
+    }
+}
+
+/// A count, also when a vendor writes `12.0`; `null` and negative numbers are none.
+fn count(number: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(number).ok()?;
+    if let Ok(count) = text.parse() {
+        return Some(count);
+    }
+    let float = text.parse::<f64>().ok()?;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "integral, not negative, small")]
+    (float.fract() == 0.0 && (0.0..1e15).contains(&float)).then_some(float as u64)
+}
+
+#[cfg(test)]
+#[path = "usage/tests.rs"]
+mod tests;
