@@ -1,0 +1,187 @@
+#!/usr/bin/env python3
+"""The stand that client suites run on: an upstream, a gateway in front of it, both on loopback, both ours to end.
+
+    stand.py [--llama SERVER MODEL] [--no-upstream] -- COMMAND [ARGUMENT...]
+
+Starts the scripted upstream (or llama-server), then `tidegate serve` with a settings file written for the occasion,
+waits until it is ready, runs the command with the addresses and keys in its environment, and ends what it started, by
+process id. The code is the command's.
+
+Why a program of its own: the same stand serves the Python suite, the Node suite, the engine suite and the commands of
+the documentation, and none of them should know how a server is started.
+"""
+
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+PATIENCE = 60
+KEYS = {
+    "app": "",
+    "narrow": 'models = ["demo/echo"]\n',
+    "hasty": "limits = { requests_per_minute = 1 }\n",
+    "single": "limits = { concurrency = 1 }\n",
+    "poor": 'budgets = [{ name = "tiny", amount = "0.000001", currency = "USD", window = "total" }]\n',
+    "metered": 'limits = { requests_per_minute = 6000, tokens_per_minute = 60000000 }\n'
+               'budgets = [{ name = "monthly", amount = "25.00", currency = "USD", window = "month" }]\n',
+}
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Stand:
+    """What was started, in the order in which it was started."""
+
+    def __init__(self, folder):
+        self.folder = pathlib.Path(folder)
+        self.processes = []
+
+    def spawn(self, name, command, **more):
+        log = open(self.folder / f"{name}.log", "wb")
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, **more)
+        self.processes.append((name, process))
+        return process
+
+    def until(self, name, process, url):
+        """Waits until the address answers 200; a process that ended or never answers is an error with its output."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                with urllib.request.urlopen(url, timeout=5) as answer:
+                    if answer.status == 200:
+                        return
+            except OSError:
+                time.sleep(0.05)
+        text = (self.folder / f"{name}.log").read_text(errors="replace")
+        raise SystemExit(f"{name} did not come up at {url}; it said:\n{text[-4000:]}")
+
+    def end(self):
+        for _, process in reversed(self.processes):
+            if process.poll() is None:
+                process.terminate()
+        for name, process in reversed(self.processes):
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                print(f"{name} did not stop when asked; killed", file=sys.stderr)
+                process.kill()
+                process.wait()
+
+
+def settings(folder, port, providers, secrets):
+    keys = "".join(f'\n[keys.{name}]\nsecret = "env:STAND_KEY_{name.upper()}"\n{KEYS[name]}' for name in secrets)
+    return f"""[server]
+listen = "127.0.0.1:{port}"
+data_dir = "{folder / 'data'}"
+drain = {{ accept = "0s", deadline = "5s" }}
+{providers}{keys}"""
+
+
+def scripted(stand, fakes):
+    port = free_port()
+    journal = stand.folder / "journal.jsonl"
+    process = stand.spawn("upstream", [fakes, "upstream", "--listen", f"127.0.0.1:{port}", "--journal", str(journal),
+                                       "--bodies"])
+    stand.until("upstream", process, f"http://127.0.0.1:{port}/v1/models")
+    closed = free_port()
+    providers = f"""
+[providers.up]
+dialect = "openai"
+base_url = "http://127.0.0.1:{port}/v1"
+
+[models."up/ok"]
+price = {{ input = "0.10", output = "0.40", currency = "USD" }}
+
+[providers.gone]
+dialect = "openai"
+base_url = "http://127.0.0.1:{closed}/v1"
+models = ["nothing"]
+
+[routes.chat]
+targets = [{{ model = "gone/nothing" }}]
+fallbacks = ["up/ok"]
+"""
+    return providers, {"STAND_UPSTREAM": f"http://127.0.0.1:{port}/v1", "STAND_JOURNAL": str(journal)}
+
+
+def engine(stand, server, model):
+    port = free_port()
+    process = stand.spawn("llama", [server, "--model", model, "--host", "127.0.0.1", "--port", str(port), "--threads",
+                                    "1", "--parallel", "2", "--ctx-size", "65536", "--metrics", "--slots", "--alias",
+                                    "tiny", "--embeddings", "--pooling", "mean", "--no-webui"])
+    stand.until("llama", process, f"http://127.0.0.1:{port}/health")
+    providers = f"""
+[providers.local]
+dialect = "openai"
+base_url = "http://127.0.0.1:{port}/v1"
+models = "discover"
+
+[models."local/tiny"]
+price = {{ input = "0.10", output = "0.40", currency = "USD" }}
+context = 32768
+"""
+    return providers, {"STAND_UPSTREAM": f"http://127.0.0.1:{port}"}
+
+
+def main(arguments):
+    at = arguments.index("--")
+    options, command = arguments[:at], arguments[at + 1:]
+    tidegate = os.environ["TIDEGATE_BIN"]
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="tidegate-stand-"))
+    stand = Stand(folder)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    code = 1
+    try:
+        secrets = {}
+        for name in KEYS:
+            made = subprocess.run([tidegate, "keys", "create", "--offline"], check=True, capture_output=True, text=True)
+            secrets[name] = re.search(r"tg-[0-9A-Za-z]{38}", made.stdout).group()
+        environment = dict(os.environ)
+        environment.update({f"STAND_KEY_{name.upper()}": secret for name, secret in secrets.items()})
+        providers = ""
+        if options[:1] == ["--llama"]:
+            providers, more = engine(stand, options[1], options[2])
+            environment.update(more)
+        elif "--no-upstream" not in options:
+            providers, more = scripted(stand, os.environ["FAKES_BIN"])
+            environment.update(more)
+        port = free_port()
+        file = folder / "tidegate.toml"
+        file.write_text(settings(folder, port, providers, secrets))
+        gateway = stand.spawn("gateway", [tidegate, "serve", "--config", str(file)], env=environment, cwd=folder)
+        stand.until("gateway", gateway, f"http://127.0.0.1:{port}/readyz")
+        environment.update({
+            "TIDEGATE_URL": f"http://127.0.0.1:{port}",
+            "TIDEGATE_API_KEY": secrets["app"],
+            "STAND_SETTINGS": str(file),
+            "STAND_FOLDER": str(folder),
+        })
+        code = subprocess.run(command, env=environment).returncode
+        if gateway.poll() is not None:
+            print(f"the gateway ended by itself with code {gateway.returncode}", file=sys.stderr)
+            code = code or 1
+    finally:
+        stand.end()
+        if code == 0:
+            shutil.rmtree(folder, ignore_errors=True)
+        else:
+            print(f"logs and settings of this stand: {folder}", file=sys.stderr)
+            print((folder / "gateway.log").read_text(errors="replace")[-3000:] if (folder / "gateway.log").exists()
+                  else "the gateway was not started", file=sys.stderr)
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
