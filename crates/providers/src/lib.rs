@@ -15,7 +15,9 @@ pub mod error_event;
 pub mod failure;
 #[doc(hidden)]
 pub mod fuzz;
+mod http_date;
 pub mod json;
+mod output;
 pub mod request;
 pub mod sse;
 mod steps;

@@ -17,7 +17,7 @@ use std::collections::VecDeque;
 use bytes::{Bytes, BytesMut};
 
 pub(crate) use fields::{Data, Fields};
-pub(crate) use lines::Lines;
+pub(crate) use lines::{Boundary, Lines};
 
 /// One event, or a piece of the stream that carries none (comments, blank lines).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

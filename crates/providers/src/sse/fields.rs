@@ -14,14 +14,6 @@ pub(crate) enum Data<'e> {
 }
 
 impl Data<'_> {
-    pub(crate) fn bytes(&self) -> &[u8] {
-        match self {
-            Self::None => &[],
-            Self::Line(line) => line,
-            Self::Joined(joined) => joined,
-        }
-    }
-
     fn add<'e>(self, line: &'e [u8]) -> Data<'e>
     where
         Self: 'e,

@@ -29,15 +29,15 @@ impl Lines {
     /// blank line. Without one, all of `bytes` has been looked at.
     #[inline]
     pub(crate) fn boundary(&mut self, bytes: &[u8]) -> Option<Boundary> {
+        if bytes.is_empty() {
+            return None;
+        }
         let mut at = 0;
         if std::mem::take(&mut self.after_cr) && bytes.first() == Some(&b'\n') {
             at = 1;
             if std::mem::take(&mut self.ended_event) {
                 return Some(Boundary { end: 1, continues: true });
             }
-        }
-        if bytes.is_empty() {
-            return None;
         }
         self.ended_event = false;
         while let Some(length) = memchr2(b'\n', b'\r', &bytes[at..]) {
