@@ -1,1 +1,152 @@
-//! The only SQL: one text for SQLite and PostgreSQL
+//! The only SQL: keys, releases, the ledger's tables and the request log, on SQLite or PostgreSQL.
+//!
+//! What it is: rows in, domain types out. [`Store`] implements the ledger's [`ledger::Drain`], and answers the
+//! admin API. What it is not: it decides nothing, caches nothing, and the way of a request never waits for it.
+//!
+//! Every operation is bounded in time, may be cancelled at any point, and recovers by itself when a database that was
+//! away comes back; errors say whether waiting helps ([`StoreError::Unavailable`]).
+//!
+//! Reading order: `statements/text.rs` (all the SQL), `database.rs` (how it is run), `drain.rs` (the one hot path:
+//! a batch of the ledger's records), then `keys.rs`, `releases.rs`, `logs.rs`, `usage.rs`, `retention.rs`.
+
+use std::future::Future;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use policy::{Currency, Money, Name, StoreUrl, Timestamp};
+use runtime::Clock;
+
+mod database;
+mod drain;
+mod entries;
+mod error;
+mod keys;
+mod logs;
+mod migrations;
+mod releases;
+mod request_log;
+mod retention;
+mod rollup;
+mod statements;
+mod usage;
+mod value;
+
+pub use error::StoreError;
+pub use logs::LogFilter;
+pub use releases::ReleaseRow;
+pub use usage::{UsageBy, UsageFilter, UsageRow};
+
+use database::{Database, Place};
+use statements::text;
+use value::{Row, Value};
+
+/// How long an operation other than the drain may take in all.
+const PATIENCE: Duration = Duration::from_secs(15);
+/// A month and a day: no calendar window that still runs began before.
+const LONGEST_WINDOW: Duration = Duration::from_secs(32 * 24 * 3600);
+
+/// The connected and migrated database. Clones share it.
+#[derive(Clone)]
+pub struct Store {
+    database: Arc<Database>,
+    clock: Clock,
+}
+
+impl Store {
+    /// Connects, and brings the schema up to date. SQLite: `data_dir/control.sqlite` and `data_dir/logs/`, made readable
+    /// by their owner alone.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] within about 5 s when the server is away (the caller tries again);
+    /// [`StoreError::Invalid`] when the URL or the schema cannot be used.
+    pub async fn open(url: &StoreUrl, data_dir: &Path, clock: Clock) -> Result<Self, StoreError> {
+        let database = match url {
+            StoreUrl::Sqlite => {
+                Database::Sqlite(database::sqlite::Files::open(data_dir, clock.clone()).await?)
+            }
+            StoreUrl::Postgres(url) => {
+                Database::Postgres(database::postgres::Server::open(url, &clock).await?)
+            }
+        };
+        Ok(Self { database: Arc::new(database), clock })
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        bounded(async {
+            self.database.read(Place::Control).await?.fetch(&text::PING, Vec::new()).await?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// What each budget window has paid, for windows that may still run.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn balances(&self) -> Result<Vec<(Name, Timestamp, Money)>, StoreError> {
+        let oldest = self.clock.now().minus(LONGEST_WINDOW);
+        let rows = self.fetch(&text::BALANCES, vec![oldest.into()]).await?;
+        let read = |mut row: Row| {
+            let (scope, window_start, currency) = (row.text()?, row.time()?, currency(&row.text()?)?);
+            Ok((scope, window_start, Money { currency, nano: row.int()? }))
+        };
+        rows.into_iter().map(read).collect()
+    }
+
+    /// Closes every connection. Operations after it are [`StoreError::Unavailable`].
+    pub async fn close(&self) {
+        self.database.close().await;
+    }
+
+    /// Rows of the control data.
+    async fn fetch(
+        &self,
+        statement: &statements::Statement,
+        values: Vec<Value>,
+    ) -> Result<Vec<Row>, StoreError> {
+        bounded(async { self.database.read(Place::Control).await?.fetch(statement, values).await }).await
+    }
+
+    /// One statement that writes control data; how many rows it wrote.
+    async fn execute(
+        &self,
+        statement: &statements::Statement,
+        values: Vec<Value>,
+    ) -> Result<u64, StoreError> {
+        bounded(async {
+            let mut session = self.database.write(Place::Control).await?;
+            match session.execute(statement, values).await {
+                Ok(written) => session.commit().await.map(|()| written),
+                Err(error) => {
+                    // The refusal is what the caller needs to know; a rollback that fails closes the connection.
+                    let _ = session.roll_back().await;
+                    Err(error)
+                }
+            }
+        })
+        .await
+    }
+}
+
+/// Gives up after [`PATIENCE`]: what was begun is rolled back, see `database.rs`.
+async fn bounded<T>(operation: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
+    let late = || StoreError::Unavailable(format!("no answer within {} s", PATIENCE.as_secs()));
+    tokio::time::timeout(PATIENCE, operation).await.unwrap_or_else(|_| Err(late()))
+}
+
+fn currency(text: &str) -> Result<Currency, StoreError> {
+    text.parse().map_err(|_| StoreError::Corrupt(format!("`{text}` is not a currency")))
+}
+
+/// Money in the two columns that hold it.
+fn money(nano: Option<i64>, code: Option<&str>) -> Result<Option<Money>, StoreError> {
+    match (nano, code) {
+        (Some(nano), Some(code)) => Ok(Some(Money { currency: currency(code)?, nano })),
+        _ => Ok(None),
+    }
+}

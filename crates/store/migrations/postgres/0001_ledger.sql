@@ -1,0 +1,87 @@
+-- The ledger: every terminal entry, what each budget window has paid, and the sums by the hour that usage is read
+-- from. Money is in nano units (1e-9) of the currency beside it; times are microseconds since 1970 UTC; an absent
+-- count was never told, which is not 0.
+
+CREATE TABLE entries (
+    request_id          BYTEA NOT NULL,
+    attempt_no          BIGINT NOT NULL,
+    kind                TEXT NOT NULL,
+    seq                 BIGINT NOT NULL,
+    at                  BIGINT NOT NULL,
+    settled_at          BIGINT NOT NULL,
+    organization        TEXT NOT NULL,
+    workspace           TEXT NOT NULL,
+    environment         TEXT NOT NULL,
+    layer               TEXT NOT NULL,
+    region              TEXT NOT NULL,
+    release             BIGINT NOT NULL,
+    variant             TEXT,
+    prompt_version      TEXT,
+    key_id              TEXT NOT NULL,
+    key_name            TEXT NOT NULL,
+    provider            TEXT NOT NULL,
+    model               TEXT NOT NULL,
+    endpoint            TEXT NOT NULL,
+    end_user            TEXT,
+    session             TEXT,
+    tags                TEXT,
+    outcome             TEXT NOT NULL,
+    input_tokens        BIGINT,
+    cached_input_tokens BIGINT,
+    cache_write_tokens  BIGINT,
+    output_tokens       BIGINT,
+    reasoning_tokens    BIGINT,
+    audio_input_tokens  BIGINT,
+    audio_output_tokens BIGINT,
+    images              BIGINT,
+    basis               TEXT NOT NULL,
+    estimated           SMALLINT NOT NULL,
+    cost                BIGINT,
+    cost_currency       TEXT,
+    charge              BIGINT,
+    charge_currency     TEXT,
+    price_version       TEXT,
+    budgets             TEXT NOT NULL,
+    overrun             SMALLINT NOT NULL,
+    PRIMARY KEY (request_id, attempt_no, kind, seq)
+);
+
+CREATE TABLE balances (
+    scope               TEXT NOT NULL,
+    window_start        BIGINT NOT NULL,
+    currency            TEXT NOT NULL,
+    spent               BIGINT NOT NULL,
+    updated_at          BIGINT NOT NULL,
+    PRIMARY KEY (scope, window_start, currency)
+);
+
+-- Absent texts are '' here: they are part of the key. `currency` is '' where the cost is unknown.
+CREATE TABLE usage_hourly (
+    hour                BIGINT NOT NULL,
+    key_id              TEXT NOT NULL,
+    model               TEXT NOT NULL,
+    endpoint            TEXT NOT NULL,
+    release             BIGINT NOT NULL,
+    variant             TEXT NOT NULL,
+    prompt_version      TEXT NOT NULL,
+    end_user            TEXT NOT NULL,
+    currency            TEXT NOT NULL,
+    organization        TEXT NOT NULL,
+    workspace           TEXT NOT NULL,
+    environment         TEXT NOT NULL,
+    layer               TEXT NOT NULL,
+    region              TEXT NOT NULL,
+    key_name            TEXT NOT NULL,
+    provider            TEXT NOT NULL,
+    requests            BIGINT NOT NULL,
+    attempts            BIGINT NOT NULL,
+    input_tokens        BIGINT NOT NULL,
+    cached_input_tokens BIGINT NOT NULL,
+    cache_write_tokens  BIGINT NOT NULL,
+    output_tokens       BIGINT NOT NULL,
+    reasoning_tokens    BIGINT NOT NULL,
+    cost                BIGINT NOT NULL,
+    unknown_cost_requests BIGINT NOT NULL,
+    estimated_requests  BIGINT NOT NULL,
+    PRIMARY KEY (hour, key_id, model, endpoint, release, variant, prompt_version, end_user, currency)
+);

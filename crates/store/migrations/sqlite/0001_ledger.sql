@@ -1,0 +1,87 @@
+-- The ledger: every terminal entry, what each budget window has paid, and the sums by the hour that usage is read
+-- from. Money is in nano units (1e-9) of the currency beside it; times are microseconds since 1970 UTC; an absent
+-- count was never told, which is not 0.
+
+CREATE TABLE entries (
+    request_id          BLOB NOT NULL,
+    attempt_no          INTEGER NOT NULL,
+    kind                TEXT NOT NULL,
+    seq                 INTEGER NOT NULL,
+    at                  INTEGER NOT NULL,
+    settled_at          INTEGER NOT NULL,
+    organization        TEXT NOT NULL,
+    workspace           TEXT NOT NULL,
+    environment         TEXT NOT NULL,
+    layer               TEXT NOT NULL,
+    region              TEXT NOT NULL,
+    release             INTEGER NOT NULL,
+    variant             TEXT,
+    prompt_version      TEXT,
+    key_id              TEXT NOT NULL,
+    key_name            TEXT NOT NULL,
+    provider            TEXT NOT NULL,
+    model               TEXT NOT NULL,
+    endpoint            TEXT NOT NULL,
+    end_user            TEXT,
+    session             TEXT,
+    tags                TEXT,
+    outcome             TEXT NOT NULL,
+    input_tokens        INTEGER,
+    cached_input_tokens INTEGER,
+    cache_write_tokens  INTEGER,
+    output_tokens       INTEGER,
+    reasoning_tokens    INTEGER,
+    audio_input_tokens  INTEGER,
+    audio_output_tokens INTEGER,
+    images              INTEGER,
+    basis               TEXT NOT NULL,
+    estimated           SMALLINT NOT NULL,
+    cost                INTEGER,
+    cost_currency       TEXT,
+    charge              INTEGER,
+    charge_currency     TEXT,
+    price_version       TEXT,
+    budgets             TEXT NOT NULL,
+    overrun             SMALLINT NOT NULL,
+    PRIMARY KEY (request_id, attempt_no, kind, seq)
+) WITHOUT ROWID;
+
+CREATE TABLE balances (
+    scope               TEXT NOT NULL,
+    window_start        INTEGER NOT NULL,
+    currency            TEXT NOT NULL,
+    spent               INTEGER NOT NULL,
+    updated_at          INTEGER NOT NULL,
+    PRIMARY KEY (scope, window_start, currency)
+) WITHOUT ROWID;
+
+-- Absent texts are '' here: they are part of the key. `currency` is '' where the cost is unknown.
+CREATE TABLE usage_hourly (
+    hour                INTEGER NOT NULL,
+    key_id              TEXT NOT NULL,
+    model               TEXT NOT NULL,
+    endpoint            TEXT NOT NULL,
+    release             INTEGER NOT NULL,
+    variant             TEXT NOT NULL,
+    prompt_version      TEXT NOT NULL,
+    end_user            TEXT NOT NULL,
+    currency            TEXT NOT NULL,
+    organization        TEXT NOT NULL,
+    workspace           TEXT NOT NULL,
+    environment         TEXT NOT NULL,
+    layer               TEXT NOT NULL,
+    region              TEXT NOT NULL,
+    key_name            TEXT NOT NULL,
+    provider            TEXT NOT NULL,
+    requests            INTEGER NOT NULL,
+    attempts            INTEGER NOT NULL,
+    input_tokens        INTEGER NOT NULL,
+    cached_input_tokens INTEGER NOT NULL,
+    cache_write_tokens  INTEGER NOT NULL,
+    output_tokens       INTEGER NOT NULL,
+    reasoning_tokens    INTEGER NOT NULL,
+    cost                INTEGER NOT NULL,
+    unknown_cost_requests INTEGER NOT NULL,
+    estimated_requests  INTEGER NOT NULL,
+    PRIMARY KEY (hour, key_id, model, endpoint, release, variant, prompt_version, end_user, currency)
+) WITHOUT ROWID;

@@ -1,0 +1,229 @@
+//! The texts. Optional filters are written `($1 = '' OR column = $1)`, so that one prepared text serves every
+//! combination; values come in the order of the columns named here, and rows are read in it.
+
+use super::{Bulk, Home, Statement};
+
+/// The columns of `entries`: one terminal entry of the ledger a row.
+macro_rules! entry_columns {
+    () => {
+        "request_id, attempt_no, kind, seq, at, settled_at, organization, workspace, environment, layer, region, \
+         release, variant, prompt_version, key_id, key_name, provider, model, endpoint, end_user, session, tags, \
+         outcome, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, \
+         audio_input_tokens, audio_output_tokens, images, basis, estimated, cost, cost_currency, charge, \
+         charge_currency, price_version, budgets, overrun"
+    };
+}
+
+/// The columns of `request_log`.
+macro_rules! log_columns {
+    () => {
+        "request_id, at, organization, workspace, environment, layer, region, release, variant, prompt_version, \
+         key_id, key_name, endpoint, model_asked, model_answered, provider, status, error_code, attempts, stream, \
+         input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, \
+         audio_input_tokens, audio_output_tokens, images, cost, cost_currency, estimated, first_byte_us, \
+         duration_us, gateway_us, end_user, session, tags, upstream_request_id, finish_reason, request_body, \
+         response_body, bodies_truncated"
+    };
+}
+
+pub(crate) static BEGIN_SQLITE: Statement = Statement::sqlite("begin (SQLite)", "BEGIN IMMEDIATE");
+pub(crate) static BEGIN_POSTGRES: Statement = Statement::postgres("begin (PostgreSQL)", "BEGIN");
+pub(crate) static COMMIT: Statement = Statement::control("commit", "COMMIT");
+pub(crate) static ROLLBACK: Statement = Statement::control("rollback", "ROLLBACK");
+pub(crate) static PING: Statement = Statement::control("ping", "SELECT 1");
+
+pub(crate) static INSERT_ENTRIES: Bulk =
+    Bulk::new("insert entries", Home::Control, "entries", entry_columns!(), "ON CONFLICT DO NOTHING");
+
+/// Tells which rows were new: for a batch of which a part is there already.
+pub(crate) static INSERT_ENTRIES_RETURNING: Bulk = Bulk::new(
+    "insert entries, returning the new",
+    Home::Control,
+    "entries",
+    entry_columns!(),
+    "ON CONFLICT DO NOTHING RETURNING request_id, attempt_no, kind, seq",
+);
+
+/// Money stops at half of what an integer holds, where a sum of two still fits: a database error here would hold
+/// up every batch behind it.
+pub(crate) static ADD_TO_BALANCES: Bulk = Bulk::new(
+    "add to balances",
+    Home::Control,
+    "balances",
+    "scope, window_start, currency, spent, updated_at",
+    "ON CONFLICT (scope, window_start, currency) DO UPDATE SET \
+     spent = CASE WHEN balances.spent + excluded.spent > 4611686018427387903 THEN 4611686018427387903 \
+     ELSE balances.spent + excluded.spent END, updated_at = excluded.updated_at",
+);
+
+pub(crate) static ADD_TO_USAGE: Bulk = Bulk::new(
+    "add to hourly usage",
+    Home::Control,
+    "usage_hourly",
+    "hour, key_id, model, endpoint, release, variant, prompt_version, end_user, currency, organization, workspace, \
+     environment, layer, region, key_name, provider, requests, attempts, input_tokens, cached_input_tokens, \
+     cache_write_tokens, output_tokens, reasoning_tokens, cost, unknown_cost_requests, estimated_requests",
+    "ON CONFLICT (hour, key_id, model, endpoint, release, variant, prompt_version, end_user, currency) DO UPDATE SET \
+     requests = usage_hourly.requests + excluded.requests, \
+     attempts = usage_hourly.attempts + excluded.attempts, \
+     input_tokens = usage_hourly.input_tokens + excluded.input_tokens, \
+     cached_input_tokens = usage_hourly.cached_input_tokens + excluded.cached_input_tokens, \
+     cache_write_tokens = usage_hourly.cache_write_tokens + excluded.cache_write_tokens, \
+     output_tokens = usage_hourly.output_tokens + excluded.output_tokens, \
+     reasoning_tokens = usage_hourly.reasoning_tokens + excluded.reasoning_tokens, \
+     cost = CASE WHEN usage_hourly.cost + excluded.cost > 4611686018427387903 THEN 4611686018427387903 \
+     ELSE usage_hourly.cost + excluded.cost END, \
+     unknown_cost_requests = usage_hourly.unknown_cost_requests + excluded.unknown_cost_requests, \
+     estimated_requests = usage_hourly.estimated_requests + excluded.estimated_requests",
+);
+
+pub(crate) static BALANCES: Statement = Statement::control(
+    "balances",
+    "SELECT scope, window_start, currency, spent FROM balances WHERE window_start >= $1 OR window_start <= 0 \
+     ORDER BY scope, window_start, currency",
+);
+
+/// $1 from, $2 to, $3 environment, $4 key (name or id); then for each group, whether to group by it.
+pub(crate) static USAGE: Statement = Statement::control(
+    "usage",
+    "SELECT CASE WHEN $5 = 1 THEN hour WHEN $6 = 1 THEN hour - hour % 86400000000 ELSE -1 END AS period, \
+     CASE WHEN $7 = 1 THEN environment ELSE '' END AS by_environment, \
+     CASE WHEN $8 = 1 THEN key_id ELSE '' END AS by_key, \
+     CASE WHEN $9 = 1 THEN provider ELSE '' END AS by_provider, \
+     CASE WHEN $10 = 1 THEN model ELSE '' END AS by_model, \
+     CASE WHEN $11 = 1 THEN end_user ELSE '' END AS by_end_user, \
+     CASE WHEN $12 = 1 THEN release ELSE -1 END AS by_release, \
+     CASE WHEN $13 = 1 THEN endpoint ELSE '' END AS by_endpoint, \
+     currency, CASE WHEN $8 = 1 THEN MAX(key_name) ELSE '' END, \
+     CAST(SUM(requests) AS BIGINT), CAST(SUM(attempts) AS BIGINT), \
+     CAST(SUM(input_tokens) AS BIGINT), CAST(SUM(cached_input_tokens) AS BIGINT), \
+     CAST(SUM(cache_write_tokens) AS BIGINT), CAST(SUM(output_tokens) AS BIGINT), \
+     CAST(SUM(reasoning_tokens) AS BIGINT), CAST(SUM(cost) AS BIGINT), \
+     CAST(SUM(unknown_cost_requests) AS BIGINT), CAST(SUM(estimated_requests) AS BIGINT) \
+     FROM usage_hourly WHERE hour >= $1 AND hour < $2 AND ($3 = '' OR environment = $3) \
+     AND ($4 = '' OR key_name = $4 OR key_id = $4) \
+     GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9 ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9 LIMIT $14",
+);
+
+pub(crate) static INSERT_LOGS: Bulk = Bulk::new(
+    "insert into the request log",
+    Home::Log,
+    "request_log",
+    log_columns!(),
+    "ON CONFLICT DO NOTHING",
+);
+
+/// The filters of a page of the log: $1 environment, $2 key (name or id), $3 model (asked or answered), $4 status or
+/// -1, $5 and $6 the span of time in which it lies, $7 the cursor.
+macro_rules! log_page {
+    ($cursor:literal, $order:literal) => {
+        concat!(
+            "SELECT ",
+            log_columns!(),
+            " FROM request_log WHERE ($1 = '' OR environment = $1) AND ($2 = '' OR key_name = $2 OR key_id = $2) ",
+            "AND ($3 = '' OR model_asked = $3 OR model_answered = $3) AND ($4 = -1 OR status = $4) ",
+            "AND at >= $5 AND at < $6 AND request_id ",
+            $cursor,
+            " $7 ORDER BY request_id ",
+            $order,
+            " LIMIT $8"
+        )
+    };
+}
+
+pub(crate) static LOGS_BEFORE: Statement = Statement::log("logs before", log_page!("<", "DESC"));
+pub(crate) static LOGS_AFTER: Statement = Statement::log("logs after", log_page!(">", "ASC"));
+pub(crate) static LOG: Statement = Statement::log(
+    "log of a request",
+    concat!("SELECT ", log_columns!(), " FROM request_log WHERE request_id = $1 AND at >= $2 AND at < $3"),
+);
+
+pub(crate) static KEYS: Statement =
+    Statement::control("keys", "SELECT document FROM keys ORDER BY environment, name, created_at, id");
+pub(crate) static KEY_BY_ID: Statement =
+    Statement::control("key by id", "SELECT document FROM keys WHERE id = $1");
+pub(crate) static KEY_BY_NAME: Statement = Statement::control(
+    "key by name",
+    "SELECT document FROM keys WHERE environment = $1 AND name = $2 AND revoked_at IS NULL",
+);
+pub(crate) static INSERT_KEY: Statement = Statement::control(
+    "insert key",
+    "INSERT INTO keys (id, environment, name, hash, created_at, updated_at, revoked_at, document) \
+     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+);
+pub(crate) static UPDATE_KEY: Statement = Statement::control(
+    "update key",
+    "UPDATE keys SET environment = $2, name = $3, hash = $4, updated_at = $5, revoked_at = $6, document = $7 \
+     WHERE id = $1",
+);
+
+macro_rules! release_columns {
+    () => {
+        "environment, number, at, source, checksum, message, document"
+    };
+}
+
+pub(crate) static RELEASES: Statement = Statement::control(
+    "releases",
+    concat!("SELECT ", release_columns!(), " FROM releases ORDER BY at DESC, number DESC LIMIT $1"),
+);
+pub(crate) static LATEST_RELEASE: Statement = Statement::control(
+    "latest release",
+    concat!(
+        "SELECT ",
+        release_columns!(),
+        " FROM releases WHERE environment = $1 ORDER BY number DESC LIMIT 1"
+    ),
+);
+pub(crate) static INSERT_RELEASE: Statement = Statement::control(
+    "insert release",
+    concat!("INSERT INTO releases (", release_columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7)"),
+);
+
+pub(crate) static MIGRATIONS: Statement =
+    Statement::control("migrations", "SELECT number, name FROM migrations ORDER BY number");
+pub(crate) static INSERT_MIGRATION: Statement = Statement::control(
+    "insert migration",
+    "INSERT INTO migrations (number, name, applied_at) VALUES ($1, $2, $3)",
+);
+
+/// Nodes that start together take turns. The number is this lock's name among the advisory locks of the database.
+pub(crate) static LOCK_SCHEMA: Statement = Statement::postgres(
+    "lock the schema",
+    "SELECT 1 FROM (SELECT pg_advisory_xact_lock(8466212403)) AS locked",
+);
+pub(crate) static PARTITIONS: Statement = Statement::postgres(
+    "partitions of the request log",
+    "SELECT CAST(child.relname AS TEXT) FROM pg_inherits JOIN pg_class child ON child.oid = pg_inherits.inhrelid \
+     WHERE pg_inherits.inhparent = CAST('request_log' AS regclass) ORDER BY 1",
+);
+
+/// Every statement of one row or none.
+pub(crate) static STATEMENTS: [&Statement; 22] = [
+    &BEGIN_SQLITE,
+    &BEGIN_POSTGRES,
+    &COMMIT,
+    &ROLLBACK,
+    &PING,
+    &BALANCES,
+    &USAGE,
+    &LOGS_BEFORE,
+    &LOGS_AFTER,
+    &LOG,
+    &KEYS,
+    &KEY_BY_ID,
+    &KEY_BY_NAME,
+    &INSERT_KEY,
+    &UPDATE_KEY,
+    &RELEASES,
+    &LATEST_RELEASE,
+    &INSERT_RELEASE,
+    &MIGRATIONS,
+    &INSERT_MIGRATION,
+    &LOCK_SCHEMA,
+    &PARTITIONS,
+];
+
+/// Every statement of many rows.
+pub(crate) static BULKS: [&Bulk; 5] =
+    [&INSERT_ENTRIES, &INSERT_ENTRIES_RETURNING, &ADD_TO_BALANCES, &ADD_TO_USAGE, &INSERT_LOGS];
