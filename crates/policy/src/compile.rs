@@ -1,12 +1,25 @@
 //! From a settings document to what the data plane reads.
+//!
+//! Everything that a request would need to look up, join or decide about names is done here, once: vendors'
+//! rows become providers, catalogue and settings become deployments with prices, routes point at them, bare
+//! names are counted. What is wrong is reported together, with the places that the document remembers.
 
+mod keys;
+mod models;
+mod providers;
+mod routes;
+
+use crate::catalogue::built_in;
 use crate::ids::{KeyId, Name};
 use crate::key::{KeyHash, Pepper, Secret};
 use crate::keyring::{BudgetRule, KeyRecord, Limits, Origin};
-use crate::settings::{Document, Finding, SecretRef};
-use crate::snapshot::Snapshot;
+use crate::settings::{Document, EnvironmentDocument, Finding, Findings, SecretRef};
+use crate::snapshot::{Environment, Snapshot};
 use crate::time::Timestamp;
-use std::collections::HashMap;
+use serde::Serialize;
+use sha2::{Digest, Sha256};
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 /// Reads the secrets that a document refers to.
 pub trait Secrets {
@@ -77,14 +90,44 @@ pub struct Compiled {
     /// What is probably not meant.
     pub warnings: Vec<Finding>,
     /// Of all that the document means, with a keyed fingerprint of the secrets it refers to: when it is the
-    /// same as before, nothing has changed.
+    /// same as before, nothing has changed. (What providers list is not part of the document.)
     pub checksum: String,
     /// Of what a release holds: neither keys nor secrets, nor `[server]` and `[store]`. When it is the same
     /// as before, there is no new release.
     pub release_checksum: String,
 }
 
+/// What all steps share.
+struct Work<'w> {
+    document: &'w Document,
+    release: u64,
+    secrets: &'w dyn Secrets,
+    pepper: &'w Pepper,
+    discovered: &'w Discovered,
+    now: Timestamp,
+    findings: Findings,
+    /// Over every secret read, in order.
+    fingerprint: Sha256,
+    /// Whose secret a hash is, over all environments.
+    holders: HashMap<KeyHash, Name>,
+}
+
+impl Work<'_> {
+    /// Reads a secret and notes its fingerprint. Files end in a line break, which is not part of it.
+    fn secret(&mut self, reference: &SecretRef) -> Result<Secret, String> {
+        let secret = self.secrets.read(reference)?;
+        let text = secret.expose().trim();
+        if text.is_empty() {
+            return Err(format!("`{reference}` is empty"));
+        }
+        self.fingerprint.update(self.pepper.fingerprint(text.as_bytes()));
+        Ok(Secret::new(text.to_owned()))
+    }
+}
+
 /// Compiles a document. `release` numbers the result; `now` dates models that no catalogue dates.
+///
+/// On failure all errors that were found, with the warnings, sorted by place.
 pub fn compile(
     document: &Document,
     release: u64,
@@ -93,6 +136,75 @@ pub fn compile(
     discovered: &Discovered,
     now: Timestamp,
 ) -> Result<Compiled, Vec<Finding>> {
-    let _ = (document, release, secrets, pepper, discovered, now);
-    unimplemented!()
+    let mut work = Work {
+        document,
+        release,
+        secrets,
+        pepper,
+        discovered,
+        now,
+        findings: Findings::placed(&document.file),
+        fingerprint: Sha256::new(),
+        holders: HashMap::new(),
+    };
+    let mut snapshot = Snapshot::default();
+    let mut file_keys = Vec::new();
+    for described in &document.environments {
+        let environment = environment(&mut work, described);
+        keys::compile(&mut work, described, &environment, &mut file_keys);
+        snapshot.environments.insert(described.name.clone(), Arc::new(environment));
+    }
+    if work.findings.has_errors() {
+        return Err(work.findings.sorted());
+    }
+    let fingerprint = work.fingerprint.finalize();
+    let checksum = digest(document, &fingerprint);
+    let release_checksum = digest(&document.environments.iter().map(released).collect::<Vec<_>>(), &[]);
+    Ok(Compiled { snapshot, keys: file_keys, warnings: work.findings.sorted(), checksum, release_checksum })
 }
+
+fn environment(work: &mut Work<'_>, described: &EnvironmentDocument) -> Environment {
+    let providers = providers::compile(work, described);
+    let mut environment = Environment {
+        organization: described.organization.clone(),
+        workspace: described.workspace.clone(),
+        name: described.name.clone(),
+        layer: described.layer,
+        region: described.region.clone(),
+        release: work.release,
+        log_bodies: described.log_bodies,
+        names: HashMap::new(),
+        providers,
+        closed: HashSet::new(),
+        entries: Vec::new(),
+    };
+    models::compile(work, described, &mut environment);
+    routes::compile(work, described, &mut environment);
+    environment.entries.sort_by(|one, other| one.id.cmp(&other.id));
+    environment
+}
+
+/// What a release holds of an environment: all but the keys.
+fn released(environment: &EnvironmentDocument) -> impl Serialize {
+    let EnvironmentDocument { organization, workspace, name, layer, region, .. } = environment;
+    let EnvironmentDocument { log_bodies, providers, models, routes, .. } = environment;
+    ((organization, workspace, name, layer, region), (log_bodies, providers, models, routes))
+}
+
+/// SHA-256 of what a value means, in hexadecimal.
+fn digest(value: &impl Serialize, more: &[u8]) -> String {
+    let mut digest = Sha256::new();
+    // Serialising to memory fails only for maps with keys that are not texts, and there are none.
+    digest.update(serde_json::to_vec(value).unwrap_or_default());
+    digest.update(more);
+    KeyHash(digest.finalize().into()).hex()
+}
+
+/// The names of known vendors, for messages.
+fn vendor_names() -> impl Iterator<Item = &'static str> {
+    built_in().vendors().iter().map(|vendor| &*vendor.name)
+}
+
+#[cfg(test)]
+#[path = "compile/tests.rs"]
+mod tests;

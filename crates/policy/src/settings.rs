@@ -5,9 +5,14 @@
 //! turns the checked tree into a [`Document`]; [`json_schema`] prints the same table for editors. So a field
 //! exists in one place, and check, reader and schema cannot drift apart.
 
+mod check;
 mod document;
 mod finding;
+mod read;
 mod schema;
+mod shape;
+mod source;
+mod value;
 
 pub use document::{
     BudgetDocument, ByteSize, Document, DrainTimes, EnvironmentDocument, KeyDocument, LogFormat, ModelDocument,
@@ -16,9 +21,25 @@ pub use document::{
 };
 pub use finding::{Finding, Severity};
 pub use schema::json_schema;
+pub(crate) use finding::Findings;
+pub(crate) use value::base_url;
 
-/// Reads a settings document.
+/// Reads a settings document. `file` is only named in findings.
+///
+/// On success the findings are warnings. On failure they hold every error that was found (at most 100) and the
+/// warnings, sorted by place. Never panics, whatever the text.
 pub fn parse(text: &str, file: &str) -> Result<(Document, Vec<Finding>), Vec<Finding>> {
-    let _ = text;
-    Ok((Document::empty(file), Vec::new()))
+    let mut findings = Findings::new(file, text);
+    let document = source::tables(text, &mut findings).and_then(|root| {
+        check::root(&root, &mut findings);
+        if findings.has_errors() { None } else { Some(read::document(&root, file, &mut findings)) }
+    });
+    match document {
+        Some(document) if !findings.has_errors() => Ok((document, findings.sorted())),
+        _ => Err(findings.sorted()),
+    }
 }
+
+#[cfg(test)]
+#[path = "settings/tests.rs"]
+mod tests;

@@ -306,6 +306,8 @@ pub struct ProviderDocument {
     pub timeouts: TimeoutsDocument,
     /// Connections open at once.
     pub max_connections: Option<u32>,
+    /// It also speaks `/responses`: kept for the version that does.
+    pub responses: Option<Placed<bool>>,
 }
 
 /// `timeouts = { … }`: what is not said is left to the next that says it.

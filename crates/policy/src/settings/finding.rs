@@ -3,7 +3,7 @@
 use super::document::Place;
 use std::fmt;
 
-/// Findings beyond this many are counted, not kept: a file of another program would have thousands.
+/// Findings beyond this many are not kept: a file of another program would have thousands.
 const MOST: usize = 100;
 
 /// How bad a finding is.
@@ -58,7 +58,6 @@ pub(crate) struct Findings {
     text: String,
     kept: Vec<Finding>,
     errors: usize,
-    dropped: usize,
 }
 
 impl Findings {
@@ -77,7 +76,6 @@ impl Findings {
             text: String::new(),
             kept: Vec::new(),
             errors: 0,
-            dropped: 0,
         }
     }
 
@@ -101,7 +99,6 @@ impl Findings {
 
     fn push(&mut self, severity: Severity, at: Place, message: String, help: Option<String>) {
         if self.kept.len() >= MOST {
-            self.dropped += 1;
             return;
         }
         let (line, column) = (at.line as usize, at.column as usize);
@@ -117,12 +114,12 @@ impl Findings {
         self.kept.len() >= MOST
     }
 
-    /// By place; the last one says how many were not kept.
+    /// By place; the last one says when there may be more.
     pub(crate) fn sorted(mut self) -> Vec<Finding> {
         self.kept.sort_by_key(|finding| (finding.line, finding.column));
-        if self.dropped > 0 {
-            let message = format!("{} more findings are not shown", self.dropped);
-            // Errors may be among those that were dropped.
+        if self.full() {
+            let message = format!("only the first {MOST} findings are shown");
+            // Errors may be among those that were not kept.
             let severity = if self.errors > 0 { Severity::Error } else { Severity::Warning };
             let (file, help) = (self.file.clone(), None);
             self.kept.push(Finding { severity, file, line: 0, column: 0, message, help });

@@ -1,0 +1,418 @@
+//! From the checked tree to a [`Document`], with the checks that need more than one field.
+//!
+//! It runs only on a tree without errors, so a value that is there has its form; where it asks, it takes
+//! absence for "not said".
+
+use super::check::weight;
+use super::document::*;
+use super::finding::Findings;
+use super::shape::{Field, ROOT, Shape, fields};
+use super::source::{Spot, Tree, Value, integer};
+use super::value;
+use crate::ids::Name;
+use crate::keyring::Limits;
+use crate::money::{Currency, Money, NANO};
+use crate::price::{Price, Rate, Tier};
+use crate::snapshot::Layer;
+use crate::window::Window;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// A table of the document, with the fields that it may have.
+struct Node<'n, 't> {
+    tree: &'n Tree<'t>,
+    groups: &'static [&'static [Field]],
+    at: Place,
+    findings: &'n Findings,
+}
+
+impl<'n, 't> Node<'n, 't> {
+    /// The value of a field, and its shape. Asking for a field that the table of shapes lacks is a mistake of
+    /// ours, which any test shows.
+    fn find(&self, name: &str) -> Option<(&'n Spot<'t>, &'static Shape)> {
+        let field = fields(self.groups).find(|field| field.name == name);
+        debug_assert!(field.is_some(), "the table of shapes has no field `{name}` here");
+        Some((self.tree.get(name)?, &field?.shape))
+    }
+
+    fn place(&self, name: &str) -> Place {
+        self.tree.get(name).map_or(self.at, |spot| self.findings.place(spot.span().start))
+    }
+
+    fn text(&self, name: &str) -> Option<&'n str> {
+        self.find(name)?.0.get_ref().as_str()
+    }
+
+    /// A text, read by the same function that checked it.
+    fn read<T, E>(&self, name: &str, read: fn(&str) -> Result<T, E>) -> Option<T> {
+        read(self.text(name)?).ok()
+    }
+
+    fn placed<T, E>(&self, name: &str, read: fn(&str) -> Result<T, E>) -> Option<Placed<T>> {
+        Some(Placed { value: self.read(name, read)?, at: self.place(name) })
+    }
+
+    fn name(&self, name: &str) -> Option<Name> {
+        self.text(name).map(Name::from)
+    }
+
+    fn boolean(&self, name: &str) -> Option<bool> {
+        self.find(name)?.0.get_ref().as_bool()
+    }
+
+    fn placed_bool(&self, name: &str) -> Option<Placed<bool>> {
+        Some(Placed { value: self.boolean(name)?, at: self.place(name) })
+    }
+
+    fn count(&self, name: &str) -> Option<u64> {
+        integer(self.find(name)?.0.get_ref()).and_then(|count| u64::try_from(count).ok())
+    }
+
+    fn decimal(&self, name: &str) -> Option<i64> {
+        match self.find(name)?.0.get_ref() {
+            Value::String(text) => value::amount(text).ok(),
+            whole => integer(whole)?.checked_mul(NANO),
+        }
+    }
+
+    fn rate(&self, name: &str) -> Option<Rate> {
+        self.decimal(name).map(Rate)
+    }
+
+    fn duration(&self, name: &str) -> Option<Duration> {
+        self.read(name, value::duration)
+    }
+
+    fn table(&self, name: &str) -> Option<Node<'n, 't>> {
+        let (spot, shape) = self.find(name)?;
+        self.within(spot, shape)
+    }
+
+    /// The node of a value that is a table.
+    fn within(&self, spot: &'n Spot<'t>, shape: &'static Shape) -> Option<Node<'n, 't>> {
+        let (Shape::Table(groups), Value::Table(tree)) = (shape, spot.get_ref()) else { return None };
+        Some(Node { tree, groups, at: self.findings.place(spot.span().start), findings: self.findings })
+    }
+
+    fn list(&self, name: &str) -> Vec<(&'n Spot<'t>, &'static Shape)> {
+        match self.find(name).map(|(spot, shape)| (spot.get_ref(), shape)) {
+            Some((Value::Array(list), Shape::List(of, _))) => list.iter().map(|item| (item, *of)).collect(),
+            Some((Value::Array(list), Shape::Either(_, Shape::List(of, _)))) => {
+                list.iter().map(|item| (item, *of)).collect()
+            }
+            _ => Vec::new(),
+        }
+    }
+
+    fn names(&self, name: &str) -> Vec<Placed<Name>> {
+        let texts = self.list(name).into_iter().filter_map(|(item, _)| {
+            let at = self.findings.place(item.span().start);
+            Some(Placed { value: Name::from(item.get_ref().as_str()?), at })
+        });
+        texts.collect()
+    }
+
+    /// The tables of a table whose names are the user's own, each placed at its name.
+    fn named<T>(&self, name: &str, read: impl Fn(&Node<'_, '_>) -> T) -> BTreeMap<Name, T> {
+        let Some((spot, Shape::Named(_, shape))) = self.find(name) else { return BTreeMap::new() };
+        let tables = spot.get_ref().as_table().into_iter().flatten().filter_map(|(key, value)| {
+            let at = self.findings.place(key.span().start);
+            let node = Node { at, ..self.within(value, shape)? };
+            Some((Name::from(&**key.get_ref()), read(&node)))
+        });
+        tables.collect()
+    }
+}
+
+/// Reads a checked tree; adds what is wrong between fields to the findings.
+pub(super) fn document(tree: &Tree<'_>, file: &str, findings: &mut Findings) -> Document {
+    let Shape::Table(groups) = &ROOT else { return Document::empty(file) };
+    let root = Node { tree, groups, at: Place { line: 1, column: 1 }, findings };
+    let mut document = Document::empty(file);
+    let mut notes = Notes::default();
+    if let Some(node) = root.table("server") {
+        document.server = server(&node, &mut notes);
+    }
+    if let Some(node) = root.table("store") {
+        document.store = StoreSettings {
+            url: node.read("url", value::store_url).unwrap_or(StoreUrl::Sqlite),
+            retention: node.duration("retention").unwrap_or(StoreSettings::default().retention),
+        };
+    }
+    document.environments = environments(&root, &mut notes);
+    for environment in &document.environments {
+        keys(environment, &mut notes);
+    }
+    for (at, message, help) in notes.errors {
+        findings.error(at, message, help);
+    }
+    document
+}
+
+/// Errors made while the tree still borrows the real list.
+#[derive(Default)]
+struct Notes {
+    errors: Vec<(Place, String, Option<String>)>,
+}
+
+impl Notes {
+    fn error(&mut self, at: Place, message: impl Into<String>, help: &str) {
+        self.errors.push((at, message.into(), Some(help.to_owned())));
+    }
+}
+
+fn server(node: &Node<'_, '_>, notes: &mut Notes) -> Server {
+    let base = Server::default();
+    let path_text = |node: &Node<'_, '_>, name| {
+        node.read(name, value::path).map(|path| path.display().to_string()).unwrap_or_default()
+    };
+    let drain = node.table("drain");
+    let drained = |name| drain.as_ref().and_then(|drain| drain.duration(name));
+    let server = Server {
+        listen: node.read("listen", value::address).unwrap_or(base.listen),
+        data_dir: node.read("data_dir", value::path).unwrap_or(base.data_dir),
+        admin_listen: node.read("admin_listen", value::address),
+        admin_on_public_port: node.boolean("admin_on_public_port").unwrap_or(false),
+        tls: node.table("tls").map(|tls| Tls { certificate: path_text(&tls, "certificate"), key: path_text(&tls, "key") }),
+        master_key: node.read("master_key", value::secret),
+        max_body: node.read("max_body", value::size).unwrap_or(base.max_body),
+        max_memory: node.read("max_memory", value::size),
+        drain: DrainTimes {
+            accept: drained("accept").unwrap_or(base.drain.accept),
+            deadline: drained("deadline").unwrap_or(base.drain.deadline),
+        },
+        segment_bytes: node.read("segment_bytes", value::size).unwrap_or(base.segment_bytes),
+        log: if node.text("log") == Some("json") { LogFormat::Json } else { LogFormat::Text },
+    };
+    if !server.listen.ip().is_loopback() && server.admin_listen.is_none() && !server.admin_on_public_port {
+        notes.error(
+            node.place("listen"),
+            format!("`server.listen` {} is not loopback, so /api, / and /metrics would be public", server.listen),
+            "set `admin_listen = \"127.0.0.1:8081\"`, or `admin_on_public_port = true` if that is meant",
+        );
+    }
+    if server.admin_listen.is_some_and(|admin| admin == server.listen && admin.port() != 0) {
+        notes.error(
+            node.place("admin_listen"),
+            format!("`server.admin_listen` is the same address as `server.listen`: {}", server.listen),
+            "use another port, or leave `admin_listen` out",
+        );
+    }
+    if server.max_memory.is_some_and(|memory| memory < server.max_body) {
+        notes.error(
+            node.place("max_memory"),
+            "`server.max_memory` is smaller than `server.max_body`, so the largest body could never be read",
+            "raise max_memory or lower max_body",
+        );
+    }
+    if !(ByteSize(64 << 10)..=ByteSize(4 << 30)).contains(&server.segment_bytes) {
+        notes.error(
+            node.place("segment_bytes"),
+            format!("`server.segment_bytes` is {}, which is not from 64KiB to 4GiB", server.segment_bytes),
+            "leave it out to have 64MiB",
+        );
+    }
+    server
+}
+
+/// The environment of the top-level tables first, then those with a name.
+fn environments(root: &Node<'_, '_>, notes: &mut Notes) -> Vec<EnvironmentDocument> {
+    let mut top = environment(root, EnvironmentDocument::dev(), notes);
+    let told = ["providers", "models", "routes", "keys", "logs"].into_iter().find(|name| root.tree.contains_key(*name));
+    let mut named = Vec::new();
+    let Some((spot, Shape::Named(_, shape))) = root.find("environments") else { return vec![top] };
+    for (key, value) in spot.get_ref().as_table().into_iter().flatten() {
+        let at = root.findings.place(key.span().start);
+        let Some(node) = root.within(value, shape) else { continue };
+        let wanted = node.text("layer");
+        let layer = Layer::NAMES.iter().find(|(name, _)| Some(*name) == wanted);
+        let base = EnvironmentDocument {
+            at,
+            workspace: node.name("workspace").unwrap_or_else(|| top.workspace.clone()),
+            name: Name::from(&**key.get_ref()),
+            layer: layer.map_or(Layer::Production, |(_, layer)| *layer),
+            region: node.name("region").unwrap_or_else(|| top.region.clone()),
+            providers: BTreeMap::new(),
+            ..EnvironmentDocument::dev()
+        };
+        let read = environment(&Node { at, ..node }, base, notes);
+        if read.name != top.name {
+            named.push(read);
+        } else if let Some(table) = told {
+            notes.error(
+                at,
+                format!("`environments.{}` is also what the top-level `{table}` describes", read.name),
+                "move the top-level tables under it, or give it another name",
+            );
+        } else {
+            top = read;
+        }
+    }
+    let mut all = vec![top];
+    all.append(&mut named);
+    all
+}
+
+fn environment(node: &Node<'_, '_>, base: EnvironmentDocument, notes: &mut Notes) -> EnvironmentDocument {
+    let mut providers = node.named("providers", provider);
+    if base.layer == Layer::Development {
+        // Always there while one builds: a name to try before any account exists.
+        providers.entry("demo".into()).or_default();
+    }
+    let logs = node.table("logs").and_then(|logs| logs.boolean("bodies"));
+    let read = EnvironmentDocument {
+        log_bodies: logs.unwrap_or(false),
+        providers,
+        models: node.named("models", model),
+        routes: node.named("routes", route),
+        keys: node.named("keys", key),
+        ..base
+    };
+    for (name, route) in &read.routes {
+        if route.targets.iter().map(|target| target.weight).sum::<f64>() <= 0.0 {
+            notes.error(
+                route.at,
+                format!("route `{name}` has no target that could be chosen"),
+                "give at least one target with a weight above 0",
+            );
+        }
+    }
+    read
+}
+
+fn provider(node: &Node<'_, '_>) -> ProviderDocument {
+    let headers = node.find("headers").and_then(|(spot, _)| spot.get_ref().as_table());
+    let header = |(key, value): (&toml::Spanned<_>, &Spot<'_>)| -> Option<(Name, Name)> {
+        let name: &std::borrow::Cow<'_, str> = key.get_ref();
+        Some((name.to_ascii_lowercase().into(), value.get_ref().as_str()?.into()))
+    };
+    ProviderDocument {
+        at: node.at,
+        credential: node.placed("credential", value::secret),
+        base_url: node.placed("base_url", |text| Ok::<_, ()>(text.to_owned())),
+        models: match node.find("models").map(|(spot, _)| spot.get_ref()) {
+            None => ModelList::Open,
+            Some(Value::Array(_)) => {
+                ModelList::Closed(node.names("models").into_iter().map(|name| name.value).collect())
+            }
+            Some(_) => ModelList::Discover,
+        },
+        abort_stops_billing: node.boolean("abort_stops_billing"),
+        stream_usage: node.boolean("stream_usage"),
+        ca: node.read("ca", value::file),
+        http2: node.boolean("http2").unwrap_or(false),
+        headers: headers.into_iter().flatten().filter_map(header).collect(),
+        timeouts: timeouts(node),
+        responses: node.placed_bool("responses"),
+        max_connections: node.count("max_connections").and_then(|count| u32::try_from(count).ok()),
+    }
+}
+
+fn timeouts(node: &Node<'_, '_>) -> TimeoutsDocument {
+    let Some(node) = node.table("timeouts") else { return TimeoutsDocument::default() };
+    TimeoutsDocument {
+        connect: node.duration("connect"),
+        first_byte: node.duration("first_byte"),
+        idle: node.duration("idle"),
+        total: node.duration("total"),
+    }
+}
+
+fn model(node: &Node<'_, '_>) -> ModelDocument {
+    let price = node.table("price").map(|node| Placed { value: price(&node), at: node.at });
+    ModelDocument { at: node.at, price, context: node.count("context"), max_output: node.count("max_output") }
+}
+
+fn price(node: &Node<'_, '_>) -> Price {
+    let currency = node.read("currency", value::currency).unwrap_or(Currency::USD);
+    let tiers = node.list("tiers").into_iter().filter_map(|(item, shape)| node.within(item, shape));
+    let tier = |node: Node<'_, '_>| Tier {
+        above_input_tokens: node.count("above_input_tokens").unwrap_or(0),
+        input: node.rate("input"),
+        output: node.rate("output"),
+        cached_input: node.rate("cached_input"),
+        cache_write: node.rate("cache_write"),
+    };
+    Price {
+        // Which line it stands on is not part of what the document means: compiling adds it.
+        version: "file".into(),
+        currency,
+        input: node.rate("input"),
+        output: node.rate("output"),
+        cached_input: node.rate("cached_input"),
+        cache_write: node.rate("cache_write"),
+        reasoning: node.rate("reasoning"),
+        audio_input: node.rate("audio_input"),
+        audio_output: node.rate("audio_output"),
+        per_image: node.rate("per_image"),
+        per_second: node.rate("per_second"),
+        per_request: node.rate("per_request"),
+        tiers: tiers.map(tier).collect(),
+    }
+}
+
+fn route(node: &Node<'_, '_>) -> RouteDocument {
+    let target = |(item, shape): (&Spot<'_>, &'static Shape)| -> Option<TargetDocument> {
+        let at = node.findings.place(item.span().start);
+        if let Some(model) = item.get_ref().as_str() {
+            return Some(TargetDocument { model: Placed { value: model.into(), at }, weight: 1.0 });
+        }
+        let Shape::Either(_, table) = shape else { return None };
+        let own = node.within(item, table)?;
+        let model = Placed { value: own.name("model")?, at: own.place("model") };
+        let weight = match own.find("weight").map(|(spot, _)| spot.get_ref()) {
+            None => 1.0,
+            Some(Value::Float(float)) => weight(float.as_str())?,
+            Some(whole) => integer(whole)? as f64,
+        };
+        Some(TargetDocument { model, weight })
+    };
+    RouteDocument {
+        at: node.at,
+        targets: node.list("targets").into_iter().filter_map(target).collect(),
+        fallbacks: node.names("fallbacks"),
+        timeouts: timeouts(node),
+    }
+}
+
+fn key(node: &Node<'_, '_>) -> KeyDocument {
+    let limits = node.table("limits").map_or(Limits::default(), |limits| Limits {
+        requests_per_minute: limits.count("requests_per_minute"),
+        tokens_per_minute: limits.count("tokens_per_minute"),
+        concurrency: limits.count("concurrency").and_then(|count| u32::try_from(count).ok()),
+    });
+    let budget = |node: Node<'_, '_>| -> Option<BudgetDocument> {
+        let currency = node.read("currency", value::currency).unwrap_or(Currency::USD);
+        Some(BudgetDocument {
+            at: node.at,
+            name: node.name("name")?,
+            amount: Money { currency, nano: node.decimal("amount")? },
+            window: Window::named(node.text("window")?)?,
+        })
+    };
+    let budgets = node.list("budgets").into_iter().filter_map(|(item, shape)| node.within(item, shape));
+    KeyDocument {
+        at: node.at,
+        secret: node.placed("secret", value::secret),
+        models: node.names("models"),
+        limits,
+        budgets: budgets.filter_map(budget).collect(),
+        strict: node.boolean("strict").unwrap_or(false),
+    }
+}
+
+/// What must hold between the budgets of one key.
+fn keys(environment: &EnvironmentDocument, notes: &mut Notes) {
+    for (name, key) in &environment.keys {
+        for (index, budget) in key.budgets.iter().enumerate() {
+            if budget.amount.nano == 0 {
+                let message = format!("budget `{}` of key `{name}` allows nothing", budget.name);
+                notes.error(budget.at, message, "give an amount above 0, or leave the budget out");
+            }
+            if key.budgets[..index].iter().any(|earlier| earlier.name == budget.name) {
+                let message = format!("key `{name}` has two budgets named `{}`", budget.name);
+                notes.error(budget.at, message, "give each its own name");
+            }
+        }
+    }
+}

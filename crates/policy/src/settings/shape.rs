@@ -1,0 +1,286 @@
+//! The one table of all fields: name, form, and a line that says what it is for.
+//!
+//! The check walks a document along it, the reader may only ask for fields that stand in it, and the JSON
+//! Schema is printed from it.
+
+use super::value::{self, Fault};
+
+/// The form of a text.
+pub(super) struct Form {
+    /// Continues "expected …": `a duration such as "5s"`.
+    pub(super) what: &'static str,
+    /// Says what is wrong with a text.
+    pub(super) check: fn(&str) -> Result<(), Fault>,
+    /// For editors; empty for none.
+    pub(super) pattern: &'static str,
+}
+
+/// What may stand somewhere.
+pub(super) enum Shape {
+    Bool,
+    Integer { least: i64, most: i64 },
+    /// A number that is not negative.
+    Weight,
+    Text(&'static Form),
+    /// A plain decimal: a text, or an integer. A float would have lost digits already.
+    Decimal,
+    Choice(&'static [&'static str]),
+    /// A list of at most this many.
+    List(&'static Shape, usize),
+    /// Groups of fields: so that environments share theirs with the top level.
+    Table(&'static [&'static [Field]]),
+    /// A table whose names are the user's own.
+    Named(&'static Form, &'static Shape),
+    /// One of two, told apart by their types.
+    Either(&'static Shape, &'static Shape),
+    /// Known, but not available yet.
+    Reserved,
+}
+
+/// A field of a table.
+pub(super) struct Field {
+    pub(super) name: &'static str,
+    pub(super) shape: Shape,
+    pub(super) required: bool,
+    pub(super) doc: &'static str,
+}
+
+const fn field(name: &'static str, shape: Shape, doc: &'static str) -> Field {
+    Field { name, shape, required: false, doc }
+}
+
+const fn required(name: &'static str, shape: Shape, doc: &'static str) -> Field {
+    Field { name, shape, required: true, doc }
+}
+
+const fn reserved(name: &'static str) -> Field {
+    field(name, Shape::Reserved, "Not available in this version.")
+}
+
+macro_rules! forms {
+    ($($name:ident: $what:literal, $pattern:literal, $check:expr;)*) => {
+        $(static $name: Form = Form { what: $what, pattern: $pattern, check: $check };)*
+    };
+}
+
+forms! {
+    DURATION: "a duration such as \"5s\"", "^[0-9]+(ms|s|m|h|d)$", |t| value::duration(t).map(drop);
+    TIMEOUT: "a duration such as \"5s\"", "^[0-9]+(ms|s|m|h|d)$", |t| value::timeout(t).map(drop);
+    SIZE: "a size such as \"32MiB\"", "^[0-9]+(B|KiB|MiB|GiB)$", |t| value::size(t).map(drop);
+    SECRET: "\"env:NAME\" or \"file:PATH\"", "^(env|file):.+$", |t| value::secret(t).map(drop);
+    FILE: "\"file:PATH\"", "^file:.+$", |t| value::file(t).map(drop);
+    PATH: "a path", "", |t| value::path(t).map(drop);
+    ADDRESS: "an address such as \"127.0.0.1:8080\"", "^.+:[0-9]+$", |t| value::address(t).map(drop);
+    CURRENCY: "a currency such as \"USD\"", "^[A-Z]{3}$", |t| value::currency(t).map(drop);
+    NAME: "a name", "^[A-Za-z0-9._-]{1,64}$", value::name;
+    FULL_MODEL: "\"provider/model\"", "^[A-Za-z0-9._-]+/.+$", value::full_model;
+    MODEL: "a model's name such as \"openai/gpt-5-mini\"", "^[!-~]{1,200}$", value::model;
+    ALLOWED: "a model's name, \"provider/*\" or \"*\"", "^[!-~]{1,200}$", value::allowed;
+    STORE_URL: "\"sqlite\" or \"postgres://…\"", "^(sqlite|postgres(ql)?://.+)$", |t| value::store_url(t).map(drop);
+    DIALECT: "\"openai\"", "^openai$", value::dialect;
+    BASE_URL: "a URL such as \"https://api.openai.com/v1\"", "^https?://.+$", value::base_url_form;
+    HEADER_NAME: "the name of a header", "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", value::header_name;
+    HEADER_VALUE: "the value of a header", "", value::header_value;
+}
+
+const COUNT: Shape = Shape::Integer { least: 1, most: 1_000_000_000_000 };
+
+/// The whole document.
+pub(super) static ROOT: Shape = Shape::Table(&[
+    &[
+        field("server", Shape::Table(&[SERVER]), "The process: where it listens, what it keeps where."),
+        field("store", Shape::Table(&[STORE]), "Where control data and request logs are kept."),
+        field(
+            "environments",
+            Shape::Named(&NAME, &Shape::Table(&[ENVIRONMENT_OWN, ENVIRONMENT])),
+            "Environments besides the one of the top-level tables, by name.",
+        ),
+    ],
+    ENVIRONMENT,
+]);
+
+static SERVER: &[Field] = &[
+    field("listen", Shape::Text(&ADDRESS), "Where clients connect. Default: 127.0.0.1:8080."),
+    field("data_dir", Shape::Text(&PATH), "SQLite files, spool, last snapshot. Default: tidegate-data."),
+    field("admin_listen", Shape::Text(&ADDRESS), "A port of their own for /api, / and /metrics."),
+    field(
+        "admin_on_public_port",
+        Shape::Bool,
+        "Allows /api, / and /metrics on a `listen` that is not loopback. Default: false.",
+    ),
+    field("tls", Shape::Table(&[TLS]), "TLS on `listen`."),
+    field(
+        "master_key",
+        Shape::Text(&SECRET),
+        "The key-encryption key. Default: a file in data_dir, made with mode 0600 when absent.",
+    ),
+    field("max_body", Shape::Text(&SIZE), "The largest request body. Default: 32MiB."),
+    field("max_memory", Shape::Text(&SIZE), "The cap of all bodies in memory together."),
+    field("drain", Shape::Table(&[DRAIN]), "How a stop goes."),
+    field("segment_bytes", Shape::Text(&SIZE), "The size at which the spool begins a new file. Default: 64MiB."),
+    field("log", Shape::Choice(&["text", "json"]), "How the process writes its own log. Default: text."),
+    reserved("sign_up"),
+    reserved("allow_private_upstreams"),
+];
+
+static TLS: &[Field] = &[
+    required("certificate", Shape::Text(&PATH), "A PEM file with the chain, leaf first."),
+    required("key", Shape::Text(&PATH), "A PEM file with the private key."),
+];
+
+static DRAIN: &[Field] = &[
+    field("accept", Shape::Text(&DURATION), "Connections are still accepted for this long. Default: 5s."),
+    field("deadline", Shape::Text(&DURATION), "What is under way is ended after this long. Default: 30s."),
+];
+
+static STORE: &[Field] = &[
+    field("url", Shape::Text(&STORE_URL), "\"sqlite\" (the default), or \"postgres://…\"."),
+    field("retention", Shape::Text(&TIMEOUT), "How long the request log is kept. Default: 30d."),
+];
+
+static ENVIRONMENT_OWN: &[Field] = &[
+    field("workspace", Shape::Text(&NAME), "The workspace it belongs to. Default: default."),
+    required(
+        "layer",
+        Shape::Choice(&["development", "production", "innovation", "domestic"]),
+        "The class of the environment, with its defaults and its isolation.",
+    ),
+    field("region", Shape::Text(&NAME), "Where its data stays. Default: local."),
+];
+
+static ENVIRONMENT: &[Field] = &[
+    field(
+        "providers",
+        Shape::Named(&NAME, &Shape::Table(&[PROVIDER])),
+        "Vendors and servers that answer model calls. For a known vendor a credential is enough.",
+    ),
+    field(
+        "models",
+        Shape::Named(&FULL_MODEL, &Shape::Table(&[MODEL_FIELDS])),
+        "What is to be known of single models, by \"provider/model\".",
+    ),
+    field("routes", Shape::Named(&NAME, &Shape::Table(&[ROUTE])), "Names that lead to a choice of models."),
+    field(
+        "keys",
+        Shape::Named(&NAME, &Shape::Table(&[KEY])),
+        "Virtual keys. They are live state: rolling back a release does not bring them back.",
+    ),
+    field("logs", Shape::Table(&[LOGS]), "What the request log holds."),
+    reserved("limits"),
+    reserved("prompts"),
+    reserved("flags"),
+    reserved("experiments"),
+    reserved("guardrails"),
+    reserved("alerts"),
+    reserved("cache"),
+];
+
+static LOGS: &[Field] =
+    &[field("bodies", Shape::Bool, "Whether prompts and answers are written to the request log. Default: false.")];
+
+static PROVIDER: &[Field] = &[
+    field("credential", Shape::Text(&SECRET), "Where its credential is found."),
+    field("dialect", Shape::Text(&DIALECT), "How it speaks. Default: openai."),
+    field("base_url", Shape::Text(&BASE_URL), "What the vendor's own SDK takes, with the version."),
+    field(
+        "models",
+        Shape::Either(&Shape::Choice(&["discover"]), &Shape::List(&Shape::Text(&MODEL), 10_000)),
+        "These models and no others, or \"discover\" to list what the provider lists. Default: any.",
+    ),
+    field("abort_stops_billing", Shape::Bool, "It stops billing when a call is cancelled."),
+    field("stream_usage", Shape::Bool, "It understands stream_options.include_usage."),
+    field("ca", Shape::Text(&FILE), "Certificates to trust, in PEM, in place of the system's."),
+    field("http2", Shape::Bool, "Speak HTTP/2 to it. Default: false."),
+    field("headers", Shape::Named(&HEADER_NAME, &Shape::Text(&HEADER_VALUE)), "Sent with every call; no secrets."),
+    field("timeouts", Shape::Table(&[TIMEOUTS]), "Where they differ from the default."),
+    field(
+        "max_connections",
+        Shape::Integer { least: 1, most: 65_535 },
+        "Connections open at once. Default: 1024.",
+    ),
+    field("responses", Shape::Bool, "It also speaks /responses. Has no effect in this version."),
+    reserved("credentials"),
+];
+
+static TIMEOUTS: &[Field] = &[
+    field("connect", Shape::Text(&TIMEOUT), "To be connected, with TLS. Default: 5s."),
+    field("first_byte", Shape::Text(&TIMEOUT), "To the first byte of the answer. Default: 120s."),
+    field("idle", Shape::Text(&TIMEOUT), "Between two pieces of the answer. Default: 120s."),
+    field("total", Shape::Text(&TIMEOUT), "For all attempts together. Default: 60m."),
+];
+
+static MODEL_FIELDS: &[Field] = &[
+    field("price", Shape::Table(&[&[CURRENCY_FIELD], RATES, PRICE]), "In place of the built-in price."),
+    field("context", COUNT, "Tokens of input and output together."),
+    field("max_output", COUNT, "Tokens of output."),
+];
+
+const CURRENCY_FIELD: Field = field("currency", Shape::Text(&CURRENCY), "Of every rate. Default: USD.");
+
+static RATES: &[Field] = &[
+    field("input", Shape::Decimal, "Per million input tokens."),
+    field("output", Shape::Decimal, "Per million output tokens."),
+    field("cached_input", Shape::Decimal, "Per million input tokens from the cache. Default: as input."),
+    field("cache_write", Shape::Decimal, "Per million input tokens written to the cache. Default: as input."),
+];
+
+static PRICE: &[Field] = &[
+    field("reasoning", Shape::Decimal, "Per million reasoning tokens. Default: as output."),
+    field("audio_input", Shape::Decimal, "Per million audio tokens of the input. Default: as input."),
+    field("audio_output", Shape::Decimal, "Per million audio tokens of the output. Default: as output."),
+    field("per_image", Shape::Decimal, "For one image made."),
+    field("per_second", Shape::Decimal, "For one second of audio or video."),
+    field("per_request", Shape::Decimal, "For one request."),
+    field("tiers", Shape::List(&Shape::Table(&[TIER, RATES]), 20), "Rates for calls with a longer input."),
+    reserved("hours"),
+];
+
+static TIER: &[Field] = &[required("above_input_tokens", COUNT, "Holds for calls with more input tokens than this.")];
+
+static ROUTE: &[Field] = &[
+    required(
+        "targets",
+        Shape::List(&Shape::Either(&Shape::Text(&MODEL), &Shape::Table(&[TARGET])), 100),
+        "One of these is chosen for each call, by weight.",
+    ),
+    field("fallbacks", Shape::List(&Shape::Text(&MODEL), 20), "Tried after it, in this order."),
+    field("timeouts", Shape::Table(&[TIMEOUTS]), "Where they differ from the provider's."),
+    reserved("cache"),
+    reserved("guardrails"),
+    reserved("strict"),
+];
+
+static TARGET: &[Field] = &[
+    required("model", Shape::Text(&MODEL), "The model, as \"provider/model\"."),
+    field("weight", Shape::Weight, "Its share, against the sum of all. Default: 1."),
+];
+
+static KEY: &[Field] = &[
+    field(
+        "secret",
+        Shape::Text(&SECRET),
+        "Where its secret is found, in the format that `tidegate keys create --offline` prints.",
+    ),
+    field("models", Shape::List(&Shape::Text(&ALLOWED), 1_000), "Names it may ask for. Default: all."),
+    field("limits", Shape::Table(&[LIMITS]), "Caps on rate."),
+    field("budgets", Shape::List(&Shape::Table(&[BUDGET]), 8), "Caps on money."),
+    field("strict", Shape::Bool, "Waits for accounting that survives a loss of power. Default: false."),
+];
+
+static LIMITS: &[Field] = &[
+    field("requests_per_minute", COUNT, "That many at once, then evenly."),
+    field("tokens_per_minute", COUNT, "Tokens of input and output together."),
+    field("concurrency", Shape::Integer { least: 1, most: 1_000_000 }, "Requests under way at once."),
+];
+
+static BUDGET: &[Field] = &[
+    required("name", Shape::Text(&NAME), "Unique within the key."),
+    required("amount", Shape::Decimal, "What may be spent in one window."),
+    field("currency", Shape::Text(&CURRENCY), "Of the amount. Default: USD."),
+    required("window", Shape::Choice(&["hour", "day", "week", "month", "total"]), "When it begins anew, in UTC."),
+];
+
+/// The fields of a table, whatever group they stand in.
+pub(super) fn fields(groups: &'static [&'static [Field]]) -> impl Iterator<Item = &'static Field> {
+    groups.iter().flat_map(|group| group.iter())
+}
