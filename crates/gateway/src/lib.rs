@@ -1,1 +1,221 @@
-//! Data plane: the way of one request
+//! The data plane: the way of one request.
+//!
+//! What it is not: it holds no settings (it reads an immutable [`policy::Snapshot`]), sees no database (records go to
+//! [`ledger`]), and knows no console; whatever is not a call of a model is handed to an [`Aside`].
+//!
+//! Reading order is the way of a request: `listen` (connections, strict framing) → `endpoints` (the URL table) →
+//! `authenticate` → `admit` (limits, reservation) → `receive` (the body) → `plan` (ordered attempts) → `dispatch` →
+//! `upstream` (connections to providers) → `flight` (one attempt) → `relay` (the answer) → `settle`. `refusal` has every
+//! error a client can meet; `exchange` is what travels from room to room.
+
+mod admit;
+mod alarm;
+mod authenticate;
+mod body;
+mod dispatch;
+mod endpoints;
+mod exchange;
+mod flight;
+mod headers;
+mod health;
+mod lifecycle;
+mod listen;
+mod metrics;
+mod models;
+mod plan;
+mod probe;
+mod receive;
+mod refusal;
+mod relay;
+mod settle;
+mod upstream;
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use arc_swap::ArcSwapOption;
+use http::{Request, Response};
+use hyper::body::Incoming;
+use ledger::Ledger;
+use policy::key::Pepper;
+use policy::{Keyring, Layer, Name, Snapshot};
+use runtime::{Clock, Tasks};
+
+pub use self::body::{Body, BoxBody, BoxError};
+pub use self::listen::{bind, serve};
+pub use self::probe::{ProbeError, list_models};
+pub use self::refusal::{ERRORS, errors_table};
+
+/// How often idle connections to providers are looked at.
+const SWEEP: Duration = Duration::from_secs(10);
+
+/// Another room's answer.
+pub type AsideAnswer = Pin<Box<dyn Future<Output = Response<BoxBody>> + Send>>;
+
+/// Answers whatever is not of the data plane: the console and the admin API.
+pub trait Aside: Send + Sync {
+    /// Answers one request.
+    fn call(&self, request: Request<Incoming>) -> AsideAnswer;
+}
+
+/// Bounds that hold for the whole process.
+#[derive(Copy, Clone, Debug)]
+pub struct ServerLimits {
+    /// The largest request body, bytes.
+    pub max_body: u64,
+    /// All request bodies held at once, bytes.
+    pub max_memory: u64,
+}
+
+/// What a gateway is made of.
+pub struct Parts {
+    /// Where every attempt is recorded.
+    pub ledger: Ledger,
+    /// The time.
+    pub clock: Clock,
+    /// Where tasks are started.
+    pub tasks: Tasks,
+    /// Hashes presented keys.
+    pub pepper: Pepper,
+    /// The keys that are known.
+    pub keyring: Arc<Keyring>,
+    /// Bounds of the process.
+    pub limits: ServerLimits,
+    /// The rest of the URL space.
+    pub aside: Arc<dyn Aside>,
+    /// Whether this listener also serves the console, the admin API and `/metrics`.
+    pub serves_admin: bool,
+}
+
+/// The data plane of one process.
+pub struct Gateway {
+    pub(crate) ledger: Ledger,
+    pub(crate) clock: Clock,
+    pub(crate) tasks: Tasks,
+    pub(crate) pepper: Pepper,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) max_body: u64,
+    pub(crate) memory: Arc<receive::Memory>,
+    pub(crate) aside: Arc<dyn Aside>,
+    pub(crate) serves_admin: bool,
+    pub(crate) published: ArcSwapOption<Snapshot>,
+    pub(crate) upstreams: upstream::Upstreams,
+    pub(crate) metrics: metrics::Metrics,
+    pub(crate) lifecycle: lifecycle::Lifecycle,
+    keys_current: AtomicBool,
+    layers: [Name; 4],
+}
+
+impl Gateway {
+    /// A gateway without a release: it answers 503 until [`Gateway::publish`].
+    #[must_use]
+    pub fn new(parts: Parts) -> Arc<Self> {
+        let gateway = Arc::new(Self {
+            ledger: parts.ledger,
+            clock: parts.clock,
+            tasks: parts.tasks,
+            pepper: parts.pepper,
+            keyring: parts.keyring,
+            max_body: parts.limits.max_body,
+            memory: receive::Memory::new(parts.limits.max_memory),
+            aside: parts.aside,
+            serves_admin: parts.serves_admin,
+            published: ArcSwapOption::empty(),
+            upstreams: upstream::Upstreams::default(),
+            metrics: metrics::Metrics::new(),
+            lifecycle: lifecycle::Lifecycle::default(),
+            keys_current: AtomicBool::new(true),
+            layers: ["development", "production", "innovation", "domestic"].map(Name::from),
+        });
+        gateway.tasks.spawn("sweep-upstreams", sweep(Arc::downgrade(&gateway), gateway.tasks.clone()));
+        gateway
+    }
+
+    /// Puts a release into force for every request that is authenticated from now on.
+    pub fn publish(&self, snapshot: Snapshot) {
+        self.published.store(Some(Arc::new(snapshot)));
+        self.upstreams.forget_unused();
+    }
+
+    /// What is in force.
+    #[must_use]
+    pub fn snapshot(&self) -> Option<Arc<Snapshot>> {
+        self.published.load_full()
+    }
+
+    /// Says whether the keyring holds every key there is. While the database that would know is away, an unknown key
+    /// is answered 503, never 401.
+    pub fn set_keys_current(&self, current: bool) {
+        self.keys_current.store(current, Ordering::Relaxed);
+    }
+
+    pub(crate) fn keys_are_current(&self) -> bool {
+        self.keys_current.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn layer_name(&self, layer: Layer) -> Name {
+        let [development, production, innovation, domestic] = &self.layers;
+        Arc::clone(match layer {
+            Layer::Development => development,
+            Layer::Production => production,
+            Layer::Innovation => innovation,
+            Layer::Domestic => domestic,
+        })
+    }
+
+    /// First step of a stop: `/readyz` says so; everything is still served.
+    pub fn begin_drain(&self) {
+        self.lifecycle.begin_drain();
+    }
+
+    /// Second step: no new connections; open ones end after their present request.
+    pub fn stop_accepting(&self) {
+        self.lifecycle.not_accepting.cancel();
+    }
+
+    /// Last step: what still runs gets an error and is settled.
+    pub fn cut(&self) {
+        self.lifecycle.cut.cancel();
+    }
+
+    /// Requests being answered.
+    #[must_use]
+    pub fn in_flight(&self) -> u64 {
+        u64::try_from(self.metrics.in_flight()).unwrap_or(0)
+    }
+
+    /// Metrics in the OpenMetrics text format.
+    #[must_use]
+    pub fn metrics_text(&self) -> String {
+        let depth = self.ledger.depth();
+        let flag = u64::from;
+        self.metrics.text(&[
+            ("spool_bytes", "bytes of the spool not yet in the database", depth.bytes),
+            ("spool_records", "records of the spool not yet in the database", depth.records),
+            ("spool_segments", "spool files", u64::from(depth.segments)),
+            ("spool_backlog", "records that wait in memory for the spool", depth.backlog),
+            ("spool_writable", "1 when calls can be recorded", flag(depth.writable)),
+            ("spool_draining", "1 when the database takes records", flag(depth.draining)),
+            ("held_bytes", "bytes of request bodies in memory", self.memory.held()),
+            ("keys", "virtual keys known", self.keyring.len() as u64),
+            ("keys_current", "1 when every key is known here", flag(self.keys_are_current())),
+            ("tasks", "tasks running", self.tasks.running() as u64),
+        ])
+    }
+}
+
+async fn sweep(gateway: std::sync::Weak<Gateway>, tasks: Tasks) {
+    let mut stopping = std::pin::pin!(tasks.stopping());
+    loop {
+        tokio::select! {
+            () = &mut stopping => return,
+            () = tokio::time::sleep(SWEEP) => {}
+        }
+        let Some(gateway) = gateway.upgrade() else { return };
+        gateway.upstreams.sweep(gateway.clock.moment());
+        gateway.upstreams.forget_unused();
+    }
+}

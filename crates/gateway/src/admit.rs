@@ -1,0 +1,146 @@
+//! May this call be made: limits and concurrency before the body is read, model, tokens and money after.
+
+use std::sync::Arc;
+
+use ledger::{Reservation, Spent};
+use policy::{Deployment, KeyState, Moment, Money, Permit, Standing};
+use smallvec::SmallVec;
+
+use crate::exchange::Exchange;
+use crate::headers;
+use crate::plan::Plan;
+use crate::refusal::{Code, Refusal};
+
+/// What is reserved for the output of a model whose maximum nobody knows, tokens. A stream that passes it asks for more.
+pub(crate) const UNKNOWN_OUTPUT: u64 = 4096;
+
+/// A place and a turn for one request of a key.
+pub(crate) struct Turn {
+    pub(crate) permit: Permit,
+    pub(crate) standing: Option<Standing>,
+}
+
+/// Takes one request from the key's limits. A refused request takes nothing.
+pub(crate) fn take_turn(key: &KeyState, now: Moment) -> Result<Turn, (Box<Refusal>, Option<Standing>)> {
+    let Some(permit) = key.permits.acquire() else {
+        let limit = key.record.limits.concurrency.unwrap_or_default();
+        let message = format!(
+            "key `{}` has {limit} requests in flight, as many as it may (`concurrency`)",
+            key.record.name
+        );
+        let wait = std::time::Duration::from_millis(500);
+        return Err((Refusal::new(Code::ConcurrencyLimitExceeded, message).after(wait), None));
+    };
+    let standing = match key.requests.as_ref().map(|limit| limit.admit(now)) {
+        None => None,
+        Some(Ok(standing)) => Some(standing),
+        Some(Err(refused)) => {
+            let message = format!(
+                "key `{}` may make {} requests a minute (`requests_per_minute`); the next is possible in {}",
+                key.record.name,
+                refused.standing.limit,
+                headers::go_duration(refused.retry_after)
+            );
+            let refusal = Refusal::new(Code::RateLimitExceeded, message).after(refused.retry_after);
+            return Err((refusal, Some(refused.standing)));
+        }
+    };
+    Ok(Turn { permit, standing })
+}
+
+/// Takes the tokens that the call is expected to use from the key's token limit.
+pub(crate) fn take_tokens(exchange: &mut Exchange, now: Moment) -> Result<(), Box<Refusal>> {
+    let Some(limit) = &exchange.caller.key.tokens else { return Ok(()) };
+    let expected = exchange.asked.input_estimate + exchange.asked.max_output.unwrap_or(0).min(UNKNOWN_OUTPUT);
+    match limit.debit(now, expected) {
+        Ok(standing) => {
+            exchange.tokens_debited = expected;
+            exchange.tokens_standing = Some(standing);
+            Ok(())
+        }
+        Err(refused) => {
+            exchange.tokens_standing = Some(refused.standing);
+            let message = format!(
+                "key `{}` may use {} tokens a minute (`tokens_per_minute`); this request is expected to use {expected}, possible in {}",
+                exchange.caller.key.record.name,
+                refused.standing.limit,
+                headers::go_duration(refused.retry_after)
+            );
+            Err(Refusal::new(Code::RateLimitExceeded, message).after(refused.retry_after))
+        }
+    }
+}
+
+/// Reserves what the dearest of the possible attempts could cost, in every budget of the key, or in none.
+pub(crate) fn reserve(exchange: &Exchange, plan: &Plan) -> Result<Reservation, Box<Refusal>> {
+    let gateway = &exchange.gateway;
+    let key = &exchange.caller.key;
+    if key.record.budgets.is_empty() {
+        return gateway
+            .ledger
+            .reserve(&[], Money::zero(policy::Currency::USD), exchange.at)
+            .map_err(|s| spent(key, &s));
+    }
+    let mut worst: Option<Money> = None;
+    for deployment in plan.attempts.iter().map(|step| &step.deployment) {
+        let Some(price) = &deployment.price else { return Err(price_unknown(key, deployment)) };
+        let bound = price.upper_bound(exchange.asked.input_bound, output_bound(exchange, deployment));
+        if let Some(rule) = key.record.budgets.iter().find(|rule| rule.amount.currency != bound.currency) {
+            let message = format!(
+                "budget `{}` of key `{}` is in {} and model `{}` is priced in {}: it could not be held",
+                rule.name, key.record.name, rule.amount.currency, deployment.name, bound.currency
+            );
+            return Err(Refusal::new(Code::PriceUnknown, message).about("model"));
+        }
+        if worst.is_none_or(|worst| bound.nano > worst.nano) {
+            worst = Some(bound);
+        }
+    }
+    let amount = worst.unwrap_or(Money::zero(policy::Currency::USD));
+    let budgets: SmallVec<[_; 2]> =
+        key.record.budgets.iter().map(|rule| (key.budget_scope(rule), rule.clone())).collect();
+    gateway.ledger.reserve(&budgets, amount, exchange.at).map_err(|s| spent(key, &s))
+}
+
+/// The most output tokens that one call of this deployment can bring, as far as anybody knows.
+pub(crate) fn output_bound(exchange: &Exchange, deployment: &Deployment) -> u64 {
+    if exchange.operation == providers::request::Operation::Embeddings {
+        return 0;
+    }
+    let model = deployment.max_output.or(deployment.context).unwrap_or(UNKNOWN_OUTPUT);
+    let one = exchange.asked.max_output.map_or(model, |asked| {
+        // Nothing is known of the model: the client's own cap is what holds.
+        if deployment.max_output.or(deployment.context).is_none() { asked } else { asked.min(model) }
+    });
+    one.saturating_mul(exchange.asked.choices)
+}
+
+fn price_unknown(key: &KeyState, deployment: &Deployment) -> Box<Refusal> {
+    let budget = key.record.budgets.first().map(|rule| Arc::clone(&rule.name)).unwrap_or_default();
+    let message = format!(
+        "model `{}` has no known price, so budget `{budget}` of key `{}` could not be held; set `[models.\"{}\"] price` (zero if it is free)",
+        deployment.name, key.record.name, deployment.name
+    );
+    Refusal::new(Code::PriceUnknown, message).about("model")
+}
+
+/// The refusal of a budget that is spent, or that cannot hold this request.
+pub(crate) fn spent(key: &KeyState, spent: &Spent) -> Box<Refusal> {
+    let (currency, used) = (spent.limit.currency, spent.spent.decimal());
+    let state = if spent.spent.nano >= spent.limit.nano { "is spent" } else { "cannot hold this request" };
+    let reserved = if spent.reserved.nano > 0 {
+        format!(", {} {currency} reserved by requests in flight", spent.reserved.decimal())
+    } else {
+        String::new()
+    };
+    let resets = spent.resets.map_or_else(|| "it does not reset".to_owned(), |at| format!("resets {at}"));
+    Refusal::new(
+        Code::InsufficientQuota,
+        format!(
+            "budget `{}` of key `{}` {state}: {used} of {} {currency}{reserved}; {resets}",
+            spent.budget,
+            key.record.name,
+            spent.limit.decimal()
+        ),
+    )
+}

@@ -1,0 +1,106 @@
+//! Who asks: the virtual key, wherever an SDK puts it, checked in memory alone.
+//!
+//! A key that is not in our format is refused before anything is hashed; a well-formed one costs one keyed hash and one
+//! look-up in a table of hashes. No database is asked, whatever is presented.
+
+use http::HeaderMap;
+use policy::{KeyRefusal, KeyState};
+use std::sync::Arc;
+
+use crate::Gateway;
+use crate::exchange::Caller;
+use crate::refusal::{Code, Refusal};
+
+/// The key's holder, or the refusal that says what is wrong with it.
+pub(crate) fn authenticate(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    query: Option<&str>,
+) -> Result<Caller, Box<Refusal>> {
+    let published = gateway.published.load();
+    let Some(snapshot) = published.as_ref() else {
+        return Err(Refusal::new(Code::NotReady, "the gateway has no release to serve yet"));
+    };
+    let key = find_key(gateway, headers, query)?;
+    key.active(gateway.clock.now()).map_err(|refusal| match refusal {
+        KeyRefusal::Revoked => {
+            Refusal::new(Code::KeyRevoked, format!("key `{}` was revoked", key.record.name))
+        }
+        KeyRefusal::Expired => {
+            Refusal::new(Code::KeyExpired, format!("key `{}` has expired", key.record.name))
+        }
+    })?;
+    let Some(environment) = snapshot.environments.get(&key.record.environment) else {
+        let message = format!("environment `{}` of this key is not served here", key.record.environment);
+        return Err(Refusal::new(Code::NotReady, message));
+    };
+    Ok(Caller { environment: Arc::clone(environment), key })
+}
+
+fn find_key(
+    gateway: &Gateway,
+    headers: &HeaderMap,
+    query: Option<&str>,
+) -> Result<Arc<KeyState>, Box<Refusal>> {
+    let mut presented_any = false;
+    for presented in places(headers, query) {
+        presented_any = true;
+        let Ok(key) = policy::key::parse(presented) else { continue };
+        if let Some(state) = gateway.keyring.find(&gateway.pepper.hash(&key)) {
+            return Ok(state);
+        }
+        if !gateway.keys_are_current() {
+            let message = "this key is not known here yet and the database that would know it is away";
+            return Err(
+                Refusal::new(Code::KeyStoreUnavailable, message).after(std::time::Duration::from_secs(2))
+            );
+        }
+        return Err(Refusal::new(
+            Code::InvalidApiKey,
+            "the virtual key is unknown: check TIDEGATE_API_KEY, or make one with `tidegate keys create NAME`",
+        ));
+    }
+    let message = if presented_any {
+        "this is not a Tidegate virtual key (they begin with `tg-`); a provider's own key cannot be used here"
+    } else {
+        "no virtual key was sent: send it as `Authorization: Bearer tg-…`"
+    };
+    Err(Refusal::new(Code::InvalidApiKey, message))
+}
+
+/// Every place where an SDK puts its key, in a fixed order.
+fn places<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> impl Iterator<Item = &'a [u8]> {
+    let bearer = headers.get(http::header::AUTHORIZATION).and_then(|value| strip_bearer(value.as_bytes()));
+    let named = ["x-api-key", "api-key", "x-goog-api-key"];
+    let rest = named.into_iter().filter_map(|name| headers.get(name).map(http::HeaderValue::as_bytes));
+    let query = query
+        .into_iter()
+        .flat_map(|q| q.split('&'))
+        .filter_map(|p| p.strip_prefix("key="))
+        .map(str::as_bytes);
+    bearer.into_iter().chain(rest).chain(query)
+}
+
+fn strip_bearer(value: &[u8]) -> Option<&[u8]> {
+    let (scheme, rest) = value.split_at_checked(7)?;
+    scheme.eq_ignore_ascii_case(b"bearer ").then(|| rest.trim_ascii())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_found_where_sdks_put_them() {
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", http::HeaderValue::from_static("bearer  one"));
+        headers.insert("x-api-key", http::HeaderValue::from_static("two"));
+        headers.insert("api-key", http::HeaderValue::from_static("three"));
+        headers.insert("x-goog-api-key", http::HeaderValue::from_static("four"));
+        let found: Vec<_> = places(&headers, Some("alt=sse&key=five")).collect();
+        let expected: [&[u8]; 5] = [b"one", b"two", b"three", b"four", b"five"];
+        assert_eq!(found, expected);
+        headers.insert("authorization", http::HeaderValue::from_static("Basic abc"));
+        assert_eq!(places(&headers, None).count(), 3);
+    }
+}

@@ -1,0 +1,253 @@
+//! The URL table, and the first steps of every call.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, Request, Response};
+use hyper::body::Incoming;
+use ledger::Labels;
+use policy::Name;
+use providers::request::{self, Operation};
+use runtime::Dice;
+
+use crate::body::Body;
+use crate::exchange::{Caller, Exchange, Times};
+use crate::listen::Client;
+use crate::refusal::{Code, Refusal};
+use crate::{Gateway, admit, authenticate, dispatch, headers, health, models, plan, receive, settle};
+
+/// End users, sessions and tags longer than this are cut, characters.
+const MAX_LABEL: usize = 256;
+const MAX_TAGS: usize = 16;
+
+/// What a path asks for.
+enum Endpoint<'a> {
+    Call(Operation),
+    Models,
+    Model(&'a str),
+    Health,
+    Ready,
+    Metrics,
+    Aside,
+    WrongMethod,
+    Unknown,
+}
+
+/// What is served where. Whatever is not of the data plane goes to the console and the admin API.
+fn find<'a>(method: &Method, path: &'a str) -> Endpoint<'a> {
+    let post = |endpoint| if method == Method::POST { endpoint } else { Endpoint::WrongMethod };
+    let get = |endpoint| {
+        if method == Method::GET || method == Method::HEAD { endpoint } else { Endpoint::WrongMethod }
+    };
+    match path {
+        "/v1/chat/completions" => post(Endpoint::Call(Operation::Chat)),
+        "/v1/completions" => post(Endpoint::Call(Operation::Completions)),
+        "/v1/embeddings" => post(Endpoint::Call(Operation::Embeddings)),
+        "/v1/models" => get(Endpoint::Models),
+        "/healthz" => get(Endpoint::Health),
+        "/readyz" => get(Endpoint::Ready),
+        "/metrics" => get(Endpoint::Metrics),
+        _ => match path.strip_prefix("/v1/models/") {
+            Some(model) if !model.is_empty() => get(Endpoint::Model(model)),
+            _ if path == "/v1" || path.starts_with("/v1/") => Endpoint::Unknown,
+            _ => Endpoint::Aside,
+        },
+    }
+}
+
+/// Answers one request.
+pub(crate) async fn answer(
+    gateway: Arc<Gateway>,
+    client: Client,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let busy = client.answer();
+    let path = request.uri().path();
+    let last =
+        request.headers().contains_key(http::header::UPGRADE) && request.version() < http::Version::HTTP_2;
+    let mut answer = match find(request.method(), path) {
+        Endpoint::Call(operation) => call(gateway, operation, request).await,
+        Endpoint::Models => models::list(&gateway, request.headers(), request.uri().query()),
+        Endpoint::Model(name) => models::one(&gateway, request.headers(), request.uri().query(), name),
+        Endpoint::Health => health::alive(),
+        Endpoint::Ready => health::ready(&gateway),
+        Endpoint::Metrics if gateway.serves_admin => health::metrics(&gateway),
+        Endpoint::Aside if gateway.serves_admin => aside(&gateway, request).await,
+        Endpoint::WrongMethod => refused(Refusal::new(
+            Code::MethodNotAllowed,
+            format!("`{path}` does not take {}", request.method()),
+        )),
+        Endpoint::Unknown | Endpoint::Aside | Endpoint::Metrics => {
+            Refusal::new(Code::UnknownUrl, format!("nothing is served at `{path}`")).answer()
+        }
+    };
+    if last {
+        // Upgrades are never granted; nothing that follows one on this connection may be read as a request.
+        answer.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+    }
+    answer.map(|body| body.holding(busy))
+}
+
+async fn aside(gateway: &Gateway, request: Request<Incoming>) -> Response<Body> {
+    gateway.aside.call(request).await.map(Body::aside)
+}
+
+/// One call of a model, from its key to its answer.
+async fn call(gateway: Arc<Gateway>, operation: Operation, request: Request<Incoming>) -> Response<Body> {
+    let started = gateway.clock.moment();
+    let (parts, body) = request.into_parts();
+    let id = Dice::request_id(&gateway.clock);
+    let with_id = |refusal: Box<Refusal>| {
+        let mut answer = refusal.answer();
+        let id = headers::text(&id.to_string());
+        answer.headers_mut().insert(headers::REQUEST_ID_SHORT, id.clone());
+        answer.headers_mut().insert(headers::REQUEST_ID, id);
+        answer
+    };
+    let caller = match authenticate::authenticate(&gateway, &parts.headers, parts.uri.query()) {
+        Ok(caller) => caller,
+        Err(refusal) => {
+            gateway.metrics.count_unauthenticated(refusal.status());
+            return with_id(refusal);
+        }
+    };
+    let mut exchange = Box::new(open(&gateway, operation, id, started, caller, &parts.headers));
+    match admit::take_turn(&exchange.caller.key, started) {
+        Ok(turn) => {
+            exchange.permit = Some(turn.permit);
+            exchange.requests_standing = turn.standing;
+        }
+        Err((refusal, standing)) => {
+            exchange.requests_standing = standing;
+            return refuse(&mut exchange, &refusal);
+        }
+    }
+    let (body, held) = match receive::receive(&gateway.memory, gateway.max_body, &parts, body).await {
+        Ok(received) => received,
+        Err(refusal) => return refuse(&mut exchange, &refusal),
+    };
+    exchange.held = Some(held);
+    exchange.times.received = gateway.clock.moment();
+    match prepare(&mut exchange, &body) {
+        Ok((plan, reservation)) => {
+            dispatch::dispatch(exchange, &parts.headers, body, plan, reservation).await
+        }
+        Err(refusal) => refuse(&mut exchange, &refusal),
+    }
+}
+
+/// Reads the body, resolves the model, takes tokens and reserves money.
+fn prepare(exchange: &mut Exchange, body: &Bytes) -> Result<(plan::Plan, ledger::Reservation), Box<Refusal>> {
+    exchange.asked = request::read(exchange.operation, body).map_err(|bad| {
+        let mut refusal = Refusal::new(Code::InvalidRequest, bad.message);
+        refusal.param = bad.param;
+        refusal.detail = bad.code;
+        refusal
+    })?;
+    if exchange.end_user.is_none() {
+        exchange.end_user = exchange.asked.end_user.as_deref().map(label);
+    }
+    if exchange.caller.environment.log_bodies {
+        exchange.request_body = Some(body.clone());
+    }
+    let plan = plan::plan(exchange)?;
+    admit::take_tokens(exchange, exchange.times.received)?;
+    let reservation = admit::reserve(exchange, &plan)?;
+    runtime::failpoint!("gateway.reserved");
+    Ok((plan, reservation))
+}
+
+/// Refuses an authenticated request; it is logged like any other.
+fn refuse(exchange: &mut Exchange, refusal: &Refusal) -> Response<Body> {
+    let mut answer = refusal.answer();
+    let now = exchange.gateway.clock.moment();
+    headers::add_ours(exchange, answer.headers_mut(), exchange.own_time(now, None));
+    settle::log_refused(exchange, refusal.status(), refusal.code_name());
+    answer
+}
+
+fn open(
+    gateway: &Arc<Gateway>,
+    operation: Operation,
+    id: policy::RequestId,
+    started: policy::Moment,
+    caller: Caller,
+    client: &HeaderMap,
+) -> Exchange {
+    let environment = &caller.environment;
+    let labels = Labels {
+        organization: Arc::clone(&environment.organization),
+        workspace: Arc::clone(&environment.workspace),
+        environment: Arc::clone(&environment.name),
+        layer: gateway.layer_name(environment.layer),
+        region: Arc::clone(&environment.region),
+        release: environment.release,
+        variant: None,
+        prompt_version: None,
+        key_id: caller.key.record.id.clone(),
+        key_name: Arc::clone(&caller.key.record.name),
+    };
+    let header =
+        |name: &str| client.get(name).and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty());
+    Exchange {
+        id,
+        at: gateway.clock.now(),
+        times: Times::begun(started),
+        operation,
+        labels: Arc::new(labels),
+        caller,
+        permit: None,
+        held: None,
+        requests_standing: None,
+        tokens_standing: None,
+        tokens_debited: 0,
+        asked: request::Asked::default(),
+        end_user: header("x-tidegate-user").map(label),
+        session: header("x-tidegate-session").map(label),
+        tags: header("x-tidegate-tags").map(tags).unwrap_or_default(),
+        attempts: 0,
+        deployment: None,
+        upstream_request_id: None,
+        request_body: None,
+        _in_flight: gateway.metrics.begin(),
+        gateway: Arc::clone(gateway),
+    }
+}
+
+fn label(text: &str) -> Name {
+    text.chars().take(MAX_LABEL).collect::<String>().into()
+}
+
+/// `k=v,…`; what has no `=` is a tag with an empty value.
+fn tags(text: &str) -> Vec<(Name, Name)> {
+    let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty()).take(MAX_TAGS);
+    pairs
+        .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .map(|(k, v)| (label(k.trim()), label(v.trim())))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_read_leniently_and_bounded() {
+        let read = tags("team=search, beta,, x = y ");
+        let read: Vec<_> = read.iter().map(|(k, v)| (&**k, &**v)).collect();
+        assert_eq!(read, [("team", "search"), ("beta", ""), ("x", "y")]);
+        assert_eq!(tags(&"a=b,".repeat(100)).len(), MAX_TAGS);
+    }
+
+    #[test]
+    fn paths_of_the_data_plane_never_reach_the_console() {
+        assert!(matches!(find(&Method::POST, "/v1/chat/completions"), Endpoint::Call(Operation::Chat)));
+        assert!(matches!(find(&Method::GET, "/v1/chat/completions"), Endpoint::WrongMethod));
+        assert!(matches!(
+            find(&Method::GET, "/v1/models/openai/gpt-5-mini"),
+            Endpoint::Model("openai/gpt-5-mini")
+        ));
+        assert!(matches!(find(&Method::POST, "/v1/anything"), Endpoint::Unknown));
+        assert!(matches!(find(&Method::GET, "/api/keys"), Endpoint::Aside));
+    }
+}

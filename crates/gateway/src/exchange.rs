@@ -1,0 +1,90 @@
+//! One request and everything that is known and decided of it, carried from room to room.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use ledger::Labels;
+use policy::{Deployment, Environment, KeyState, Moment, Name, Permit, RequestId, Standing, Timestamp};
+use providers::request::{Asked, Operation};
+
+use crate::Gateway;
+use crate::metrics::InFlight;
+use crate::receive::Held;
+
+/// Who asks: a virtual key and the environment it belongs to, in the release of this moment.
+#[derive(Clone)]
+pub(crate) struct Caller {
+    pub(crate) key: Arc<KeyState>,
+    pub(crate) environment: Arc<Environment>,
+}
+
+/// The request's time, in the parts that are told apart.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Times {
+    pub(crate) started: Moment,
+    /// The client's body was read, and the gateway's own work began.
+    pub(crate) received: Moment,
+    pub(crate) dispatched: Option<Moment>,
+    pub(crate) first_byte: Option<Moment>,
+    /// Time spent waiting for providers that failed before the present attempt.
+    pub(crate) lost: Duration,
+}
+
+impl Times {
+    pub(crate) fn begun(started: Moment) -> Self {
+        Self { started, received: started, dispatched: None, first_byte: None, lost: Duration::ZERO }
+    }
+}
+
+/// One request from the moment its key is known.
+pub(crate) struct Exchange {
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) id: RequestId,
+    pub(crate) at: Timestamp,
+    pub(crate) times: Times,
+    pub(crate) operation: Operation,
+    pub(crate) caller: Caller,
+    pub(crate) labels: Arc<Labels>,
+    pub(crate) permit: Option<Permit>,
+    /// The share of memory that the request's body takes.
+    pub(crate) held: Option<Held>,
+    pub(crate) requests_standing: Option<Standing>,
+    pub(crate) tokens_standing: Option<Standing>,
+    /// Tokens taken from the key's token limit, corrected when the truth is known.
+    pub(crate) tokens_debited: u64,
+    pub(crate) asked: Asked,
+    pub(crate) end_user: Option<Name>,
+    pub(crate) session: Option<Name>,
+    pub(crate) tags: Vec<(Name, Name)>,
+    pub(crate) attempts: u16,
+    pub(crate) deployment: Option<Arc<Deployment>>,
+    pub(crate) upstream_request_id: Option<Name>,
+    /// Kept only where the environment logs bodies.
+    pub(crate) request_body: Option<bytes::Bytes>,
+    pub(crate) _in_flight: InFlight,
+}
+
+impl Exchange {
+    pub(crate) fn endpoint(&self) -> &'static str {
+        endpoint_name(self.operation)
+    }
+
+    /// The id that a provider is told: the request's own, and from the second attempt on with the attempt's number.
+    pub(crate) fn upstream_id(&self) -> String {
+        if self.attempts <= 1 { self.id.to_string() } else { format!("{}.{}", self.id, self.attempts) }
+    }
+
+    /// Microseconds that the gateway itself has taken until `now`, waiting for providers left out.
+    pub(crate) fn own_time(&self, now: Moment, waiting_since: Option<Moment>) -> Duration {
+        let waiting = waiting_since.map_or(Duration::ZERO, |since| now.since(since));
+        now.since(self.times.received).saturating_sub(waiting).saturating_sub(self.times.lost)
+    }
+}
+
+pub(crate) fn endpoint_name(operation: Operation) -> &'static str {
+    match operation {
+        Operation::Chat => "chat",
+        Operation::Completions => "completions",
+        Operation::Embeddings => "embeddings",
+    }
+}

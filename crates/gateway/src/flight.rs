@@ -1,0 +1,336 @@
+//! One attempt in the air: its ledger entry, its upstream call, its deadlines.
+//!
+//! The flight owns what must not be forgotten. However the request ends (answer, fault, client gone, panic), the
+//! ledger hears of it exactly once: either an ending is told here, or dropping the flight tells it.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use ledger::{Attempt, Basis, Outcome, Reservation};
+use policy::{Deployment, Moment, Timeouts, Usage};
+use providers::tap::Tap;
+use tokio_util::sync::WaitForCancellationFutureOwned;
+
+use crate::alarm::Alarm;
+use crate::exchange::Exchange;
+use crate::refusal::{Code, Refusal};
+use crate::settle::{self, Ending};
+use crate::upstream::pool::Call;
+
+/// How long an upstream answer is read on after its client has gone, where the provider bills it anyway.
+const UNATTENDED: Duration = Duration::from_secs(10 * 60);
+/// How long the end of an answer's framing may take before the connection is given up.
+const LAST_BYTES: Duration = Duration::from_secs(2);
+/// Client gone, as nginx counts it; no client ever sees this status.
+pub(crate) const CLIENT_GONE: u16 = 499;
+
+/// What went wrong between the gateway and a provider.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Trouble {
+    #[error("no first byte within {0:?} (`first_byte`)")]
+    FirstByte(Duration),
+    #[error("nothing for {0:?} (`idle`)")]
+    Idle(Duration),
+    #[error("not complete within {0:?} (`total`)")]
+    Total(Duration),
+    #[error("{0}")]
+    Broken(hyper::Error),
+    #[error("the stream ended before its end was told")]
+    Truncated,
+    #[error("{0}")]
+    NotAnAnswer(String),
+    #[error("the gateway is stopping")]
+    Stopping,
+}
+
+impl Trouble {
+    pub(crate) fn refusal(&self, provider: &str) -> Box<Refusal> {
+        let code = match self {
+            Self::FirstByte(_) | Self::Idle(_) | Self::Total(_) => Code::UpstreamTimeout,
+            Self::Broken(_) | Self::Truncated => Code::UpstreamClosed,
+            Self::NotAnAnswer(_) => Code::UpstreamInvalidAnswer,
+            Self::Stopping => Code::ShuttingDown,
+        };
+        let message = match self {
+            Self::Broken(error) if error.is_incomplete_message() => {
+                format!("provider `{provider}` closed the connection before its answer was complete")
+            }
+            Self::Stopping => self.to_string(),
+            _ => format!("provider `{provider}`: {self}"),
+        };
+        Refusal::new(code, message)
+    }
+}
+
+/// One attempt and all that belongs to it.
+pub(crate) struct Flight {
+    exchange: Option<Box<Exchange>>,
+    attempt: Option<Attempt>,
+    call: Option<Call>,
+    pub(crate) deployment: Arc<Deployment>,
+    pub(crate) tap: Option<Tap>,
+    timeouts: Timeouts,
+    dispatched: Moment,
+    last_byte: Moment,
+    headed: bool,
+    alarm: Alarm,
+    cut: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
+    unattended: bool,
+}
+
+impl Flight {
+    pub(crate) fn new(
+        exchange: Box<Exchange>,
+        attempt: Attempt,
+        deployment: Arc<Deployment>,
+        timeouts: Timeouts,
+    ) -> Self {
+        let now = exchange.gateway.clock.moment();
+        Self {
+            exchange: Some(exchange),
+            attempt: Some(attempt),
+            call: None,
+            deployment,
+            tap: None,
+            timeouts,
+            dispatched: now,
+            last_byte: now,
+            headed: false,
+            alarm: Alarm::default(),
+            cut: None,
+            unattended: false,
+        }
+    }
+
+    #[expect(
+        clippy::expect_used,
+        reason = "the exchange is taken only by the functions that consume the flight"
+    )]
+    pub(crate) fn exchange(&mut self) -> &mut Exchange {
+        self.exchange.as_deref_mut().expect("the exchange is with its flight")
+    }
+
+    pub(crate) fn attempt(&mut self) -> Option<&mut Attempt> {
+        self.attempt.as_mut()
+    }
+
+    /// The request leaves: from here on the provider may bill it.
+    pub(crate) fn depart(&mut self, call: Call) {
+        let now = self.exchange().gateway.clock.moment();
+        self.exchange().times.dispatched = Some(now);
+        (self.dispatched, self.last_byte) = (now, now);
+        self.call = Some(call);
+        runtime::failpoint!("gateway.dispatch");
+    }
+
+    fn poll_limits(&mut self, context: &mut Context<'_>) -> Poll<Trouble> {
+        let Some(exchange) = self.exchange.as_deref() else { return Poll::Pending };
+        let gateway = &exchange.gateway;
+        let (wait, since) = if self.headed {
+            (self.timeouts.idle, self.last_byte)
+        } else {
+            (self.timeouts.first_byte, self.dispatched)
+        };
+        let total = self.dispatched.plus(self.timeouts.total);
+        let deadline = since.plus(wait).min(total);
+        if self.alarm.poll(&gateway.clock, deadline, context).is_ready() {
+            return Poll::Ready(match (deadline == total, self.headed) {
+                (true, _) => Trouble::Total(self.timeouts.total),
+                (false, true) => Trouble::Idle(self.timeouts.idle),
+                (false, false) => Trouble::FirstByte(self.timeouts.first_byte),
+            });
+        }
+        let cut = self.cut.get_or_insert_with(|| Box::pin(gateway.lifecycle.cut.clone().cancelled_owned()));
+        cut.as_mut().poll(context).map(|()| Trouble::Stopping)
+    }
+
+    /// Waits for the head of the provider's answer.
+    pub(crate) fn poll_head(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<http::response::Parts, Trouble>> {
+        let Some(call) = self.call.as_mut() else { return Poll::Ready(Err(Trouble::Truncated)) };
+        match call.poll_head(context) {
+            Poll::Ready(Ok(head)) => {
+                self.last_byte = self.exchange().gateway.clock.moment();
+                Poll::Ready(Ok(head))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(Trouble::Broken(error))),
+            Poll::Pending => self.poll_limits(context).map(Err),
+        }
+    }
+
+    /// Waits for the next bytes of the provider's answer; `None` at its proper end.
+    pub(crate) fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Result<Option<Bytes>, Trouble>> {
+        let Some(call) = self.call.as_mut() else { return Poll::Ready(Ok(None)) };
+        match call.poll_chunk(context) {
+            Poll::Ready(Some(Ok(bytes))) => {
+                self.last_byte = self.exchange().gateway.clock.moment();
+                self.headed = true;
+                Poll::Ready(Ok(Some(bytes)))
+            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Err(Trouble::Broken(error))),
+            Poll::Ready(None) => Poll::Ready(Ok(None)),
+            Poll::Pending => self.poll_limits(context).map(Err),
+        }
+    }
+
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Trouble> {
+        std::future::poll_fn(|context| self.poll_chunk(context)).await
+    }
+
+    /// When the last byte came from the provider.
+    pub(crate) fn last_byte(&self) -> Moment {
+        self.last_byte
+    }
+
+    pub(crate) fn departed(&self) -> bool {
+        self.call.is_some()
+    }
+
+    pub(crate) fn on_reused_connection(&self) -> bool {
+        self.call.as_ref().is_some_and(Call::reused)
+    }
+
+    /// What is known of the usage: the provider's word, else an estimate from what has passed.
+    pub(crate) fn usage_so_far(&mut self, ended_well: bool) -> (Usage, Basis) {
+        let told = self.tap.as_ref().and_then(Tap::usage).map(settle::usage_of);
+        let seen = self.tap.as_ref().map_or(0, Tap::output_estimate);
+        let input = self.exchange().asked.input_estimate;
+        settle::complete_usage(told, input, seen, if ended_well { Basis::Unreported } else { Basis::Aborted })
+    }
+
+    /// Tells the ledger how the attempt and with it the request ended.
+    pub(crate) fn settle(&mut self, ending: &Ending) {
+        let (Some(attempt), Some(exchange)) = (self.attempt.take(), self.exchange.as_deref_mut()) else {
+            return;
+        };
+        settle::conclude(exchange, attempt, &self.deployment, ending);
+    }
+
+    /// Tells the ledger that the attempt failed without an answer to the client; the request goes on.
+    pub(crate) fn fail(mut self, outcome: Outcome) -> (Box<Exchange>, Option<Reservation>) {
+        let (attempt, exchange) = (self.attempt.take(), self.exchange.take());
+        self.call = None;
+        #[expect(
+            clippy::expect_used,
+            reason = "the exchange is taken only by the functions that consume the flight"
+        )]
+        let mut exchange = exchange.expect("the exchange is with its flight");
+        let now = exchange.gateway.clock.moment();
+        if let Some(dispatched) = exchange.times.dispatched.take() {
+            exchange.times.lost += now.since(dispatched);
+        }
+        let reservation = attempt.map(|attempt| settle::fail(&exchange, attempt, &self.deployment, outcome));
+        (exchange, reservation)
+    }
+
+    /// Gives the connection back once the answer's framing has ended too.
+    pub(crate) fn land(&mut self, context: Option<&mut Context<'_>>) {
+        let Some(mut call) = self.call.take() else { return };
+        let gateway = Arc::clone(&self.exchange().gateway);
+        let mut idle = Context::from_waker(std::task::Waker::noop());
+        let context = context.unwrap_or(&mut idle);
+        match call.poll_chunk(context) {
+            Poll::Ready(None) => call.recycle(gateway.clock.moment()),
+            Poll::Ready(Some(_)) => {}
+            Poll::Pending => {
+                let clock = gateway.clock.clone();
+                gateway.tasks.spawn("finish-upstream", async move {
+                    let end = std::future::poll_fn(|context| call.poll_chunk(context));
+                    if let Ok(None) = tokio::time::timeout(LAST_BYTES, end).await {
+                        call.recycle(clock.moment());
+                    }
+                });
+            }
+        }
+    }
+
+    /// Drops the connection: the provider sees the call cancelled.
+    pub(crate) fn cancel(&mut self) {
+        self.call = None;
+    }
+
+    /// Reads an answer that nobody waits for to its end, so that the provider's bill is known.
+    async fn finish_unattended(mut self) {
+        self.unattended = true;
+        let reading = async {
+            if !self.headed && self.tap.is_none() {
+                let head = std::future::poll_fn(|context| self.poll_head(context)).await;
+                if head.is_err() {
+                    return None;
+                }
+            }
+            let mut whole: Vec<u8> = Vec::new();
+            let mut sink = smallvec::SmallVec::new();
+            while let Ok(Some(chunk)) = self.chunk().await {
+                match self.tap.as_mut() {
+                    Some(tap) => {
+                        if tap.push(chunk, &mut sink).is_err() {
+                            break;
+                        }
+                        sink.clear();
+                        let (seen, now) = (tap.output_estimate(), self.exchange().gateway.clock.now());
+                        if let Some(attempt) = self.attempt.as_mut() {
+                            attempt.progress(seen, now);
+                        }
+                    }
+                    None if whole.len() < crate::relay::MAX_WHOLE => whole.extend_from_slice(&chunk),
+                    None => break,
+                }
+            }
+            let operation = self.exchange().operation;
+            providers::answer::read(operation, &whole).ok().and_then(|answer| answer.usage)
+        };
+        let told = tokio::time::timeout(UNATTENDED, reading).await.ok().flatten().map(settle::usage_of);
+        let (usage, basis) = match told {
+            Some(usage) => settle::complete_usage(Some(usage), 0, 0, Basis::Aborted),
+            None => self.usage_so_far(false),
+        };
+        self.land(None);
+        self.settle(&Ending::client_gone(usage, basis));
+    }
+
+    /// The client is gone: cancel where that stops the bill, else read on in the background.
+    fn abandon(&mut self) {
+        self.exchange().permit = None;
+        let billed_on = !self.deployment.provider.abort_stops_billing;
+        if !self.departed() {
+            self.settle(&Ending::never_dispatched(CLIENT_GONE, "client_gone"));
+        } else if billed_on && !self.unattended {
+            let gateway = Arc::clone(&self.exchange().gateway);
+            let flight = Self {
+                exchange: self.exchange.take(),
+                attempt: self.attempt.take(),
+                call: self.call.take(),
+                deployment: Arc::clone(&self.deployment),
+                tap: self.tap.take(),
+                alarm: Alarm::default(),
+                cut: None,
+                unattended: true,
+                timeouts: self.timeouts,
+                dispatched: self.dispatched,
+                last_byte: self.last_byte,
+                headed: self.headed,
+            };
+            gateway.tasks.spawn("unattended-answer", flight.finish_unattended());
+        } else {
+            self.cancel();
+            let (usage, basis) = self.usage_so_far(false);
+            self.settle(&Ending::client_gone(usage, basis));
+        }
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        // In a panic the attempt's own drop books it: no further code of ours runs while the stack unwinds.
+        if self.attempt.is_some() && !std::thread::panicking() {
+            self.abandon();
+        }
+    }
+}

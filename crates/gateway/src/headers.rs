@@ -1,0 +1,270 @@
+//! Which headers travel: client to provider, provider to client, and the ones that are ours.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use policy::Standing;
+
+use crate::exchange::Exchange;
+
+macro_rules! names {
+    ($($name:ident $text:literal;)*) => { $(pub(crate) const $name: HeaderName = HeaderName::from_static($text);)* };
+}
+
+names! {
+    REQUEST_ID "x-request-id";
+    REQUEST_ID_SHORT "request-id";
+    UPSTREAM_REQUEST_ID "x-tidegate-upstream-request-id";
+    MODEL "x-tidegate-model";
+    RELEASE "x-tidegate-release";
+    ATTEMPTS "x-tidegate-attempts";
+    CACHE "x-tidegate-cache";
+    COST "x-tidegate-cost";
+    SERVER_TIMING "server-timing";
+    LIMIT_REQUESTS "x-ratelimit-limit-requests";
+    REMAINING_REQUESTS "x-ratelimit-remaining-requests";
+    RESET_REQUESTS "x-ratelimit-reset-requests";
+    LIMIT_TOKENS "x-ratelimit-limit-tokens";
+    REMAINING_TOKENS "x-ratelimit-remaining-tokens";
+    RESET_TOKENS "x-ratelimit-reset-tokens";
+}
+
+/// Client headers that never reach a provider: credentials, hop-by-hop (RFC 9110 §7.6.1), what the new connection sets
+/// itself, and what tells a provider who or where the client is.
+const NEVER_UP: &[&str] = &[
+    "authorization",
+    "x-api-key",
+    "api-key",
+    "x-goog-api-key",
+    "proxy-authorization",
+    "cookie",
+    "host",
+    "content-length",
+    "content-type",
+    "content-encoding",
+    "accept-encoding",
+    "accept",
+    "expect",
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "forwarded",
+    "via",
+    "x-real-ip",
+    "x-request-id",
+    "openai-organization",
+    "openai-project",
+    "http2-settings",
+    "true-client-ip",
+    "origin",
+    "referer",
+];
+const NEVER_UP_PREFIXES: &[&str] = &["x-tidegate-", "x-forwarded-", "cf-", "sec-", "x-envoy-", "proxy-"];
+
+/// Provider headers that never reach a client: hop-by-hop, framing, cookies, and the shared account's identity.
+const NEVER_DOWN: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "content-length",
+    "content-encoding",
+    "set-cookie",
+    "set-cookie2",
+    "proxy-authenticate",
+    "www-authenticate",
+    "alt-svc",
+    "server",
+    "date",
+    "x-request-id",
+    "request-id",
+    "openai-organization",
+    "openai-project",
+    "anthropic-organization-id",
+    "anthropic-workspace-id",
+    "strict-transport-security",
+    "access-control-allow-origin",
+    "access-control-expose-headers",
+    "x-should-retry",
+    "via",
+    "server-timing",
+    "nel",
+    "report-to",
+    "content-security-policy",
+];
+const NEVER_DOWN_PREFIXES: &[&str] = &["x-tidegate-", "cf-", "x-envoy-", "access-control-"];
+
+fn listed(name: &HeaderName, names: &[&str], prefixes: &[&str]) -> bool {
+    let name = name.as_str();
+    names.contains(&name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Names that the `connection` header declares to be for one hop only.
+fn hop_names(headers: &HeaderMap) -> Vec<HeaderName> {
+    let mut names = Vec::new();
+    for value in headers.get_all(header::CONNECTION) {
+        let listed = value.to_str().unwrap_or_default().split(',');
+        names.extend(listed.filter_map(|name| HeaderName::try_from(name.trim()).ok()));
+    }
+    names
+}
+
+/// What a provider gets of the client's headers, before the gateway adds its own.
+pub(crate) fn upwards(client: &HeaderMap) -> HeaderMap {
+    let hops = hop_names(client);
+    let mut up = HeaderMap::with_capacity(client.len() + 8);
+    for (name, value) in client {
+        if !hops.contains(name) && !listed(name, NEVER_UP, NEVER_UP_PREFIXES) {
+            up.append(name, value.clone());
+        }
+    }
+    up
+}
+
+/// What a client gets of a provider's headers.
+pub(crate) fn downwards(provider: &HeaderMap, down: &mut HeaderMap, own_limits: bool) {
+    let hops = hop_names(provider);
+    for (name, value) in provider {
+        let theirs = own_limits && name.as_str().starts_with("x-ratelimit-");
+        if !theirs && !hops.contains(name) && !listed(name, NEVER_DOWN, NEVER_DOWN_PREFIXES) {
+            down.append(name, value.clone());
+        }
+    }
+}
+
+/// Adds the gateway's own headers to an answer.
+pub(crate) fn add_ours(exchange: &Exchange, down: &mut HeaderMap, own_time: Duration) {
+    let id = text(&exchange.id.to_string());
+    down.insert(REQUEST_ID_SHORT, id.clone());
+    down.insert(REQUEST_ID, id);
+    if let Some(deployment) = &exchange.deployment {
+        down.insert(MODEL, text(&deployment.name));
+    }
+    down.insert(RELEASE, release(&exchange.caller.environment));
+    down.insert(ATTEMPTS, HeaderValue::from(exchange.attempts));
+    down.insert(CACHE, HeaderValue::from_static("off"));
+    if let Some(upstream) = &exchange.upstream_request_id {
+        down.insert(UPSTREAM_REQUEST_ID, text(upstream));
+    }
+    let mut timing = String::with_capacity(24);
+    // Writing to a string cannot fail.
+    let _ = write!(timing, "gateway;dur={:.3}", own_time.as_secs_f64() * 1000.0);
+    down.insert(SERVER_TIMING, text(&timing));
+    add_standing(exchange, down);
+}
+
+/// The limits of the key, in the SDKs' own headers.
+pub(crate) fn add_standing(exchange: &Exchange, down: &mut HeaderMap) {
+    if let Some(standing) = &exchange.requests_standing {
+        insert_standing(down, standing, [LIMIT_REQUESTS, REMAINING_REQUESTS, RESET_REQUESTS]);
+    }
+    if let Some(standing) = &exchange.tokens_standing {
+        insert_standing(down, standing, [LIMIT_TOKENS, REMAINING_TOKENS, RESET_TOKENS]);
+    }
+}
+
+/// Limit, remaining and reset under the given names.
+pub(crate) fn insert_standing(down: &mut HeaderMap, standing: &Standing, names: [HeaderName; 3]) {
+    let [limit, remaining, reset] = names;
+    down.insert(limit, HeaderValue::from(standing.limit));
+    down.insert(remaining, HeaderValue::from(standing.remaining));
+    down.insert(reset, text(&go_duration(standing.reset)));
+}
+
+/// `local/dev/42`: workspace, environment, and the release's number at the end.
+pub(crate) fn release(environment: &policy::Environment) -> HeaderValue {
+    text(&format!("{}/{}", environment.name, environment.release))
+}
+
+/// A header value of visible characters; whatever a header cannot carry is left out.
+pub(crate) fn text(value: &str) -> HeaderValue {
+    HeaderValue::from_str(value).unwrap_or_else(|_| {
+        let kept: String = value.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').collect();
+        HeaderValue::from_str(&kept).unwrap_or(HeaderValue::from_static(""))
+    })
+}
+
+/// A duration as the OpenAI SDKs read it: `250ms`, `1.5s`, `6m0s`.
+pub(crate) fn go_duration(duration: Duration) -> String {
+    let milliseconds = duration.as_millis();
+    let (seconds, part) = (milliseconds / 1000, milliseconds % 1000);
+    match (seconds, part) {
+        (0, part) => format!("{part}ms"),
+        (seconds, 0) if seconds < 60 => format!("{seconds}s"),
+        (seconds, part) if seconds < 60 => {
+            let digits = format!("{seconds}.{part:03}");
+            format!("{}s", digits.trim_end_matches('0'))
+        }
+        (seconds, _) => format!("{}m{}s", seconds / 60, seconds % 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        pairs.iter().map(|(n, v)| (HeaderName::from_static(n), HeaderValue::from_static(v))).collect()
+    }
+
+    #[test]
+    fn credentials_and_hops_never_go_up() {
+        let up = upwards(&map(&[
+            ("authorization", "Bearer tg-x"),
+            ("x-api-key", "tg-x"),
+            ("x-goog-api-key", "tg-x"),
+            ("cookie", "a=b"),
+            ("connection", "close, x-hop"),
+            ("x-hop", "1"),
+            ("x-tidegate-user", "me"),
+            ("x-forwarded-for", "1.2.3.4"),
+            ("openai-beta", "assistants=v2"),
+            ("x-stainless-lang", "python"),
+            ("idempotency-key", "k"),
+        ]));
+        let mut names: Vec<_> = up.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["idempotency-key", "openai-beta", "x-stainless-lang"]);
+    }
+
+    #[test]
+    fn the_shared_account_is_not_told() {
+        let mut down = HeaderMap::new();
+        let provider = map(&[
+            ("openai-organization", "acme"),
+            ("set-cookie", "a"),
+            ("openai-processing-ms", "12"),
+            ("x-ratelimit-remaining-tokens", "5"),
+            ("transfer-encoding", "chunked"),
+            ("content-type", "application/json"),
+        ]);
+        downwards(&provider, &mut down, true);
+        assert_eq!(down.len(), 2);
+        let mut down = HeaderMap::new();
+        downwards(&provider, &mut down, false);
+        assert!(down.contains_key("x-ratelimit-remaining-tokens"));
+    }
+
+    #[test]
+    fn durations_read_like_the_sdks_own() {
+        for (ms, text) in [
+            (0, "0ms"),
+            (250, "250ms"),
+            (1000, "1s"),
+            (1500, "1.5s"),
+            (1050, "1.05s"),
+            (1234, "1.234s"),
+            (360_000, "6m0s"),
+        ] {
+            assert_eq!(go_duration(Duration::from_millis(ms)), text);
+        }
+    }
+}

@@ -1,0 +1,215 @@
+//! Accepts connections and hands each request to the URL table.
+//!
+//! One task for a connection: hyper polls the request, the upstream call and the answer in it, so that a streamed event
+//! goes from upstream socket to client socket without changing tasks. A stop is a wave in three steps: readiness off,
+//! connections asked to end after their present request, and at the deadline what still streams is cut with an error
+//! event (`Gateway::cut`).
+
+mod framing;
+mod gate;
+
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use hyper::body::Incoming;
+use hyper::server::conn::{http1, http2};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use runtime::Tasks;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_rustls::TlsAcceptor;
+
+pub(crate) use self::gate::Answer;
+use self::gate::{Answering, Gate, Patience, Protocol};
+use crate::body::Body;
+use crate::{Gateway, endpoints};
+
+/// Connections at once; one more waits in the kernel's queue.
+const MAX_CONNECTIONS: usize = 32 * 1024;
+const BACKLOG: i32 = 4096;
+const HANDSHAKE: Duration = Duration::from_secs(10);
+
+/// What is known of the client's end of a connection.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Client {
+    answering: Answering,
+}
+
+impl Client {
+    /// Marks one request as being answered until the value is dropped.
+    pub(crate) fn answer(&self) -> Answer {
+        self.answering.begin()
+    }
+}
+
+/// Opens a listening socket; `EADDRINUSE` and its like come back as they are.
+///
+/// # Errors
+/// Whatever the system says of the address.
+pub fn bind(address: SocketAddr) -> io::Result<std::net::TcpListener> {
+    use socket2::{Domain, Protocol, Socket, Type};
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// Serves `listener` until [`Gateway::stop_accepting`]; connections that are open then go on in tasks of their own.
+///
+/// # Errors
+/// When the listener cannot be handed to the runtime.
+pub async fn serve(
+    gateway: Arc<Gateway>,
+    listener: std::net::TcpListener,
+    tls: Option<Arc<rustls::ServerConfig>>,
+) -> io::Result<()> {
+    let listener = tokio::net::TcpListener::from_std(listener)?;
+    let acceptor = tls.map(TlsAcceptor::from);
+    let places = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
+    let mut ended = pin!(gateway.lifecycle.not_accepting.clone().cancelled_owned());
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = &mut ended => return Ok(()),
+            accepted = accept(&listener, &places) => accepted,
+        };
+        let (stream, address, place) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of descriptors or memory: what is open goes on; new ones are tried again soon.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let (gateway, acceptor) = (Arc::clone(&gateway), acceptor.clone());
+        gateway.tasks.clone().spawn("connection", async move {
+            let _place = place;
+            let ended = match acceptor {
+                None => converse(gateway, stream).await,
+                Some(acceptor) => match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
+                    Ok(Ok(stream)) => converse(gateway, stream).await,
+                    Ok(Err(error)) => Err(error),
+                    Err(_) => Err(io::ErrorKind::TimedOut.into()),
+                },
+            };
+            if let Err(error) = ended {
+                tracing::debug!(%error, client = %address, "connection ended");
+            }
+        });
+    }
+}
+
+type Accepted = (tokio::net::TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
+
+async fn accept(
+    listener: &tokio::net::TcpListener,
+    places: &Arc<tokio::sync::Semaphore>,
+) -> io::Result<Accepted> {
+    let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, address) = listener.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok((stream, address, place))
+}
+
+/// The life of one connection.
+async fn converse<S>(gateway: Arc<Gateway>, stream: S) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let client = Client::default();
+    let mut gate = Gate::new(stream, gateway.clock.clone(), Patience::default(), client.answering.clone());
+    let protocol = gate.recognise().await?;
+    let io = TokioIo::new(gate);
+    let service = Service { gateway: Arc::clone(&gateway), client };
+    match protocol {
+        Protocol::Http1 => {
+            let connection = http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(None)
+                .max_buf_size(framing::MAX_HEAD + 8192)
+                .serve_connection(io, service);
+            until_stopped(&gateway, connection, |connection| connection.graceful_shutdown()).await
+        }
+        Protocol::Http2 => {
+            let connection = http2::Builder::new(NamedTasks(gateway.tasks.clone()))
+                .timer(TokioTimer::new())
+                .max_concurrent_streams(256)
+                .max_pending_accept_reset_streams(32)
+                .max_local_error_reset_streams(64)
+                .max_header_list_size(32 * 1024)
+                .initial_stream_window_size(256 * 1024)
+                .initial_connection_window_size(1024 * 1024)
+                .max_send_buf_size(256 * 1024)
+                .keep_alive_interval(Duration::from_secs(30))
+                .keep_alive_timeout(Duration::from_secs(20))
+                .serve_connection(io, service);
+            until_stopped(&gateway, connection, |connection| connection.graceful_shutdown()).await
+        }
+    }
+}
+
+/// Drives a connection; when the gateway stops accepting, it is asked once to end after what it is doing, and at the
+/// cut it is polled again so that open streams see it.
+async fn until_stopped<C>(
+    gateway: &Gateway,
+    connection: C,
+    end_gently: impl Fn(Pin<&mut C>),
+) -> io::Result<()>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut connection = pin!(connection);
+    let mut not_accepting = pin!(gateway.lifecycle.not_accepting.cancelled());
+    let mut asked = false;
+    std::future::poll_fn(move |context: &mut Context<'_>| {
+        if !asked && not_accepting.as_mut().poll(context).is_ready() {
+            asked = true;
+            end_gently(connection.as_mut());
+        }
+        match connection.as_mut().poll(context) {
+            Poll::Ready(ended) => Poll::Ready(ended.map_err(io::Error::other)),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+/// hyper's view of the gateway for one connection.
+struct Service {
+    gateway: Arc<Gateway>,
+    client: Client,
+}
+
+impl hyper::service::Service<http::Request<Incoming>> for Service {
+    type Response = http::Response<Body>;
+    type Error = std::convert::Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
+
+    fn call(&self, request: http::Request<Incoming>) -> Self::Future {
+        let (gateway, client) = (Arc::clone(&self.gateway), self.client.clone());
+        Box::pin(async move { Ok(endpoints::answer(gateway, client, request).await) })
+    }
+}
+
+/// Lets HTTP/2 streams run as named tasks.
+#[derive(Clone)]
+struct NamedTasks(Tasks);
+
+impl<F> hyper::rt::Executor<F> for NamedTasks
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    fn execute(&self, future: F) {
+        self.0.spawn("http2-stream", async move {
+            future.await;
+        });
+    }
+}

@@ -1,0 +1,243 @@
+//! What the data plane counts, for Prometheus. Labels are bounded: at most [`MAX_MODELS`] models have series of their
+//! own, further ones share `other`.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64};
+
+use parking_lot::RwLock;
+use policy::{Deployment, Money, Name};
+use prometheus_client::encoding::{EncodeLabelSet, text::encode};
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::exchange::Exchange;
+use crate::settle::Ending;
+
+const MAX_MODELS: usize = 300;
+const NANO: f64 = 1e9;
+/// Seconds; from a cache hit to an hour-long reasoning run.
+const SECONDS: [f64; 14] =
+    [0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0];
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct RequestLabels {
+    endpoint: &'static str,
+    model: String,
+    status: u16,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct ModelLabels {
+    model: String,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct TokenLabels {
+    model: String,
+    kind: &'static str,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct CostLabels {
+    model: String,
+    currency: String,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct StatusLabels {
+    status: u16,
+}
+
+type Costs = Family<CostLabels, Counter<f64, AtomicU64>>;
+
+/// The series of one model, found once and kept.
+struct Series {
+    model: String,
+    requests: RwLock<HashMap<(&'static str, u16), Counter>>,
+    duration: Histogram,
+    first_byte: Histogram,
+    input: Counter,
+    cached: Counter,
+    output: Counter,
+}
+
+/// All series of the data plane.
+pub(crate) struct Metrics {
+    registry: Registry,
+    requests: Family<RequestLabels, Counter>,
+    duration: Family<ModelLabels, Histogram>,
+    first_byte: Family<ModelLabels, Histogram>,
+    tokens: Family<TokenLabels, Counter>,
+    cost: Costs,
+    unknown_cost: Family<ModelLabels, Counter>,
+    unauthenticated: Family<StatusLabels, Counter>,
+    in_flight: Gauge<i64, AtomicI64>,
+    by_model: RwLock<HashMap<Name, Arc<Series>>>,
+}
+
+/// One request in flight, counted until dropped.
+pub(crate) struct InFlight(Gauge<i64, AtomicI64>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Self {
+        let mut registry = Registry::with_prefix("tidegate");
+        let histogram: fn() -> Histogram = || Histogram::new(SECONDS);
+        let metrics = Self {
+            requests: Family::default(),
+            duration: Family::new_with_constructor(histogram),
+            first_byte: Family::new_with_constructor(histogram),
+            tokens: Family::default(),
+            cost: Family::default(),
+            unknown_cost: Family::default(),
+            unauthenticated: Family::default(),
+            in_flight: Gauge::default(),
+            by_model: RwLock::default(),
+            registry: Registry::default(),
+        };
+        registry.register("requests", "requests answered", metrics.requests.clone());
+        let seconds = Unit::Seconds;
+        registry.register_with_unit(
+            "duration",
+            "from first byte of the request to last of the answer",
+            seconds.clone(),
+            metrics.duration.clone(),
+        );
+        registry.register_with_unit(
+            "first_byte",
+            "until the provider's first event",
+            seconds,
+            metrics.first_byte.clone(),
+        );
+        registry.register("tokens", "tokens, as providers told or estimated", metrics.tokens.clone());
+        registry.register("cost", "what providers bill, in units of the currency", metrics.cost.clone());
+        registry.register(
+            "unknown_cost_requests",
+            "requests whose cost is not known",
+            metrics.unknown_cost.clone(),
+        );
+        registry.register(
+            "unauthenticated_requests",
+            "requests without a good key",
+            metrics.unauthenticated.clone(),
+        );
+        registry.register("in_flight", "requests being answered", metrics.in_flight.clone());
+        Self { registry, ..metrics }
+    }
+
+    pub(crate) fn begin(&self) -> InFlight {
+        self.in_flight.inc();
+        InFlight(self.in_flight.clone())
+    }
+
+    pub(crate) fn in_flight(&self) -> i64 {
+        self.in_flight.get()
+    }
+
+    pub(crate) fn count_unauthenticated(&self, status: u16) {
+        self.unauthenticated.get_or_create(&StatusLabels { status }).inc();
+    }
+
+    /// A request that was refused before or after its attempts.
+    pub(crate) fn count_refused(&self, exchange: &Exchange, status: u16) {
+        let series = exchange
+            .deployment
+            .as_ref()
+            .map_or_else(|| self.series(&Name::from("none")), |d| self.series(&d.name));
+        self.count_request(&series, exchange.endpoint(), status);
+    }
+
+    /// A request that brought an answer, whole or in part.
+    pub(crate) fn count(
+        &self,
+        exchange: &Exchange,
+        deployment: &Deployment,
+        ending: &Ending,
+        cost: Option<Money>,
+    ) {
+        let series = self.series(&deployment.name);
+        self.count_request(&series, exchange.endpoint(), ending.status);
+        let now = exchange.gateway.clock.moment();
+        series.duration.observe(now.since(exchange.times.started).as_secs_f64());
+        if let Some(first) = exchange.times.first_byte {
+            series.first_byte.observe(first.since(exchange.times.started).as_secs_f64());
+        }
+        series.input.inc_by(ending.usage.input.unwrap_or(0));
+        series.cached.inc_by(ending.usage.cached_input.unwrap_or(0));
+        series.output.inc_by(ending.usage.output.unwrap_or(0));
+        match cost {
+            Some(cost) => {
+                let labels = CostLabels { model: series.model.clone(), currency: cost.currency.to_string() };
+                #[expect(
+                    clippy::cast_precision_loss,
+                    reason = "a graph needs no more digits; the ledger has them all"
+                )]
+                self.cost.get_or_create(&labels).inc_by(cost.nano.max(0) as f64 / NANO);
+            }
+            None => {
+                self.unknown_cost.get_or_create(&ModelLabels { model: series.model.clone() }).inc();
+            }
+        }
+    }
+
+    fn count_request(&self, series: &Series, endpoint: &'static str, status: u16) {
+        if let Some(counter) = series.requests.read().get(&(endpoint, status)) {
+            counter.inc();
+            return;
+        }
+        let labels = RequestLabels { endpoint, model: series.model.clone(), status };
+        let counter = self.requests.get_or_create(&labels).clone();
+        counter.inc();
+        series.requests.write().insert((endpoint, status), counter);
+    }
+
+    fn series(&self, model: &Name) -> Arc<Series> {
+        if let Some(series) = self.by_model.read().get(model) {
+            return Arc::clone(series);
+        }
+        let mut by_model = self.by_model.write();
+        let name = if by_model.len() < MAX_MODELS { Arc::clone(model) } else { Name::from("other") };
+        if let Some(series) = by_model.get(&name) {
+            return Arc::clone(series);
+        }
+        let label = name.to_string();
+        let tokens = |kind| self.tokens.get_or_create(&TokenLabels { model: label.clone(), kind }).clone();
+        let series = Arc::new(Series {
+            requests: RwLock::default(),
+            duration: self.duration.get_or_create(&ModelLabels { model: label.clone() }).clone(),
+            first_byte: self.first_byte.get_or_create(&ModelLabels { model: label.clone() }).clone(),
+            input: tokens("input"),
+            cached: tokens("cached_input"),
+            output: tokens("output"),
+            model: label,
+        });
+        by_model.insert(name, Arc::clone(&series));
+        series
+    }
+
+    /// The exposition text, with figures that are read at this moment appended.
+    pub(crate) fn text(&self, now: &[(&'static str, &'static str, u64)]) -> String {
+        let mut text = String::with_capacity(16 * 1024);
+        if encode(&mut text, &self.registry).is_err() {
+            tracing::error!("metrics could not be written");
+        }
+        let end = text.rfind("# EOF").unwrap_or(text.len());
+        text.truncate(end);
+        for (name, help, value) in now {
+            text.push_str(&format!(
+                "# HELP tidegate_{name} {help}.\n# TYPE tidegate_{name} gauge\ntidegate_{name} {value}\n"
+            ));
+        }
+        text.push_str("# EOF\n");
+        text
+    }
+}

@@ -1,0 +1,98 @@
+//! Where the call may go: from the names that the client asked for to an ordered list of attempts.
+
+use std::sync::Arc;
+
+use policy::{Deployment, ResolveError, Target, Timeouts};
+use runtime::Dice;
+use smallvec::SmallVec;
+
+use crate::exchange::Exchange;
+use crate::refusal::{Code, Refusal};
+
+/// Attempts over all fallbacks of one request.
+pub(crate) const MAX_ATTEMPTS: usize = 3;
+
+/// One attempt to come.
+pub(crate) struct Step {
+    pub(crate) deployment: Arc<Deployment>,
+    /// The route's, where the request goes by one; else the provider's.
+    pub(crate) timeouts: Timeouts,
+}
+
+/// The attempts of one request, first to last.
+pub(crate) struct Plan {
+    pub(crate) attempts: SmallVec<[Step; 3]>,
+}
+
+/// Resolves the asked model and the client's own fallbacks; each name must be one that the key may use.
+pub(crate) fn plan(exchange: &Exchange) -> Result<Plan, Box<Refusal>> {
+    let mut plan = Plan { attempts: SmallVec::new() };
+    add(exchange, &exchange.asked.model, &mut plan)?;
+    for name in &exchange.asked.fallbacks {
+        if plan.attempts.len() >= MAX_ATTEMPTS {
+            break;
+        }
+        add(exchange, name, &mut plan)?;
+    }
+    plan.attempts.truncate(MAX_ATTEMPTS);
+    Ok(plan)
+}
+
+fn add(exchange: &Exchange, name: &str, plan: &mut Plan) -> Result<(), Box<Refusal>> {
+    let (key, environment) = (&exchange.caller.key, &exchange.caller.environment);
+    let target = match environment.resolve(name) {
+        Ok(target) => target,
+        // What a key may not use is not told apart from what does not exist.
+        Err(error) => return Err(unresolved(exchange, name, error)),
+    };
+    let canonical = match &target {
+        Target::Deployment(deployment) => &deployment.name,
+        Target::Route(route) => &route.name,
+    };
+    if !key.may_use(canonical) {
+        let message = format!("key `{}` may not use model `{name}`", key.record.name);
+        return Err(Refusal::new(Code::ModelNotAllowed, message).about("model"));
+    }
+    match target {
+        Target::Deployment(deployment) => {
+            let timeouts = deployment.provider.timeouts;
+            push(plan, deployment, timeouts);
+        }
+        Target::Route(route) => {
+            for deployment in route.attempts(Dice::unit()) {
+                let timeouts = route.timeouts_on(&deployment.provider);
+                push(plan, deployment, timeouts);
+            }
+        }
+    }
+    Ok(())
+}
+
+fn push(plan: &mut Plan, deployment: Arc<Deployment>, timeouts: Timeouts) {
+    if plan.attempts.iter().all(|known| known.deployment.name != deployment.name) {
+        plan.attempts.push(Step { deployment, timeouts });
+    }
+}
+
+fn unresolved(exchange: &Exchange, name: &str, error: ResolveError) -> Box<Refusal> {
+    let key = &exchange.caller.key;
+    let list = |names: Vec<policy::Name>| {
+        let names: Vec<_> =
+            names.iter().filter(|n| key.may_use(n)).take(5).map(|n| format!("`{n}`")).collect();
+        names.join(", ")
+    };
+    match error {
+        ResolveError::Unknown { nearest } => {
+            let nearest = list(nearest);
+            let hint = if nearest.is_empty() { String::new() } else { format!("; did you mean {nearest}?") };
+            let message =
+                format!("environment `{}` has no model `{name}`{hint}", exchange.caller.environment.name);
+            Refusal::new(Code::ModelNotFound, message).about("model")
+        }
+        ResolveError::Ambiguous { candidates } => {
+            let message =
+                format!("several providers serve `{name}`: {}; write one of them", list(candidates));
+            Refusal::new(Code::ModelAmbiguous, message).about("model")
+        }
+    }
+}

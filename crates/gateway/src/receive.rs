@@ -1,0 +1,172 @@
+//! Reads a request's body: bounded in size, and all bodies together bounded in memory.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::request::Parts;
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+
+use crate::refusal::{Code, Refusal};
+
+/// A body beyond the limit is still read and thrown away up to this much, so that the client hears the reason instead
+/// of a reset connection.
+const LINGER_BYTES: u64 = 128 * 1024 * 1024;
+const LINGER_TIME: Duration = Duration::from_secs(10);
+
+/// The bytes of bodies that are held at once, over all requests.
+pub(crate) struct Memory {
+    held: AtomicU64,
+    limit: u64,
+}
+
+/// A share of [`Memory`], given back when dropped.
+pub(crate) struct Held {
+    memory: Arc<Memory>,
+    bytes: u64,
+}
+
+impl Memory {
+    pub(crate) fn new(limit: u64) -> Arc<Self> {
+        Arc::new(Self { held: AtomicU64::new(0), limit })
+    }
+
+    pub(crate) fn held(&self) -> u64 {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn hold(self: &Arc<Self>, bytes: u64) -> Option<Held> {
+        let mut held = Held { memory: Arc::clone(self), bytes: 0 };
+        held.grow(bytes).then_some(held)
+    }
+}
+
+impl Held {
+    /// Takes `more` bytes; false, and nothing taken, when that passes the limit.
+    pub(crate) fn grow(&mut self, more: u64) -> bool {
+        let before = self.memory.held.fetch_add(more, Ordering::Relaxed);
+        if before.saturating_add(more) > self.memory.limit {
+            self.memory.held.fetch_sub(more, Ordering::Relaxed);
+            return false;
+        }
+        self.bytes += more;
+        true
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.memory.held.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+/// Reads the whole body. The share of memory lives as long as the returned value.
+pub(crate) async fn receive(
+    memory: &Arc<Memory>,
+    max_body: u64,
+    parts: &Parts,
+    body: Incoming,
+) -> Result<(Bytes, Held), Box<Refusal>> {
+    if let Some(encoding) = parts.headers.get(http::header::CONTENT_ENCODING)
+        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
+    {
+        linger(body).await;
+        let message = "the body has a content-encoding; send it without one";
+        return Err(Refusal::new(Code::UnsupportedEncoding, message));
+    }
+    let announced = http_body::Body::size_hint(&body).exact();
+    if announced.is_some_and(|length| length > max_body) {
+        linger(body).await;
+        return Err(too_large(max_body));
+    }
+    let Some(mut held) = memory.hold(announced.unwrap_or(0)) else {
+        linger(body).await;
+        return Err(overloaded());
+    };
+    read(body, max_body, announced, &mut held).await.map(|bytes| (bytes, held))
+}
+
+async fn read(
+    mut body: Incoming,
+    max_body: u64,
+    announced: Option<u64>,
+    held: &mut Held,
+) -> Result<Bytes, Box<Refusal>> {
+    let mut first = Bytes::new();
+    let mut rest: Option<BytesMut> = None;
+    let mut length = 0u64;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| {
+            Refusal::new(Code::InvalidRequest, format!("the body could not be read to its end: {error}"))
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        length += data.len() as u64;
+        if length > max_body {
+            linger(body).await;
+            return Err(too_large(max_body));
+        }
+        if announced.is_none() && !held.grow(data.len() as u64) {
+            linger(body).await;
+            return Err(overloaded());
+        }
+        if first.is_empty() && rest.is_none() {
+            first = data;
+            continue;
+        }
+        let room = announced.map_or(length * 2, |total| total).min(max_body);
+        let whole = rest.get_or_insert_with(|| {
+            let mut whole = BytesMut::with_capacity(usize::try_from(room).unwrap_or(0));
+            whole.extend_from_slice(&first);
+            whole
+        });
+        whole.extend_from_slice(&data);
+    }
+    Ok(rest.map_or(first, BytesMut::freeze))
+}
+
+/// Reads and drops what the client still sends, within bounds.
+async fn linger(mut body: Incoming) {
+    let dropping = async {
+        let mut dropped = 0;
+        while dropped < LINGER_BYTES {
+            match body.frame().await {
+                Some(Ok(frame)) => dropped += frame.data_ref().map_or(0, |data| data.len() as u64),
+                _ => return,
+            }
+        }
+    };
+    // When the time is over the answer is given all the same; nothing hangs on the outcome.
+    let _ = tokio::time::timeout(LINGER_TIME, dropping).await;
+}
+
+fn too_large(max_body: u64) -> Box<Refusal> {
+    Refusal::new(
+        Code::RequestTooLarge,
+        format!("the body is larger than {max_body} bytes (`server.max_body`)"),
+    )
+}
+
+fn overloaded() -> Box<Refusal> {
+    let message = "the gateway holds as many bytes of requests as it may; try again in a moment";
+    Refusal::new(Code::Overloaded, message).after(Duration::from_secs(1))
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_given_back() {
+        let memory = Memory::new(10);
+        let mut held = memory.hold(6).unwrap();
+        assert!(memory.hold(5).is_none());
+        assert!(held.grow(4));
+        assert!(!held.grow(1));
+        drop(held);
+        assert_eq!(memory.held(), 0);
+        assert!(memory.hold(10).is_some());
+    }
+}

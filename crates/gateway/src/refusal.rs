@@ -1,0 +1,185 @@
+//! Every error that a client can meet, in one table, and its shape in the caller's dialect.
+//!
+//! The status is chosen so that official SDKs raise the right class and do not retry what cannot help: they retry 408,
+//! 409, 429 and 5xx unless `x-should-retry: false` says otherwise, so a refusal that stands says so.
+
+use std::time::Duration;
+
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use providers::error_event;
+
+use crate::body::Body;
+
+pub(crate) const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+pub(crate) const RETRY_AFTER_MS: HeaderName = HeaderName::from_static("retry-after-ms");
+
+macro_rules! codes {
+    ($($variant:ident $status:literal $kind:literal $code:literal $retry:ident $says:literal;)*) => {
+        /// A public error code. The table is the documentation (`docs/errors.md` is made from it).
+        #[derive(Copy, Clone, Debug, Eq, PartialEq)]
+        pub(crate) enum Code { $($variant),* }
+
+        impl Code {
+            const fn row(self) -> Row {
+                match self { $(Self::$variant => Row { status: $status, kind: $kind, code: $code, retry: Retry::$retry }),* }
+            }
+        }
+
+        /// The rows of `docs/errors.md`: code, status, type, whether a retry can help, meaning.
+        pub const ERRORS: &[(&str, u16, &str, bool, &str)] =
+            &[$(($code, $status, $kind, matches!(Retry::$retry, Retry::Helps), $says)),*];
+    };
+}
+
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+enum Retry {
+    Helps,
+    Useless,
+}
+
+struct Row {
+    status: u16,
+    kind: &'static str,
+    code: &'static str,
+    retry: Retry,
+}
+
+codes! {
+    InvalidApiKey 401 "invalid_request_error" "invalid_api_key" Useless "no virtual key was sent, or it is malformed or unknown";
+    KeyExpired 401 "invalid_request_error" "key_expired" Useless "the virtual key has expired";
+    KeyRevoked 401 "invalid_request_error" "key_revoked" Useless "the virtual key was revoked";
+    InvalidRequest 400 "invalid_request_error" "invalid_request" Useless "the body or a parameter cannot be used; the message names it";
+    ModelAmbiguous 400 "invalid_request_error" "model_ambiguous" Useless "several providers serve a model of this name; write `provider/model`";
+    ModelNotAllowed 403 "invalid_request_error" "model_not_allowed" Useless "the virtual key may not use this model";
+    PriceUnknown 403 "invalid_request_error" "price_unknown" Useless "the key has a budget and the model has no known price, so the budget could not hold";
+    ModelNotFound 404 "invalid_request_error" "model_not_found" Useless "the environment has no model of this name";
+    UnknownUrl 404 "invalid_request_error" "unknown_url" Useless "nothing is served at this path";
+    MethodNotAllowed 405 "invalid_request_error" "method_not_allowed" Useless "the path takes another method";
+    RequestTooLarge 413 "invalid_request_error" "request_too_large" Useless "the body is larger than `server.max_body`";
+    UnsupportedEncoding 415 "invalid_request_error" "unsupported_content_encoding" Useless "the body is compressed; send it plain";
+    RateLimitExceeded 429 "rate_limit_error" "rate_limit_exceeded" Helps "a limit of requests or tokens a minute is reached; `retry-after` says when to come back";
+    ConcurrencyLimitExceeded 429 "rate_limit_error" "concurrency_limit_exceeded" Helps "the key has as many requests in flight as it may";
+    InsufficientQuota 429 "insufficient_quota" "insufficient_quota" Useless "a budget of the key is spent or cannot hold this request; the message names it";
+    UpstreamAuthentication 502 "server_error" "upstream_authentication" Useless "a provider refused the gateway's credential; this is for the operator to mend";
+    UpstreamUnreachable 502 "server_error" "upstream_unreachable" Useless "no connection to the provider came about";
+    UpstreamInvalidAnswer 502 "server_error" "upstream_invalid_answer" Useless "the provider answered something that is not an answer";
+    UpstreamClosed 502 "server_error" "upstream_closed" Useless "the provider closed the connection before its answer was complete";
+    UpstreamError 502 "server_error" "upstream_error" Useless "the provider failed; its own status and text are passed on where it gave them";
+    UpstreamRateLimited 429 "rate_limit_error" "upstream_rate_limited" Helps "the provider's own limit is reached";
+    UpstreamTimeout 504 "server_error" "upstream_timeout" Useless "the provider did not answer in time; the message says which limit";
+    Overloaded 503 "server_error" "overloaded" Helps "the gateway holds as many bytes of requests as it may";
+    NotReady 503 "server_error" "not_ready" Helps "the gateway has no release to serve yet";
+    KeyStoreUnavailable 503 "server_error" "key_store_unavailable" Helps "this key is not known here and the database that would know it is away";
+    AccountingUnavailable 503 "server_error" "accounting_unavailable" Helps "the call could not be recorded, so it was not made";
+    ShuttingDown 503 "server_error" "shutting_down" Helps "the gateway is stopping";
+    InternalError 500 "server_error" "internal_error" Useless "a fault of the gateway; the request id helps to find it";
+}
+
+/// A refusal on its way to the client.
+#[derive(Clone, Debug)]
+pub(crate) struct Refusal {
+    pub(crate) code: Code,
+    pub(crate) message: String,
+    pub(crate) param: Option<&'static str>,
+    pub(crate) retry_after: Option<Duration>,
+    /// A more telling code than the table's, such as `context_length_exceeded` of a provider.
+    pub(crate) detail: Option<&'static str>,
+}
+
+impl Refusal {
+    pub(crate) fn new(code: Code, message: impl Into<String>) -> Box<Self> {
+        Box::new(Self { code, message: message.into(), param: None, retry_after: None, detail: None })
+    }
+
+    pub(crate) fn after(mut self: Box<Self>, wait: Duration) -> Box<Self> {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    pub(crate) fn about(mut self: Box<Self>, param: &'static str) -> Box<Self> {
+        self.param = Some(param);
+        self
+    }
+
+    pub(crate) fn status(&self) -> u16 {
+        self.code.row().status
+    }
+
+    pub(crate) fn code_name(&self) -> &'static str {
+        self.detail.unwrap_or(self.code.row().code)
+    }
+
+    /// The error as an answer in the OpenAI dialect.
+    pub(crate) fn answer(&self) -> http::Response<Body> {
+        let row = self.code.row();
+        let text =
+            error_event::openai(row.status, row.kind, Some(self.code_name()), &self.message, self.param);
+        let mut answer = http::Response::new(Body::whole(text));
+        *answer.status_mut() =
+            http::StatusCode::from_u16(row.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
+        let headers = answer.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if row.retry == Retry::Useless && (row.status >= 500 || row.status == 429) {
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        }
+        if let Some(wait) = self.retry_after {
+            tell_wait(headers, wait);
+        }
+        if self.code == Code::MethodNotAllowed {
+            headers.insert(http::header::ALLOW, HeaderValue::from_static("POST, GET"));
+        }
+        answer
+    }
+
+    /// The error as one event of a stream that has begun.
+    pub(crate) fn event(&self) -> bytes::Bytes {
+        let row = self.code.row();
+        error_event::openai_event(row.status, row.kind, Some(self.code_name()), &self.message, self.param)
+    }
+}
+
+/// `retry-after` in whole seconds (rounded up) and `retry-after-ms`, which the SDKs prefer.
+pub(crate) fn tell_wait(headers: &mut http::HeaderMap, wait: Duration) {
+    let milliseconds = u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1);
+    headers.insert(RETRY_AFTER, HeaderValue::from(milliseconds.div_ceil(1000)));
+    headers.insert(RETRY_AFTER_MS, HeaderValue::from(milliseconds));
+}
+
+/// The table of `docs/errors.md`.
+#[must_use]
+pub fn errors_table() -> String {
+    let mut table = String::from("| Code | Status | Type | Retry helps | Meaning |\n|---|---|---|---|---|\n");
+    for (code, status, kind, retry, says) in ERRORS {
+        let retry = if *retry { "yes" } else { "no" };
+        table.push_str(&format!("| `{code}` | {status} | `{kind}` | {retry} | {says} |\n"));
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_documented() {
+        for (at, (code, ..)) in ERRORS.iter().enumerate() {
+            assert!(ERRORS[..at].iter().all(|(other, ..)| other != code), "{code} stands twice");
+        }
+        let page = include_str!("../../../docs/errors.md");
+        assert!(
+            page.contains(&errors_table()),
+            "docs/errors.md is not up to date: cargo run -p gateway --example errors"
+        );
+    }
+
+    #[test]
+    fn a_refusal_that_stands_tells_sdks_not_to_retry() {
+        let spent = Refusal::new(Code::InsufficientQuota, "spent").answer();
+        assert_eq!(spent.status(), 429);
+        assert_eq!(spent.headers().get(SHOULD_RETRY).and_then(|v| v.to_str().ok()), Some("false"));
+        let busy = Refusal::new(Code::RateLimitExceeded, "later").after(Duration::from_millis(1500)).answer();
+        assert!(busy.headers().get(SHOULD_RETRY).is_none());
+        assert_eq!(busy.headers().get(RETRY_AFTER).and_then(|v| v.to_str().ok()), Some("2"));
+        assert_eq!(busy.headers().get(RETRY_AFTER_MS).and_then(|v| v.to_str().ok()), Some("1500"));
+    }
+}

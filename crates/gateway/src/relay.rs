@@ -1,0 +1,289 @@
+//! The answer on its way to the client: a stream event by event, or a whole body.
+//!
+//! A streamed answer is pulled by the client's connection: when it can take no more, nothing more is read from the
+//! provider. The end marker is withheld until the ledger has the settlement.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::{Bytes, BytesMut};
+use providers::tap::{StreamFault, Tap};
+use smallvec::SmallVec;
+
+use crate::admit;
+use crate::flight::{Flight, Trouble};
+use crate::refusal::Refusal;
+use crate::settle::Ending;
+
+/// The largest whole (not streamed) answer, bytes.
+pub(crate) const MAX_WHOLE: usize = 64 * 1024 * 1024;
+/// The largest single event of a stream, bytes.
+pub(crate) const MAX_EVENT: usize = 4 * 1024 * 1024;
+/// Of a streamed answer this much is kept where bodies are logged.
+const MAX_KEPT: usize = 64 * 1024;
+
+type Syncing = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+enum State {
+    Streaming,
+    /// Settled; the end marker waits until the record is safe against loss of power.
+    Syncing(Syncing, Bytes),
+    Over,
+}
+
+/// A stream from a provider to a client.
+pub(crate) struct Relay {
+    flight: Flight,
+    ready: SmallVec<[Bytes; 4]>,
+    state: State,
+    /// Output tokens that the reservation holds; passing it asks the budgets for more.
+    reserved_output: u64,
+    kept: Option<BytesMut>,
+}
+
+impl Relay {
+    /// Takes over a flight whose first events are in `ready`.
+    pub(crate) fn new(mut flight: Flight, ready: SmallVec<[Bytes; 4]>) -> Self {
+        let deployment = Arc::clone(&flight.deployment);
+        let exchange = flight.exchange();
+        let budgets = !exchange.caller.key.record.budgets.is_empty();
+        let reserved_output = if budgets { admit::output_bound(exchange, &deployment) } else { u64::MAX };
+        let kept = exchange.request_body.is_some().then(BytesMut::new);
+        let mut relay = Self { flight, ready, state: State::Streaming, reserved_output, kept };
+        relay.keep();
+        relay.look_for_end(None);
+        relay
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.state, State::Over) && self.ready.is_empty()
+    }
+
+    /// The next bytes for the client; `None` when the answer is over.
+    pub(crate) fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            if let Some(bytes) = self.take_ready() {
+                return Poll::Ready(Some(bytes));
+            }
+            match &mut self.state {
+                State::Over => return Poll::Ready(None),
+                State::Syncing(syncing, _) => {
+                    std::task::ready!(syncing.as_mut().poll(context));
+                    if let State::Syncing(_, terminal) = std::mem::replace(&mut self.state, State::Over) {
+                        self.ready.push(terminal);
+                    }
+                }
+                State::Streaming => match std::task::ready!(self.flight.poll_chunk(context)) {
+                    Ok(Some(chunk)) => self.feed(chunk, context),
+                    Ok(None) => self.upstream_ended(context),
+                    Err(trouble) => self.broken(&trouble),
+                },
+            }
+        }
+    }
+
+    fn take_ready(&mut self) -> Option<Bytes> {
+        match self.ready.len() {
+            0 => None,
+            1 => self.ready.pop(),
+            _ => {
+                let mut joined = BytesMut::with_capacity(self.ready.iter().map(Bytes::len).sum());
+                for piece in self.ready.drain(..) {
+                    joined.extend_from_slice(&piece);
+                }
+                Some(joined.freeze())
+            }
+        }
+    }
+
+    fn feed(&mut self, chunk: Bytes, context: &mut Context<'_>) {
+        let Some(tap) = self.flight.tap.as_mut() else { return self.broken(&Trouble::Truncated) };
+        if let Err(fault) = tap.push(chunk, &mut self.ready) {
+            return self.faulty(fault);
+        }
+        let seen = tap.output_estimate();
+        self.keep();
+        let now = self.flight.exchange().gateway.clock.now();
+        if let Some(attempt) = self.flight.attempt() {
+            attempt.progress(seen, now);
+        }
+        if seen > self.reserved_output && !self.extend(seen) {
+            return;
+        }
+        self.look_for_end(Some(context));
+    }
+
+    /// Asks the budgets for twice the output seen so far; when they refuse, the stream is cut.
+    fn extend(&mut self, seen: u64) -> bool {
+        let wanted = seen.saturating_mul(2);
+        let deployment = Arc::clone(&self.flight.deployment);
+        let exchange = self.flight.exchange();
+        let (now, bound) = (exchange.gateway.clock.now(), exchange.asked.input_bound);
+        let key = Arc::clone(&exchange.caller.key);
+        let Some(price) = &deployment.price else { return true };
+        let more = price.upper_bound(bound, wanted);
+        let Some(attempt) = self.flight.attempt() else { return true };
+        match attempt.extend(more, now) {
+            Ok(()) => {
+                self.reserved_output = wanted;
+                true
+            }
+            Err(spent) => {
+                self.cut_off(&admit::spent(&key, &spent));
+                false
+            }
+        }
+    }
+
+    /// Settles when the provider has said that the answer is complete.
+    fn look_for_end(&mut self, context: Option<&mut Context<'_>>) {
+        let Some(terminal) = self.flight.tap.as_mut().and_then(Tap::terminal) else { return };
+        self.complete(terminal, context);
+    }
+
+    fn complete(&mut self, terminal: Bytes, context: Option<&mut Context<'_>>) {
+        let (usage, basis) = self.flight.usage_so_far(true);
+        let finish = self.flight.tap.as_ref().and_then(Tap::finish_reason).map(Into::into);
+        let mut ending = Ending::completed(usage, basis, finish);
+        ending.answer = self.kept.take().map(BytesMut::freeze);
+        self.flight.settle(&ending);
+        self.flight.land(context);
+        let exchange = self.flight.exchange();
+        exchange.permit = None;
+        self.state = if exchange.caller.key.record.strict {
+            let ledger = exchange.gateway.ledger.clone();
+            let syncing = async move {
+                if let Err(error) = ledger.sync().await {
+                    tracing::error!(%error, "a strict key's settlement is not yet safe against loss of power");
+                }
+            };
+            State::Syncing(Box::pin(syncing), terminal)
+        } else {
+            if !terminal.is_empty() {
+                self.ready.push(terminal);
+            }
+            State::Over
+        };
+    }
+
+    fn upstream_ended(&mut self, context: &mut Context<'_>) {
+        let Some(tap) = self.flight.tap.as_mut() else { return self.broken(&Trouble::Truncated) };
+        if let Err(fault) = tap.end(&mut self.ready) {
+            return self.faulty(fault);
+        }
+        if let Some(terminal) = tap.terminal() {
+            self.complete(terminal, Some(context));
+        } else if tap.finished() {
+            // Some servers close without an end marker; every choice was finished, so nothing is missing.
+            self.complete(Bytes::new(), Some(context));
+        } else {
+            self.broken(&Trouble::Truncated);
+        }
+    }
+
+    fn faulty(&mut self, fault: StreamFault) {
+        match fault {
+            StreamFault::InBandError { raw, .. } => {
+                self.interrupt("upstream_error");
+                self.ready.push(raw);
+            }
+            other => self.broken(&Trouble::NotAnAnswer(other.to_string())),
+        }
+    }
+
+    /// The provider died in mid-stream: one error event, and no end marker.
+    fn broken(&mut self, trouble: &Trouble) {
+        let refusal = trouble.refusal(&self.flight.deployment.provider.name);
+        self.cut_off(&refusal);
+    }
+
+    fn cut_off(&mut self, refusal: &Refusal) {
+        self.interrupt(refusal.code_name());
+        self.ready.push(refusal.event());
+    }
+
+    fn interrupt(&mut self, error: &'static str) {
+        let (usage, _) = self.flight.usage_so_far(false);
+        self.flight.cancel();
+        let mut ending = Ending::interrupted(usage, error);
+        ending.answer = self.kept.take().map(BytesMut::freeze);
+        self.flight.settle(&ending);
+        self.flight.exchange().permit = None;
+        self.state = State::Over;
+    }
+
+    /// Keeps a bounded copy of what passes, where bodies are logged.
+    fn keep(&mut self) {
+        let Some(kept) = self.kept.as_mut() else { return };
+        for piece in &self.ready {
+            let room = MAX_KEPT.saturating_sub(kept.len());
+            kept.extend_from_slice(&piece[..piece.len().min(room)]);
+        }
+    }
+}
+
+/// Reads events until the first one that carries data, so that an early failure is still a real status.
+pub(crate) async fn first_event(flight: &mut Flight) -> Result<SmallVec<[Bytes; 4]>, FirstEvent> {
+    let mut ready: SmallVec<[Bytes; 4]> = SmallVec::new();
+    let mut held = 0;
+    loop {
+        let chunk = flight.chunk().await.map_err(FirstEvent::Trouble)?;
+        let Some(tap) = flight.tap.as_mut() else { return Err(FirstEvent::Trouble(Trouble::Truncated)) };
+        let ended = chunk.is_none();
+        let fed = match chunk {
+            Some(chunk) => {
+                held += chunk.len();
+                tap.push(chunk, &mut ready)
+            }
+            None => tap.end(&mut ready),
+        };
+        match fed {
+            Ok(()) => {}
+            Err(StreamFault::InBandError { raw, .. }) => return Err(FirstEvent::Error(raw)),
+            Err(fault) => return Err(FirstEvent::Trouble(Trouble::NotAnAnswer(fault.to_string()))),
+        }
+        if tap.started() {
+            return Ok(ready);
+        }
+        if ended {
+            return Err(FirstEvent::Trouble(Trouble::Truncated));
+        }
+        if held > MAX_EVENT {
+            return Err(FirstEvent::Trouble(Trouble::NotAnAnswer(
+                "only comments, too many of them".to_owned(),
+            )));
+        }
+    }
+}
+
+/// Why there is no first event.
+pub(crate) enum FirstEvent {
+    Trouble(Trouble),
+    /// The provider sent an error where the first event should be.
+    Error(Bytes),
+}
+
+/// Reads a whole body, at most `limit` bytes.
+pub(crate) async fn whole(flight: &mut Flight, limit: usize) -> Result<Bytes, Trouble> {
+    let mut first = Bytes::new();
+    let mut rest: Option<BytesMut> = None;
+    while let Some(chunk) = flight.chunk().await? {
+        let length = rest.as_ref().map_or(first.len(), BytesMut::len) + chunk.len();
+        if length > limit {
+            return Err(Trouble::NotAnAnswer(format!("the answer is larger than {limit} bytes")));
+        }
+        if first.is_empty() && rest.is_none() {
+            first = chunk;
+            continue;
+        }
+        let whole = rest.get_or_insert_with(|| {
+            let mut whole = BytesMut::with_capacity(length * 2);
+            whole.extend_from_slice(&first);
+            whole
+        });
+        whole.extend_from_slice(&chunk);
+    }
+    Ok(rest.map_or(first, BytesMut::freeze))
+}

@@ -1,0 +1,221 @@
+//! What the call cost, told to the ledger once, with the request's line for the log.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use ledger::{Attempt, Basis, Bodies, Outcome, RequestLog, Reservation, Settlement};
+use policy::{Deployment, Money, Name, Usage};
+
+use crate::exchange::Exchange;
+use crate::flight::CLIENT_GONE;
+
+/// Of each body at most this much is logged, where bodies are logged at all.
+const MAX_LOGGED_BODY: usize = 64 * 1024;
+
+/// How a request ended.
+pub(crate) struct Ending {
+    pub(crate) outcome: Outcome,
+    pub(crate) usage: Usage,
+    pub(crate) basis: Basis,
+    /// What the client got, or would have got.
+    pub(crate) status: u16,
+    pub(crate) error: Option<&'static str>,
+    pub(crate) finish_reason: Option<Name>,
+    pub(crate) answer: Option<Bytes>,
+    pub(crate) charged: bool,
+}
+
+impl Ending {
+    pub(crate) fn completed(usage: Usage, basis: Basis, finish_reason: Option<Name>) -> Self {
+        Self {
+            outcome: Outcome::Completed,
+            usage,
+            basis,
+            status: 200,
+            error: None,
+            finish_reason,
+            answer: None,
+            charged: true,
+        }
+    }
+
+    pub(crate) fn client_gone(usage: Usage, basis: Basis) -> Self {
+        let outcome = Outcome::ClientGone;
+        Self {
+            outcome,
+            status: CLIENT_GONE,
+            error: Some("client_gone"),
+            ..Self::completed(usage, basis, None)
+        }
+    }
+
+    pub(crate) fn interrupted(usage: Usage, error: &'static str) -> Self {
+        let charged = usage.output.is_some_and(|output| output > 0);
+        let outcome = Outcome::UpstreamFailed;
+        Self { outcome, error: Some(error), charged, ..Self::completed(usage, Basis::Interrupted, None) }
+    }
+
+    pub(crate) fn never_dispatched(status: u16, error: &'static str) -> Self {
+        let outcome = Outcome::NeverDispatched;
+        let nothing = Self::completed(Usage::default(), Basis::Reported, None);
+        Self { outcome, status, error: Some(error), charged: false, ..nothing }
+    }
+}
+
+/// The provider's counts in the gateway's form.
+pub(crate) fn usage_of(told: providers::Usage) -> Usage {
+    Usage {
+        input: told.input,
+        cached_input: told.cached_input,
+        cache_write: told.cache_write,
+        output: told.output,
+        reasoning: told.reasoning,
+        audio_input: told.audio_input,
+        audio_output: told.audio_output,
+        images: told.images,
+    }
+}
+
+/// The provider's word where it is whole; what is missing is estimated, and the basis then says so.
+pub(crate) fn complete_usage(
+    told: Option<Usage>,
+    input: u64,
+    output: u64,
+    otherwise: Basis,
+) -> (Usage, Basis) {
+    match told {
+        Some(usage) if usage.input.is_some() && (usage.output.is_some() || output == 0) => {
+            (usage, Basis::Reported)
+        }
+        Some(usage) => {
+            let usage =
+                Usage { input: usage.input.or(Some(input)), output: usage.output.or(Some(output)), ..usage };
+            (usage, otherwise)
+        }
+        None => (Usage { input: Some(input), output: Some(output), ..Usage::default() }, otherwise),
+    }
+}
+
+/// The cost of a usage at a deployment's price; `None` where price or count is unknown.
+pub(crate) fn cost(deployment: &Deployment, usage: &Usage) -> Option<Money> {
+    deployment.price.as_ref().and_then(|price| price.cost(usage))
+}
+
+/// Ends the attempt and the request.
+pub(crate) fn conclude(exchange: &mut Exchange, attempt: Attempt, deployment: &Deployment, ending: &Ending) {
+    runtime::failpoint!("gateway.settle");
+    let cost =
+        if ending.outcome == Outcome::NeverDispatched { None } else { cost(deployment, &ending.usage) };
+    let charge = if ending.charged { cost } else { cost.map(|cost| Money::zero(cost.currency)) };
+    let log = request_log(exchange, ending, cost);
+    exchange.gateway.metrics.count(exchange, deployment, ending, cost);
+    true_up(exchange, &ending.usage);
+    let settlement = Settlement {
+        at: exchange.gateway.clock.now(),
+        outcome: ending.outcome,
+        usage: ending.usage,
+        basis: ending.basis,
+        cost,
+        charge,
+        request: Some(Box::new(log)),
+    };
+    if let Err(error) = attempt.settle(settlement) {
+        tracing::error!(%error, request_id = %exchange.id, "settlement waits in memory for the spool");
+    }
+    runtime::failpoint!("gateway.settled");
+}
+
+/// Ends an attempt that brought nothing; the request goes on or is refused.
+pub(crate) fn fail(
+    exchange: &Exchange,
+    attempt: Attempt,
+    deployment: &Deployment,
+    outcome: Outcome,
+) -> Reservation {
+    let usage = match outcome {
+        // A provider that broke off may bill the input it read; our client pays nothing.
+        Outcome::UpstreamFailed => {
+            Usage { input: Some(exchange.asked.input_estimate), output: Some(0), ..Usage::default() }
+        }
+        _ => Usage { input: Some(0), output: Some(0), ..Usage::default() },
+    };
+    let cost = if outcome == Outcome::NeverDispatched { None } else { cost(deployment, &usage) };
+    let settlement = Settlement {
+        at: exchange.gateway.clock.now(),
+        outcome,
+        usage,
+        basis: if outcome == Outcome::UpstreamFailed { Basis::Interrupted } else { Basis::Reported },
+        cost,
+        charge: cost.map(|cost| Money::zero(cost.currency)),
+        request: None,
+    };
+    let (reservation, written) = attempt.fail(settlement);
+    if let Err(error) = written {
+        tracing::error!(%error, request_id = %exchange.id, "settlement waits in memory for the spool");
+    }
+    reservation
+}
+
+/// The log line of a request that is refused, whether or not it made an attempt.
+pub(crate) fn log_refused(exchange: &mut Exchange, status: u16, error: &'static str) {
+    true_up(exchange, &Usage::default());
+    let ending = Ending::never_dispatched(status, error);
+    let log = request_log(exchange, &ending, None);
+    exchange.gateway.metrics.count_refused(exchange, status);
+    exchange.gateway.ledger.log_request(log);
+}
+
+fn true_up(exchange: &mut Exchange, usage: &Usage) {
+    let debited = std::mem::take(&mut exchange.tokens_debited);
+    if debited > 0
+        && let Some(limit) = &exchange.caller.key.tokens
+    {
+        limit.correct(debited, usage.input.unwrap_or(0) + usage.output.unwrap_or(0));
+    }
+}
+
+fn request_log(exchange: &Exchange, ending: &Ending, cost: Option<Money>) -> RequestLog {
+    let now = exchange.gateway.clock.moment();
+    let duration = now.since(exchange.times.started);
+    let micros = |d: std::time::Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX);
+    let waiting_since = exchange.times.dispatched;
+    RequestLog {
+        request_id: exchange.id,
+        at: exchange.at,
+        labels: Arc::clone(&exchange.labels),
+        endpoint: exchange.endpoint().into(),
+        model_asked: exchange.asked.model.as_str().into(),
+        model_answered: exchange.deployment.as_ref().map(|d| Arc::clone(&d.name)),
+        provider: exchange
+            .deployment
+            .as_ref()
+            .map_or_else(|| Name::from(""), |d| Arc::clone(&d.provider.name)),
+        status: ending.status,
+        error_code: ending.error.map(Into::into),
+        attempts: exchange.attempts,
+        stream: exchange.asked.stream,
+        usage: ending.usage,
+        cost,
+        estimated: ending.basis != Basis::Reported,
+        first_byte_us: exchange.times.first_byte.map(|first| micros(first.since(exchange.times.started))),
+        duration_us: micros(duration),
+        gateway_us: micros(exchange.own_time(now, waiting_since)),
+        end_user: exchange.end_user.clone(),
+        session: exchange.session.clone(),
+        tags: exchange.tags.clone(),
+        upstream_request_id: exchange.upstream_request_id.clone(),
+        finish_reason: ending.finish_reason.clone(),
+        bodies: exchange.request_body.as_ref().map(|request| bodies(request, ending.answer.as_ref())),
+    }
+}
+
+fn bodies(request: &Bytes, answer: Option<&Bytes>) -> Bodies {
+    let part =
+        |bytes: &Bytes| String::from_utf8_lossy(&bytes[..bytes.len().min(MAX_LOGGED_BODY)]).into_owned();
+    let cut = |bytes: &Bytes| bytes.len() > MAX_LOGGED_BODY;
+    Bodies {
+        request: part(request),
+        response: answer.map(part).unwrap_or_default(),
+        truncated: cut(request) || answer.is_some_and(cut),
+    }
+}

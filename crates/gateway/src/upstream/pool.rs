@@ -1,0 +1,211 @@
+//! Idle connections to one origin, and one call over one of them.
+//!
+//! A connection's driver is polled by whoever uses the connection, not by a task of its own: an upstream event then
+//! reaches the client without a hop between tasks. While a connection is idle nobody polls it; it is looked at when it
+//! is taken (a closed one is thrown away) and swept now and then.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::response::Parts;
+use http_body::Body;
+use http_body_util::Full;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use policy::Moment;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use super::connect::{ConnectError, Socket, connect};
+
+/// Longer than this an idle connection is not trusted: many servers close after 60 s.
+const IDLE: Duration = Duration::from_secs(50);
+const MAX_IDLE: usize = 512;
+
+/// One HTTP/1.1 connection that is ready for a request.
+pub(crate) struct Wire {
+    sender: http1::SendRequest<Full<Bytes>>,
+    driver: Pin<Box<http1::Connection<TokioIo<Socket>, Full<Bytes>>>>,
+    driven_out: bool,
+    idle_since: Moment,
+    reused: bool,
+}
+
+impl Wire {
+    fn drive(&mut self, context: &mut Context<'_>) {
+        if !self.driven_out && self.driver.as_mut().poll(context).is_ready() {
+            self.driven_out = true;
+        }
+    }
+
+    /// Looks whether the other side has closed; does not wait.
+    fn is_usable(&mut self, now: Moment) -> bool {
+        if now.since(self.idle_since) > IDLE {
+            return false;
+        }
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        !self.driven_out && self.sender.is_ready()
+    }
+}
+
+/// One host and port, with its idle connections.
+pub(crate) struct Origin {
+    pub(crate) host: policy::Name,
+    pub(crate) port: u16,
+    tls: Option<Arc<rustls::ClientConfig>>,
+    idle: Mutex<Vec<Wire>>,
+    places: Arc<Semaphore>,
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Unreachable {
+    #[error(transparent)]
+    Connect(#[from] ConnectError),
+    #[error("all connections to the provider are in use")]
+    Full,
+}
+
+impl Origin {
+    pub(crate) fn new(
+        host: policy::Name,
+        port: u16,
+        tls: Option<Arc<rustls::ClientConfig>>,
+        max_connections: u32,
+    ) -> Self {
+        let places = Arc::new(Semaphore::new(max_connections.max(1) as usize));
+        Self { host, port, tls, idle: Mutex::default(), places }
+    }
+
+    /// An idle connection, or a new one. The caller bounds the time.
+    pub(crate) async fn take(
+        self: &Arc<Self>,
+        now: Moment,
+    ) -> Result<(Wire, OwnedSemaphorePermit), Unreachable> {
+        let place = match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => Arc::clone(&self.places).acquire_owned().await.map_err(|_| Unreachable::Full)?,
+        };
+        while let Some(mut wire) = self.pop() {
+            if wire.is_usable(now) {
+                wire.reused = true;
+                return Ok((wire, place));
+            }
+        }
+        let (sender, driver) = connect(&self.host, self.port, self.tls.as_ref()).await?;
+        Ok((Wire { sender, driver, driven_out: false, idle_since: now, reused: false }, place))
+    }
+
+    fn pop(&self) -> Option<Wire> {
+        self.idle.lock().pop()
+    }
+
+    fn put(&self, mut wire: Wire, now: Moment) {
+        wire.idle_since = now;
+        let mut idle = self.idle.lock();
+        if idle.len() < MAX_IDLE {
+            idle.push(wire);
+        }
+    }
+
+    /// Throws away idle connections that are closed or too old.
+    pub(crate) fn sweep(&self, now: Moment) {
+        let waiting = std::mem::take(&mut *self.idle.lock());
+        let mut kept: Vec<Wire> =
+            waiting.into_iter().filter_map(|mut wire| wire.is_usable(now).then_some(wire)).collect();
+        let mut idle = self.idle.lock();
+        kept.append(&mut idle);
+        kept.truncate(MAX_IDLE);
+        *idle = kept;
+    }
+}
+
+type Sending = Pin<Box<dyn Future<Output = hyper::Result<http::Response<Incoming>>> + Send>>;
+
+/// One request on its way: first its head is awaited, then its body read. Dropping it closes the connection, which is
+/// how a call is cancelled.
+pub(crate) struct Call {
+    wire: Wire,
+    origin: Arc<Origin>,
+    sending: Option<Sending>,
+    body: Option<Incoming>,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Call {
+    /// Hands the request to the connection; bytes leave when the call is polled.
+    pub(crate) fn send(
+        origin: &Arc<Origin>,
+        (mut wire, place): (Wire, OwnedSemaphorePermit),
+        request: http::Request<Full<Bytes>>,
+    ) -> Self {
+        let sending: Sending = Box::pin(wire.sender.send_request(request));
+        Self { wire, origin: Arc::clone(origin), sending: Some(sending), body: None, _place: place }
+    }
+
+    /// True when the connection had served before: it may have been closed under our hands.
+    pub(crate) fn reused(&self) -> bool {
+        self.wire.reused
+    }
+
+    /// Waits for status and headers.
+    pub(crate) fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<Parts, hyper::Error>> {
+        for _ in 0..2 {
+            if let Some(sending) = self.sending.as_mut()
+                && let Poll::Ready(outcome) = sending.as_mut().poll(context)
+            {
+                self.sending = None;
+                return Poll::Ready(outcome.map(|response| {
+                    let (parts, body) = response.into_parts();
+                    self.body = Some(body);
+                    parts
+                }));
+            }
+            self.wire.drive(context);
+        }
+        Poll::Pending
+    }
+
+    /// The next bytes of the body; `None` at its proper end.
+    pub(crate) fn poll_chunk(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, hyper::Error>>> {
+        let mut driven = false;
+        loop {
+            let Some(body) = self.body.as_mut() else { return Poll::Ready(None) };
+            match Pin::new(body).poll_frame(context) {
+                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                    Ok(bytes) if !bytes.is_empty() => return Poll::Ready(Some(Ok(bytes))),
+                    _ => {}
+                },
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                Poll::Ready(None) => {
+                    self.body = None;
+                    return Poll::Ready(None);
+                }
+                Poll::Pending if driven => return Poll::Pending,
+                Poll::Pending => {
+                    self.wire.drive(context);
+                    driven = true;
+                }
+            }
+        }
+    }
+
+    /// Gives the connection back for the next call, if the answer was read to its end.
+    pub(crate) fn recycle(mut self, now: Moment) {
+        if self.body.is_none() && self.sending.is_none() {
+            self.wire.drive(&mut Context::from_waker(Waker::noop()));
+            if !self.wire.driven_out && self.wire.sender.is_ready() {
+                let Self { wire, origin, .. } = self;
+                origin.put(wire, now);
+            }
+        }
+    }
+}
