@@ -73,7 +73,13 @@ impl Visitor for Output {
         self.skip = self.skip_member
             || matches!(
                 key,
-                b"role" | b"id" | b"type" | b"data" | b"signature" | b"encrypted_content" | b"format"
+                b"role"
+                    | b"id"
+                    | b"type"
+                    | b"data"
+                    | b"signature"
+                    | b"encrypted_content"
+                    | b"format"
                     | b"thought_signature"
             );
     }

@@ -6,9 +6,10 @@
 //! do not.
 //!
 //! Two readers of one text must not disagree about it. A member that the gateway reads or edits may
-//! therefore occur only once, however its key is spelled: `"mod\u0065l"` is `model`, and beside
-//! `model` a `Model` is refused too, because some servers match keys without regard to case. What the
-//! gateway does not read may be as odd as it likes.
+//! therefore occur only once, however its key is escaped (`"mod\u0065l"` is `model`), and not in other
+//! upper and lower case at all: some servers match keys without regard to case, so a `Model` or a
+//! `Stream` that the gateway passed over could be what they obey. What the gateway does not read may be
+//! as odd as it likes.
 
 mod known;
 mod members;
@@ -101,7 +102,7 @@ pub struct BadRequest {
     /// The parameter at fault.
     pub param: Option<&'static str>,
     /// A code for programs: `invalid_json`, `missing_required_parameter`, `invalid_type`,
-    /// `invalid_value` or `duplicate_parameter`.
+    /// `invalid_value`, `duplicate_parameter` or `unknown_parameter`.
     pub code: Option<&'static str>,
 }
 
@@ -120,8 +121,8 @@ pub fn read(operation: Operation, body: &[u8]) -> Result<Asked, BadRequest> {
     if !members.is_object {
         return Err(invalid_body("the request body must be a JSON object".to_owned()));
     }
-    if let Some(duplicate) = members.duplicate.take() {
-        return Err(duplicate);
+    if let Some(refusal) = members.refusal.take() {
+        return Err(refusal);
     }
     values::interpret(body, &members)
 }

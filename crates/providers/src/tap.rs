@@ -103,8 +103,7 @@ impl Tap {
         let carried = self.carry.len();
         let first = self.lines.boundary(&chunk);
         if first.is_none() {
-            self.carry_on(&chunk)?;
-            return Ok(());
+            return self.carry_on(&chunk);
         }
         let first = first.map(|boundary| Boundary { end: carried + boundary.end, ..boundary });
         let buffer = if carried == 0 {
@@ -146,9 +145,6 @@ impl Tap {
     ) -> Result<(), StreamFault> {
         let mut start = 0;
         while let Some(Boundary { end, continues }) = boundary {
-            if end - start > self.options.max_event {
-                return Err(StreamFault::TooLong);
-            }
             let verdict = if continues {
                 if self.passed { Verdict::Pass } else { Verdict::Withhold }
             } else {
@@ -188,21 +184,25 @@ impl Tap {
             // Blank lines first prove nothing yet.
             self.recognized = event.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
         }
+        if event.len() > self.options.max_event {
+            return Err(StreamFault::TooLong);
+        }
         Ok(self.inspector.inspect(event, self.options.swallow_usage))
     }
 
     /// Holds back the beginning of an event.
     fn carry_on(&mut self, rest: &[u8]) -> Result<(), StreamFault> {
-        if self.carry.len() + rest.len() > self.options.max_event {
-            self.failed = true;
-            return Err(StreamFault::TooLong);
-        }
         self.carry.extend_from_slice(rest);
-        if !self.recognized && !begins_like_events(&self.carry) {
-            self.failed = true;
-            return Err(StreamFault::NotEvents);
-        }
-        Ok(())
+        let fault = if !self.recognized && !begins_like_events(&self.carry) {
+            StreamFault::NotEvents
+        } else if self.carry.len() > self.options.max_event {
+            StreamFault::TooLong
+        } else {
+            return Ok(());
+        };
+        self.carry = BytesMut::new();
+        self.failed = true;
+        Err(fault)
     }
 
     fn append_terminal(&mut self, chunk: &[u8]) {

@@ -185,7 +185,11 @@ fn count(number: &[u8]) -> Option<u64> {
         return Some(count);
     }
     let float = text.parse::<f64>().ok()?;
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "integral, not negative, small")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "integral, not negative, small"
+    )]
     (float.fract() == 0.0 && (0.0..1e15).contains(&float)).then_some(float as u64)
 }
 

@@ -25,7 +25,10 @@ fn reads_a_chat_completion() {
     assert_eq!(answer.finish_reasons.as_slice(), ["stop", "length"]);
     assert!(answer.has_output && !answer.is_error);
     let usage = answer.usage.unwrap();
-    assert_eq!((usage.input, usage.output, usage.reasoning, usage.cached_input), (Some(5), Some(7), Some(0), None));
+    assert_eq!(
+        (usage.input, usage.output, usage.reasoning, usage.cached_input),
+        (Some(5), Some(7), Some(0), None)
+    );
     // 16 of content, 1 + 9 of a tool call, 1 of the second choice.
     assert_eq!(answer.output_estimate, 27 / 4);
 }
@@ -38,7 +41,9 @@ fn reads_completions_and_embeddings() {
     assert_eq!(answer.finish_reasons.as_slice(), ["length"]);
 
     let vectors = |data: &str| {
-        let body = format!(r#"{{"object":"list","data":{data},"model":"e","usage":{{"prompt_tokens":3,"total_tokens":3}}}}"#);
+        let body = format!(
+            r#"{{"object":"list","data":{data},"model":"e","usage":{{"prompt_tokens":3,"total_tokens":3}}}}"#
+        );
         read(Operation::Embeddings, body.as_bytes()).unwrap()
     };
     let answer = vectors(r#"[{"object":"embedding","index":0,"embedding":"AAAA"}]"#);
@@ -50,11 +55,8 @@ fn reads_completions_and_embeddings() {
 
 #[test]
 fn an_error_in_a_success_is_seen() {
-    for body in [
-        r#"{"error":{"message":"no"}}"#,
-        r#"{"error":"no"}"#,
-        r#"{"object":"error","message":"no"}"#,
-    ] {
+    for body in [r#"{"error":{"message":"no"}}"#, r#"{"error":"no"}"#, r#"{"object":"error","message":"no"}"#]
+    {
         assert!(chat(body).is_error, "{body}");
     }
     for body in [r#"{"error":null,"choices":[{}]}"#, r#"{"error":"","x":{"error":{}}}"#] {

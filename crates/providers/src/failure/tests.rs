@@ -44,14 +44,39 @@ fn statuses_decide_blame_and_retry() {
 #[test]
 fn codes_tell_what_a_status_hides() {
     for (status, body, blame, code) in [
-        (429, r#"{"error":{"message":"m","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#, Blame::Credential, "insufficient_quota"),
-        (429, r#"{"error":{"message":"m","type":"tokens","code":"rate_limit_exceeded"}}"#, Blame::RateLimited, "rate_limit_exceeded"),
-        (429, r#"{"error":{"message":"m","type":"exceeded_current_quota_error"}}"#, Blame::Credential, "exceeded_current_quota_error"),
+        (
+            429,
+            r#"{"error":{"message":"m","type":"insufficient_quota","param":null,"code":"insufficient_quota"}}"#,
+            Blame::Credential,
+            "insufficient_quota",
+        ),
+        (
+            429,
+            r#"{"error":{"message":"m","type":"tokens","code":"rate_limit_exceeded"}}"#,
+            Blame::RateLimited,
+            "rate_limit_exceeded",
+        ),
+        (
+            429,
+            r#"{"error":{"message":"m","type":"exceeded_current_quota_error"}}"#,
+            Blame::Credential,
+            "exceeded_current_quota_error",
+        ),
         (429, r#"{"error":{"code":"1113","message":"m"}}"#, Blame::Credential, "1113"),
         (400, r#"{"code":"Arrearage","message":"m"}"#, Blame::Credential, "Arrearage"),
-        (400, r#"{"error":{"message":"m","code":"context_length_exceeded"}}"#, Blame::Client, "context_length_exceeded"),
+        (
+            400,
+            r#"{"error":{"message":"m","code":"context_length_exceeded"}}"#,
+            Blame::Client,
+            "context_length_exceeded",
+        ),
         (400, r#"[{"error":{"code":400,"message":"m","status":"INVALID_ARGUMENT"}}]"#, Blame::Client, "400"),
-        (500, r#"{"error":{"message":"m","code":"insufficient_quota"}}"#, Blame::Upstream, "insufficient_quota"),
+        (
+            500,
+            r#"{"error":{"message":"m","code":"insufficient_quota"}}"#,
+            Blame::Upstream,
+            "insufficient_quota",
+        ),
     ] {
         let failure = classified(status, &[], body);
         assert_eq!((failure.blame, failure.code.as_deref()), (blame, Some(code)), "{body}");

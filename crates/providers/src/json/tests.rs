@@ -51,7 +51,9 @@ fn refuses_what_rfc_8259_refuses() {
 
 #[test]
 fn accepts_odd_but_valid_text() {
-    for text in ["1e400", "-0", "9007199254740993", " [ ] ", "\"\\ud800\"", "\"\u{7f}\"", "{\"\":{}}", "[[],{}]"] {
+    for text in
+        ["1e400", "-0", "9007199254740993", " [ ] ", "\"\\ud800\"", "\"\u{7f}\"", "{\"\":{}}", "[[],{}]"]
+    {
         assert_eq!(validate(text.as_bytes()), Ok(()), "{text}");
     }
 }
@@ -138,7 +140,8 @@ fn json_text() -> impl Strategy<Value = String> {
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..6).prop_map(|items| format!("[{}]", items.join(" , "))),
             prop::collection::vec(("[a-c]{0,3}", inner), 0..6).prop_map(|members| {
-                let members: Vec<_> = members.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
+                let members: Vec<_> =
+                    members.iter().map(|(key, value)| format!("\"{key}\":{value}")).collect();
                 format!("{{{}}}", members.join(",\n"))
             }),
         ]

@@ -43,11 +43,6 @@ impl Known {
         ALL[self as usize].1
     }
 
-    /// A bit of its own.
-    pub(super) const fn bit(self) -> u16 {
-        1 << self as u8
-    }
-
     /// The known member that is spelled exactly so.
     fn exact(key: &[u8]) -> Option<Self> {
         // A `match` compiles to a switch over length and bytes; the table would be searched.

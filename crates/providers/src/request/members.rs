@@ -8,14 +8,12 @@ use crate::json::{Span, StringToken, Visitor};
 /// What one pass over a body collects.
 pub(super) struct Members {
     pub(super) is_object: bool,
-    /// The first key that is given twice.
-    pub(super) duplicate: Option<BadRequest>,
+    /// The first key that two readers could take differently.
+    pub(super) refusal: Option<BadRequest>,
     /// The end of the last member's value: where another can be appended.
     pub(super) last_end: usize,
     pub(super) scale: Scale,
     places: [Option<Place>; Known::COUNT],
-    /// A bit for each known member that occurred in another case.
-    resembled: u16,
     /// The known member whose value is walked now.
     current: Option<Known>,
     /// Where the container began that is a top-level value.
@@ -28,11 +26,10 @@ impl Members {
     pub(super) fn new(operation: Operation) -> Self {
         Self {
             is_object: false,
-            duplicate: None,
+            refusal: None,
             last_end: 0,
             scale: Scale::new(operation),
             places: [None; Known::COUNT],
-            resembled: 0,
             current: None,
             container: 0,
             around_models: (0, None),
@@ -68,10 +65,8 @@ impl Members {
         match recognize(text, key) {
             Key::Is(known) => {
                 if self.places[known as usize].is_some() {
-                    return self.refuse(known, "is given more than once");
-                }
-                if self.resembled & known.bit() != 0 {
-                    self.refuse(known, "is given twice, in different case");
+                    let message = format!("`{}` is given more than once", known.name());
+                    return self.refuse(known, "duplicate_parameter", message);
                 }
                 if known == Known::Models {
                     self.around_models = (self.last_end, None);
@@ -80,10 +75,9 @@ impl Members {
                 self.current = Some(known);
             }
             Key::Resembles(known) => {
-                self.resembled |= known.bit();
-                if self.places[known as usize].is_some() {
-                    self.refuse(known, "is given twice, in different case");
-                }
+                let (name, spelled) = (known.name(), String::from_utf8_lossy(key.inner.of(text)));
+                let message = format!("`{spelled}` is not a parameter; write `{name}`");
+                self.refuse(known, "unknown_parameter", message);
             }
             Key::Other => {}
         }
@@ -91,10 +85,8 @@ impl Members {
     }
 
     #[cold]
-    fn refuse(&mut self, known: Known, why: &str) {
-        let name = known.name();
-        self.duplicate
-            .get_or_insert_with(|| BadRequest::new(name, "duplicate_parameter", format!("`{name}` {why}")));
+    fn refuse(&mut self, known: Known, code: &'static str, message: String) {
+        self.refusal.get_or_insert_with(|| BadRequest::new(known.name(), code, message));
     }
 
     fn top_level_value(&mut self, value: Span) {

@@ -111,8 +111,8 @@ fn limit(body: &[u8], members: &Members, known: Known) -> Result<Option<u64>, Ba
 
 fn fallbacks(body: &[u8], members: &Members) -> Result<Vec<String>, BadRequest> {
     let Some(value) = members.value(body, Known::Models) else { return Ok(Vec::new()) };
-    let names: Vec<String> = serde_json::from_slice(value)
-        .map_err(|_| wrong_type(Known::Models, "an array of strings"))?;
+    let names: Vec<String> =
+        serde_json::from_slice(value).map_err(|_| wrong_type(Known::Models, "an array of strings"))?;
     if names.len() > MOST_FALLBACKS {
         return Err(wrong_value(Known::Models, &format!("at most {MOST_FALLBACKS} names")));
     }

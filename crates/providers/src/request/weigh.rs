@@ -96,10 +96,27 @@ impl Scale {
                 self.expected = Expected::Text;
                 Region::Input
             }
-            b"model" | b"models" | b"stream" | b"stream_options" | b"max_tokens" | b"max_completion_tokens"
-            | b"n" | b"best_of" | b"user" | b"safety_identifier" | b"metadata" | b"logit_bias"
-            | b"prompt_cache_key" | b"temperature" | b"top_p" | b"seed" | b"stop" | b"store"
-            | b"service_tier" | b"encoding_format" | b"dimensions" => Region::Weightless,
+            b"model"
+            | b"models"
+            | b"stream"
+            | b"stream_options"
+            | b"max_tokens"
+            | b"max_completion_tokens"
+            | b"n"
+            | b"best_of"
+            | b"user"
+            | b"safety_identifier"
+            | b"metadata"
+            | b"logit_bias"
+            | b"prompt_cache_key"
+            | b"temperature"
+            | b"top_p"
+            | b"seed"
+            | b"stop"
+            | b"store"
+            | b"service_tier"
+            | b"encoding_format"
+            | b"dimensions" => Region::Weightless,
             _ => {
                 self.add_text(key.len());
                 Region::Other

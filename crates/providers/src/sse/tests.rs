@@ -49,11 +49,7 @@ fn all_three_line_endings_mean_the_same() {
     for ending in ["\n", "\r", "\r\n"] {
         let text = ["event: a", "data: 1", "data: 2", "", ": c", "", "data: 3", "", ""].join(ending);
         let (events, rest) = frame(&[text.as_bytes()]);
-        assert_eq!(
-            meaning(&events),
-            [(Some(&b"a"[..]), &b"1\n2"[..]), (None, &b"3"[..])],
-            "{ending:?}"
-        );
+        assert_eq!(meaning(&events), [(Some(&b"a"[..]), &b"1\n2"[..]), (None, &b"3"[..])], "{ending:?}");
         assert_eq!(events.len(), 3);
         assert!(rest.is_empty());
     }
@@ -130,7 +126,8 @@ fn an_unfinished_event_is_no_event() {
 
 #[test]
 fn work_is_linear_even_byte_by_byte() {
-    for text in ["x".repeat(40_000), "data: a\n\n".repeat(5_000), "\r".repeat(40_000), "a\r\n".repeat(13_000)] {
+    for text in ["x".repeat(40_000), "data: a\n\n".repeat(5_000), "\r".repeat(40_000), "a\r\n".repeat(13_000)]
+    {
         for size in [1, 2, 7, 40_000] {
             let work = steps::measured(|| {
                 let mut framer = Framer::new(1 << 20);

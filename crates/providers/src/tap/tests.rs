@@ -1,6 +1,6 @@
 //! Whole streams through the tap: what leaves, what is withheld, what was learnt; in any chunking.
 
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use proptest::prelude::*;
 
@@ -92,7 +92,10 @@ fn usage_that_only_we_asked_for_is_taken_out() {
     let (left, mut swallowing) = pass(true, &text);
     assert_eq!(left, [delta("a", ""), finish("")].concat());
     let usage = swallowing.usage().unwrap();
-    assert_eq!((usage.input, usage.output, usage.cached_input, usage.cache_write), (Some(9), Some(2), Some(0), None));
+    assert_eq!(
+        (usage.input, usage.output, usage.cached_input, usage.cache_write),
+        (Some(9), Some(2), Some(0), None)
+    );
     assert_eq!(swallowing.terminal().unwrap(), DONE);
 
     let (left, plain) = pass(false, &text);
@@ -135,7 +138,11 @@ fn vendors_streams_are_understood() {
     );
     assert_eq!(pass(true, &groq).1.usage().unwrap().output, Some(7));
     // vLLM with running usage, spaces after colons: the last counts.
-    let vllm = |n: u32| event(&format!(r#"{{"id": "c", "model": "q", "choices": [{{"index": 0, "delta": {{"content": "xy"}}, "finish_reason": null}}], "usage": {{"prompt_tokens": 4, "completion_tokens": {n}}}}}"#));
+    let vllm = |n: u32| {
+        event(&format!(
+            r#"{{"id": "c", "model": "q", "choices": [{{"index": 0, "delta": {{"content": "xy"}}, "finish_reason": null}}], "usage": {{"prompt_tokens": 4, "completion_tokens": {n}}}}}"#
+        ))
+    };
     let (_, tap) = pass(true, &[vllm(1), vllm(2), vllm(3)].concat());
     assert_eq!((tap.usage().unwrap().output, tap.output_estimate(), tap.finished()), (Some(3), 3, false));
     // MiniMax: nothing but a zero total in the chunks.
@@ -150,21 +157,29 @@ fn vendors_streams_are_understood() {
     let (left, tap) = pass(false, &deepseek);
     assert_eq!((left, tap.output_estimate()), (deepseek, 2));
     // OpenRouter repeats reasoning under a second name; it counts once.
-    let twice = event(r#"{"choices":[{"delta":{"content":"","reasoning":"12345678","reasoning_details":[{"type":"reasoning.text","text":"12345678","format":"f"}]}}]}"#);
+    let twice = event(
+        r#"{"choices":[{"delta":{"content":"","reasoning":"12345678","reasoning_details":[{"type":"reasoning.text","text":"12345678","format":"f"}]}}]}"#,
+    );
     assert_eq!(pass(false, &twice).1.output_estimate(), 2);
     // Azure: a first chunk without choices or model, then the real ones.
     let azure = [event(r#"{"choices":[],"model":"","id":"","prompt_filter_results":[{"content_filter_results":{"error":{"code":"x"}}}]}"#), delta("a", "")].concat();
     let (left, tap) = pass(true, &azure);
     assert_eq!((left, tap.model()), (azure, Some("m1")));
     // Completions.
-    let text = event(r#"{"id":"t","object":"text_completion","choices":[{"text":"12345678","index":0,"logprobs":null,"finish_reason":"length"}]}"#);
+    let text = event(
+        r#"{"id":"t","object":"text_completion","choices":[{"text":"12345678","index":0,"logprobs":null,"finish_reason":"length"}]}"#,
+    );
     let (_, tap) = pass(false, &text);
     assert_eq!((tap.output_estimate(), tap.finish_reason(), tap.finished()), (2, Some("length"), true));
 }
 
 #[test]
 fn tool_calls_count_names_and_arguments_not_ids() {
-    let call = |inner: &str| event(&format!(r#"{{"choices":[{{"index":0,"delta":{{"tool_calls":[{inner}]}},"finish_reason":null}}]}}"#));
+    let call = |inner: &str| {
+        event(&format!(
+            r#"{{"choices":[{{"index":0,"delta":{{"tool_calls":[{inner}]}},"finish_reason":null}}]}}"#
+        ))
+    };
     let text = [
         call(r#"{"index":0,"id":"call_0123456789abcdef","type":"function","function":{"name":"weather!","arguments":""}}"#),
         call(r#"{"index":0,"function":{"arguments":"{\"city\":\"X"}}"#),
@@ -177,7 +192,8 @@ fn tool_calls_count_names_and_arguments_not_ids() {
 
 #[test]
 fn wide_text_counts_the_same_escaped_or_not() {
-    for content in ["中文字符测试中文字符", r"\u4e2d\u6587\u5b57\u7b26\u6d4b\u8bd5\u4e2d\u6587\u5b57\u7b26"] {
+    for content in ["中文字符测试中文字符", r"\u4e2d\u6587\u5b57\u7b26\u6d4b\u8bd5\u4e2d\u6587\u5b57\u7b26"]
+    {
         assert_eq!(pass(false, &delta(content, "")).1.output_estimate(), 6, "{content}");
     }
 }
@@ -185,7 +201,9 @@ fn wide_text_counts_the_same_escaped_or_not() {
 #[test]
 fn a_stream_is_finished_when_every_choice_is() {
     let choice = |index: u32, reason: &str| {
-        event(&format!(r#"{{"choices":[{{"index":{index},"delta":{{"content":"x"}},"finish_reason":{reason}}}]}}"#))
+        event(&format!(
+            r#"{{"choices":[{{"index":{index},"delta":{{"content":"x"}},"finish_reason":{reason}}}]}}"#
+        ))
     };
     let (_, tap) = pass(false, &[choice(0, "null"), choice(1, "null"), choice(0, "\"stop\"")].concat());
     assert_eq!((tap.choices(), tap.finished()), (2, false));
@@ -201,11 +219,23 @@ fn a_stream_is_finished_when_every_choice_is() {
 fn an_error_in_the_stream_is_a_fault_and_does_not_leave() {
     let before = delta("a", "");
     for (text, message, code) in [
-        (event(r#"{"error":{"message":"boom","type":"server_error","param":null,"code":null}}"#), "boom", Some("server_error")),
+        (
+            event(r#"{"error":{"message":"boom","type":"server_error","param":null,"code":null}}"#),
+            "boom",
+            Some("server_error"),
+        ),
         (event(r#"{"error":{"message":"slow down","code":429}}"#), "slow down", Some("429")),
         (event(r#"{"error":"plain"}"#), "plain", None),
-        (event(r#"{"object":"error","message":"vllm","type":"BadRequestError","code":400}"#), "vllm", Some("400")),
-        ("event: error\ndata: {\"code\":\"Throttling\",\"message\":\"dash\"}\n\n".into(), "dash", Some("Throttling")),
+        (
+            event(r#"{"object":"error","message":"vllm","type":"BadRequestError","code":400}"#),
+            "vllm",
+            Some("400"),
+        ),
+        (
+            "event: error\ndata: {\"code\":\"Throttling\",\"message\":\"dash\"}\n\n".into(),
+            "dash",
+            Some("Throttling"),
+        ),
         ("error: {\"code\":500,\"message\":\"llama\"}\n\n".into(), "llama", Some("500")),
         // Half of an event is nothing, but this one lacks only its blank line.
         ("data: {\"error\":{\"message\":\"cut\"}}".into(), "cut", None),
@@ -226,17 +256,36 @@ fn no_error_is_seen_where_there_is_none() {
         let text = delta("\\\"error\\\":1", more);
         assert_eq!(pass(false, &text).0, text);
     }
-    assert_eq!(pass(false, "event: ping\ndata: {\"type\": \"ping\"}\n\n").0, "event: ping\ndata: {\"type\": \"ping\"}\n\n");
+    assert_eq!(
+        pass(false, "event: ping\ndata: {\"type\": \"ping\"}\n\n").0,
+        "event: ping\ndata: {\"type\": \"ping\"}\n\n"
+    );
 }
 
 #[test]
 fn what_is_no_stream_of_events_is_told_at_once() {
-    for text in ["<html>", "{\"error\":{\"message\":\"x\"}}", "[", "Internal Server Error", "  data: x\n\n", "\n\n<!DOCTYPE", "dat!", "\u{feff}{"] {
+    for text in [
+        "<html>",
+        "{\"error\":{\"message\":\"x\"}}",
+        "[",
+        "Internal Server Error",
+        "  data: x\n\n",
+        "\n\n<!DOCTYPE",
+        "dat!",
+        "\u{feff}{",
+    ] {
         let (left, fault) = fault(text);
         assert_eq!(fault, StreamFault::NotEvents, "{text}");
         assert!(left.iter().all(|byte| *byte == b'\n'));
     }
-    for text in ["\u{feff}data: {}\n\n", "\n\ndata: {}\n\n", ": c\n\n", "id: 1\ndata: {}\n\n", "retry: 3\n\n", "event: x\ndata: {}\n\n"] {
+    for text in [
+        "\u{feff}data: {}\n\n",
+        "\n\ndata: {}\n\n",
+        ": c\n\n",
+        "id: 1\ndata: {}\n\n",
+        "retry: 3\n\n",
+        "event: x\ndata: {}\n\n",
+    ] {
         assert_eq!(pass(false, text).0, text);
     }
 }

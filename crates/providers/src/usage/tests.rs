@@ -118,7 +118,8 @@ fn what_says_nothing_is_unknown() {
 #[test]
 fn merging_keeps_the_last_non_null_of_each_field() {
     let mut counts = Counts::default();
-    counts.merge(br#"{"prompt_tokens":10,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":4}}"#);
+    counts
+        .merge(br#"{"prompt_tokens":10,"completion_tokens":1,"prompt_tokens_details":{"cached_tokens":4}}"#);
     counts.merge(br#"{"prompt_tokens":null,"completion_tokens":2}"#);
     counts.merge(br#"{"completion_tokens":5,"prompt_tokens_details":null}"#);
     assert_eq!(counts.usage(), Some(Usage { cached_input: Some(4), ..tokens(10, 5) }));
