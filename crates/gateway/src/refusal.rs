@@ -61,10 +61,10 @@ codes! {
     ConcurrencyLimitExceeded 429 "rate_limit_error" "concurrency_limit_exceeded" Helps "the key has as many requests in flight as it may";
     InsufficientQuota 429 "insufficient_quota" "insufficient_quota" Useless "a budget of the key is spent or cannot hold this request; the message names it";
     UpstreamAuthentication 502 "server_error" "upstream_authentication" Useless "a provider refused the gateway's credential; this is for the operator to mend";
-    UpstreamUnreachable 502 "server_error" "upstream_unreachable" Useless "no connection to the provider came about";
-    UpstreamInvalidAnswer 502 "server_error" "upstream_invalid_answer" Useless "the provider answered something that is not an answer";
-    UpstreamClosed 502 "server_error" "upstream_closed" Useless "the provider closed the connection before its answer was complete";
-    UpstreamError 502 "server_error" "upstream_error" Useless "the provider failed; its own status and text are passed on where it gave them";
+    UpstreamUnreachable 502 "server_error" "upstream_unreachable" Helps "no connection to the provider came about";
+    UpstreamInvalidAnswer 502 "server_error" "upstream_invalid_answer" Helps "the provider answered something that is not an answer";
+    UpstreamClosed 502 "server_error" "upstream_closed" Helps "the provider closed the connection before its answer was complete";
+    UpstreamError 502 "server_error" "upstream_error" Helps "the provider failed; its own status and text are passed on where it gave them";
     UpstreamRateLimited 429 "rate_limit_error" "upstream_rate_limited" Helps "the provider's own limit is reached";
     UpstreamTimeout 504 "server_error" "upstream_timeout" Useless "the provider did not answer in time; the message says which limit";
     Overloaded 503 "server_error" "overloaded" Helps "the gateway holds as many bytes of requests as it may";
