@@ -73,10 +73,10 @@ pub(crate) async fn answer(
         Endpoint::Ready => health::ready(&gateway),
         Endpoint::Metrics if gateway.serves_admin => health::metrics(&gateway),
         Endpoint::Aside if gateway.serves_admin => aside(&gateway, request).await,
-        Endpoint::WrongMethod => Refusal::new(
-            Code::MethodNotAllowed,
-            format!("`{path}` does not take {}", request.method().answer(),),
-        ),
+        Endpoint::WrongMethod => {
+            let message = format!("`{path}` does not take {}", request.method());
+            Refusal::new(Code::MethodNotAllowed, message).answer()
+        }
         Endpoint::Unknown | Endpoint::Aside | Endpoint::Metrics => {
             Refusal::new(Code::UnknownUrl, format!("nothing is served at `{path}`")).answer()
         }
