@@ -4,14 +4,20 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use policy::{BudgetRule, Money, Name, Timestamp};
 use runtime::{Clock, Tasks};
 
 use crate::attempt::Attempt;
 use crate::budgets::{Balance, Reservation, Spent};
-use crate::drain::Drain;
+use crate::disk::{Disk, Folder};
+use crate::drain::{Drain, DrainState, Drainer, position};
 use crate::error::{LedgerError, SpoolUnavailable};
+use crate::pending::OpenAttempt;
 use crate::records::{Intent, RequestLog};
+use crate::replay::Replay;
+use crate::segments::segment_numbers;
+use crate::spool::{Bounds, Spool, State};
 
 /// Where and how the spool lies.
 #[derive(Clone, Debug)]
@@ -43,6 +49,8 @@ pub struct Recovery {
     pub records: u64,
     /// Bytes that held no readable record.
     pub damaged_bytes: u64,
+    /// Records of a later version, left alone.
+    pub unknown: u64,
 }
 
 /// How the spool stands.
@@ -58,6 +66,8 @@ pub struct Depth {
     pub writable: bool,
     /// Records that wait in memory because they cannot be written.
     pub backlog: u64,
+    /// Attempts in flight.
+    pub open_attempts: usize,
     /// Whether the store takes records: a drain was started and its last batch was taken.
     pub draining: bool,
     /// The last error of disk or drain, until it is over.
@@ -66,48 +76,204 @@ pub struct Depth {
 
 /// The ledger. Clones share it.
 #[derive(Clone)]
-pub struct Ledger;
+pub struct Ledger(Arc<Inner>);
 
-#[expect(clippy::missing_errors_doc, missing_docs, clippy::unimplemented, unused_variables, reason = "shape first")]
+struct Inner {
+    spool: Arc<Spool>,
+    tasks: Tasks,
+    drain: DrainState,
+    drainer: Mutex<Option<Arc<tokio::sync::Mutex<Drainer>>>>,
+    /// The spool remembered nothing when it was opened.
+    fresh: bool,
+}
+
 impl Ledger {
+    /// Opens the spool: reads what is there, ends the attempts that a crash left open, and begins a new segment.
+    /// A disk that cannot be written does not stop it: the ledger is then open and not writable.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or listed, or another process uses it.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime: the background task is started here.
     pub fn open(options: Options, clock: Clock, tasks: &Tasks) -> Result<(Self, Recovery), LedgerError> {
-        unimplemented!()
+        let disk = Arc::new(Folder::lock(&options.dir)?);
+        let sync_every = options.sync_every;
+        let (ledger, recovery) = Self::open_on(disk, &options, clock, tasks)?;
+        let (spool, stop) = (ledger.0.spool.clone(), tasks.clone());
+        tasks.spawn("spool", async move { background(&spool, &stop, sync_every).await });
+        Ok((ledger, recovery))
     }
+
+    pub(crate) fn open_on(
+        disk: Arc<dyn Disk>,
+        options: &Options,
+        clock: Clock,
+        tasks: &Tasks,
+    ) -> Result<(Self, Recovery), LedgerError> {
+        let names = disk
+            .list()
+            .map_err(|source| LedgerError::Io { what: "list", path: options.dir.clone(), source })?;
+        let numbers = segment_numbers(&names);
+        let drained = position::read(&*disk).unwrap_or_default();
+        let mut replay = Replay::read(&*disk, &numbers, drained);
+        let (first, open_intents_settled) = replay.settle_open(clock.now());
+        let recovery = Recovery {
+            open_intents_settled,
+            records: replay.records,
+            damaged_bytes: replay.damaged_bytes,
+            unknown: replay.unknown,
+        };
+        let next_number = numbers.last().copied().unwrap_or(0).max(drained.0) + 1;
+        let bounds = Bounds { segment_bytes: options.segment_bytes, max_backlog: options.max_backlog as u64 };
+        let fresh = replay.fresh;
+        let spool =
+            Spool::start(disk, clock, bounds, (replay.budgets, replay.segments, next_number), first);
+        let inner = Inner {
+            spool: Arc::new(spool),
+            tasks: tasks.clone(),
+            drain: DrainState::new(drained),
+            drainer: Mutex::default(),
+            fresh,
+        };
+        Ok((Self(Arc::new(inner)), recovery))
+    }
+
+    /// Begins to hand records to the store. May be called late; a second call changes nothing.
     pub fn start_drain(&self, drain: Arc<dyn Drain>, tasks: &Tasks) {
-        unimplemented!()
+        let drainer = {
+            let mut slot = self.0.drainer.lock();
+            if slot.is_some() {
+                return;
+            }
+            let drainer = Drainer::new(self.0.spool.clone(), self.0.drain.clone(), drain);
+            slot.insert(Arc::new(tokio::sync::Mutex::new(drainer))).clone()
+        };
+        let (spool, stop) = (self.0.spool.clone(), tasks.clone());
+        tasks.spawn("drain", async move { crate::drain::run(&drainer, &spool, &stop).await });
     }
+
+    /// Takes over balances (scope, start of window, spent) from the store, where the spool knows nothing of that
+    /// scope and window. To be called before [`start_drain`](Self::start_drain), so that nothing of this process
+    /// is among them.
     pub fn restore_balances(&self, balances: &[(Name, Timestamp, Money)]) {
-        unimplemented!()
+        let add = self.0.fresh && self.0.drainer.lock().is_none();
+        for (scope, start, spent) in balances {
+            self.0.spool.budgets.restore(scope, *start, *spent, add);
+        }
     }
+
+    /// Holds `amount` in every one of `budgets` (scope and rule), or in none. No lock without budgets.
+    ///
+    /// # Errors
+    /// The first budget that has less left.
     pub fn reserve(
         &self,
         budgets: &[(Name, BudgetRule)],
         amount: Money,
         now: Timestamp,
     ) -> Result<Reservation, Spent> {
-        unimplemented!()
+        let reservation = self.0.spool.budgets.reserve(budgets, amount, now)?;
+        runtime::failpoint!("ledger.reserve");
+        Ok(reservation)
     }
+
+    /// Writes the intent: it is in the kernel when this returns, and nothing may be dispatched before. While the
+    /// spool cannot be written, attempts without budgets are kept in memory, up to a bound.
+    ///
+    /// # Errors
+    /// When it cannot be written and `strict`, or there are budgets, or too much waits already. The reservation
+    /// is released.
     pub fn begin(
         &self,
         intent: Intent,
         reservation: Reservation,
         strict: bool,
     ) -> Result<Attempt, SpoolUnavailable> {
-        unimplemented!()
+        runtime::failpoint!("ledger.intent.before_write");
+        let must = strict || !reservation.is_unbudgeted();
+        let open = Arc::new(OpenAttempt::new(intent, reservation.windows()));
+        let slot = self.0.spool.intent(&open, must)?;
+        let attempt = Attempt::new(self.0.spool.clone(), open, slot, reservation);
+        runtime::failpoint!("ledger.intent.after_write");
+        Ok(attempt)
     }
+
+    /// Waits until everything said so far survives a loss of power; many waiters share one sync.
+    ///
+    /// # Errors
+    /// When the device refuses.
     pub async fn sync(&self) -> Result<(), SpoolUnavailable> {
-        unimplemented!()
+        self.0.spool.sync().await
     }
-    pub fn log_request(&self, log: RequestLog) {
-        unimplemented!()
+
+    /// Writes the log line of an authenticated request that made no attempt.
+    pub fn log_request(&self, mut log: RequestLog) {
+        self.0.spool.request(&mut log);
     }
+
+    /// How the spool stands.
+    #[must_use]
     pub fn depth(&self) -> Depth {
-        unimplemented!()
+        let spool = &self.0.spool;
+        let (number, offset) = self.0.drain.position();
+        Depth {
+            bytes: spool.segments.bytes_after(number, offset),
+            records: spool.segments.undrained(),
+            segments: spool.segments.count(),
+            writable: spool.state() == State::Healthy,
+            backlog: spool.backlog(),
+            open_attempts: spool.open_attempts(),
+            draining: self.0.drain.is_draining(),
+            last_error: spool.last_error().or_else(|| self.0.drain.last_error()),
+        }
     }
+
+    /// Every budget window that is known, in no order.
+    #[must_use]
     pub fn balances(&self) -> Vec<Balance> {
-        unimplemented!()
+        self.0.spool.budgets.balances()
     }
+
+    /// Hands everything to the store now, at most until `deadline`; whether it is done. For the stop, also after
+    /// the drain task has ended.
     pub async fn flush(&self, deadline: Duration) -> bool {
-        unimplemented!()
+        let Some(drainer) = self.0.drainer.lock().clone() else {
+            return self.0.spool.segments.undrained() == 0 && self.0.spool.backlog() == 0;
+        };
+        // A task of its own: a batch under way is not cut off at the deadline, the store may not bear that.
+        let (done, wait) = tokio::sync::oneshot::channel();
+        let spool = self.0.spool.clone();
+        self.0.tasks.spawn("flush", async move {
+            let all = crate::drain::flush(&drainer, &spool, || done.is_closed()).await;
+            let _ = done.send(all);
+        });
+        tokio::time::timeout(deadline, wait).await.is_ok_and(|all| all.unwrap_or(false))
+    }
+}
+
+/// Syncs once in a while, and tries a disk that refused. After the stop has begun it stays while attempts are in
+/// flight, and leaves everything on the device.
+async fn background(spool: &Arc<Spool>, tasks: &Tasks, sync_every: Duration) {
+    const AGAIN: Duration = Duration::from_millis(100);
+    const LAST: Duration = Duration::from_millis(20);
+    loop {
+        let stopping = tasks.is_stopping();
+        let pause = match spool.state() {
+            _ if stopping => LAST,
+            State::Healthy => sync_every,
+            State::Tight | State::Down => AGAIN,
+        };
+        let last = stopping && spool.open_attempts() == 0;
+        spool.retry();
+        spool.sync_rest().await;
+        if last {
+            return;
+        }
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = spool.wake.notified() => {}
+            () = tasks.stopping(), if !stopping => {}
+        }
     }
 }

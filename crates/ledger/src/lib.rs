@@ -17,9 +17,15 @@ mod drain;
 mod error;
 mod frame;
 mod ledger;
+mod pending;
 pub mod read;
 pub mod records;
+mod replay;
 mod segments;
+mod spool;
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests;
 mod wire;
 
 pub use attempt::Attempt;

@@ -76,6 +76,12 @@ impl Segments {
         self.list.lock().range(..before).map(|(number, _)| *number).collect()
     }
 
+    /// Whether a segment before `drained_to` could go if a newer checkpoint were on the device.
+    pub(crate) fn awaits_checkpoint(&self, drained_to: u64) -> bool {
+        let checkpointed = self.checkpointed.load(Ordering::Acquire);
+        checkpointed < drained_to && self.list.lock().range(checkpointed..drained_to).next().is_some()
+    }
+
     pub(crate) fn count(&self) -> u32 {
         u32::try_from(self.list.lock().len()).unwrap_or(u32::MAX)
     }

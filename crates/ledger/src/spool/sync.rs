@@ -1,0 +1,115 @@
+//! From the kernel to the device, for many at once.
+//!
+//! The first who asks starts a sync, on a thread that may block; those who come while it runs wait for its end
+//! and then join the next, because the running one may have begun before their record was written. Two syncs
+//! serve any number of waiters.
+
+use std::io;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::{Spool, State};
+use crate::disk::SpoolFile;
+use crate::error::SpoolUnavailable;
+
+type Files = [(u64, Arc<dyn SpoolFile>)];
+
+/// Syncs each; the number of the first that failed.
+pub(super) fn sync_files(files: &Files) -> Result<(), (u64, io::Error)> {
+    files.iter().try_for_each(|(number, file)| file.sync_data().map_err(|error| (*number, error)))
+}
+
+impl Spool {
+    /// Whether anything waits for the device.
+    pub(crate) fn is_unsynced(&self) -> bool {
+        let writer = self.writer.lock();
+        !writer.tail.is_empty() || !writer.retired.is_empty() || writer.names_unsynced
+    }
+
+    /// Everything that has been said is on the device when it returns.
+    pub(crate) async fn sync(self: &Arc<Self>) -> Result<(), SpoolUnavailable> {
+        let wanted = self.pending.lock().ticket();
+        loop {
+            let mut ended = pin!(self.sync_ended.notified());
+            // Listening before looking: an end between the two is not missed.
+            ended.as_mut().enable();
+            if self.synced.load(Ordering::Acquire) >= wanted {
+                return Ok(());
+            }
+            if self.state() == State::Down && !self.is_due() {
+                return Err(SpoolUnavailable);
+            }
+            if self.syncing.swap(true, Ordering::AcqRel) {
+                ended.await;
+            } else {
+                self.lead_sync().await?;
+            }
+        }
+    }
+
+    /// Syncs what waits for it, unless a sync is running; for the background.
+    pub(crate) async fn sync_rest(self: &Arc<Self>) {
+        if self.is_unsynced() && !self.syncing.swap(true, Ordering::AcqRel) {
+            // A failure is in `last_error` and is tried again at the next call.
+            let _ = self.lead_sync().await;
+        }
+    }
+
+    async fn lead_sync(self: &Arc<Self>) -> Result<(), SpoolUnavailable> {
+        let running = Running(self.clone());
+        // Runs to its end even when the one who started it goes away.
+        let done = tokio::task::spawn_blocking(move || running.0.sync_now()).await;
+        done.map_err(|_| SpoolUnavailable)?
+    }
+
+    /// One sync, here and now. Callers see to it that there is one at a time.
+    pub(crate) fn sync_now(&self) -> Result<(), SpoolUnavailable> {
+        // A descriptor that fails is replaced once; a disk that fails twice is left alone for now.
+        for _ in 0..2 {
+            let (files, names, ticket) = {
+                let mut writer = self.writer.lock();
+                writer.push(self);
+                if self.state() == State::Down {
+                    return Err(SpoolUnavailable);
+                }
+                writer.tail.cover();
+                let names = std::mem::take(&mut writer.names_unsynced);
+                (writer.unsynced_files(), names, self.in_kernel.load(Ordering::Acquire))
+            };
+            let names_done = if names { self.disk.sync_names() } else { Ok(()) };
+            let done = sync_files(&files);
+            let mut writer = self.writer.lock();
+            match done {
+                Ok(()) => {
+                    writer.synced(&files);
+                    if names_done.is_err() {
+                        writer.names_unsynced = true;
+                        return Err(SpoolUnavailable);
+                    }
+                    // Every segment begins with a checkpoint, which is on the device now.
+                    if let Some((number, _)) = files.last() {
+                        self.segments.checkpoint_in(*number);
+                    }
+                    self.synced.fetch_max(ticket, Ordering::AcqRel);
+                    return Ok(());
+                }
+                Err((number, error)) => {
+                    writer.names_unsynced |= names;
+                    writer.sync_failed(self, number, &error);
+                }
+            }
+        }
+        Err(SpoolUnavailable)
+    }
+}
+
+/// Ends a sync for those who wait, also when it panics.
+struct Running(Arc<Spool>);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.0.syncing.store(false, Ordering::Release);
+        self.0.sync_ended.notify_waiters();
+    }
+}

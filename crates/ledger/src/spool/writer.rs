@@ -1,0 +1,363 @@
+//! The long side of the append: one writer at a time, and what it does when the disk refuses.
+//!
+//! A segment that was refused once is sealed at its last good byte and never written again: a torn append stays
+//! behind the seal, and the next segment begins with everything that is not known to be safe. The batch in hand
+//! is let go only when the kernel has all of it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::tail::Tail;
+use super::{Spool, State};
+use crate::disk::SpoolFile;
+use crate::pending::Batch;
+use crate::segments::{Segment, file_name};
+
+const BALLAST_NAME: &str = "ballast";
+/// Unsynced bytes that call for a sync before its time.
+const EARLY_SYNC: usize = 2 << 20;
+/// Unsynced bytes at which the writer itself waits for the device: the bound of the tail.
+const FORCED_SYNC: usize = 16 << 20;
+
+/// The segment that is written.
+struct Active {
+    segment: Arc<Segment>,
+    file: Arc<dyn SpoolFile>,
+    offset: u64,
+}
+
+pub(super) struct Writer {
+    active: Option<Active>,
+    next_number: u64,
+    /// Taken from pending and not in the kernel yet.
+    hand: Batch,
+    pub(super) tail: Tail,
+    /// Closed segments that are not synced yet.
+    pub(super) retired: Vec<(u64, Arc<dyn SpoolFile>)>,
+    /// The tail must be appended again: a descriptor that held some of it is lost.
+    reappend: bool,
+    /// Names were made that are not on the device yet.
+    pub(super) names_unsynced: bool,
+    ballast: bool,
+    started: bool,
+    pub(super) last_error: Option<String>,
+}
+
+impl Writer {
+    pub(super) fn new(next_number: u64, first: Batch) -> Self {
+        Self {
+            active: None,
+            next_number,
+            hand: first,
+            tail: Tail::default(),
+            retired: Vec::new(),
+            reappend: false,
+            names_unsynced: false,
+            ballast: false,
+            started: false,
+            last_error: None,
+        }
+    }
+
+    /// Opens the first segment of this process. When it cannot be, the spool begins as `Down`.
+    pub(super) fn first_open(&mut self, spool: &Spool) {
+        let taken = self.recover(spool);
+        self.finish(spool, taken);
+        self.started = true;
+    }
+
+    /// Writes everything that is pending, or keeps it.
+    pub(super) fn push(&mut self, spool: &Spool) {
+        let state = spool.state();
+        let room = self.active.as_ref().map_or(0, |a| spool.bounds.segment_bytes.saturating_sub(a.offset));
+        let (mut taken, checkpoint) = {
+            let mut pending = spool.pending.lock();
+            self.hand.take(&mut pending.batch);
+            let rotate = state == State::Healthy && self.hand.bytes.len() as u64 >= room;
+            // Taken under the same lock as the batch: it is the state after this batch and before any other.
+            let checkpoint = rotate.then(|| pending.checkpoint(&spool.budgets, spool.clock.now()));
+            (pending.ticket(), checkpoint)
+        };
+        let done = match state {
+            State::Healthy => self.write_hand(spool).and_then(|()| self.rotate(spool, checkpoint)),
+            State::Tight => self.write_terminals(spool),
+            State::Down => Ok(()),
+        };
+        match done {
+            Err(error) => {
+                self.broken(spool, &error);
+                taken = self.recover(spool);
+            }
+            Ok(()) if state == State::Down && spool.is_due() => taken = self.recover(spool),
+            Ok(()) if state == State::Tight && spool.is_due() => taken = self.relax(spool).unwrap_or(taken),
+            Ok(()) => {}
+        }
+        self.finish(spool, taken);
+        self.bound_tail(spool);
+    }
+
+    /// Tells the waiters what became of everything up to `taken`.
+    fn finish(&mut self, spool: &Spool, taken: u64) {
+        let state = spool.state();
+        if state != State::Healthy {
+            spool.pending.lock().take_back(&mut self.hand);
+        }
+        spool.backlog.store(self.hand.records, Ordering::Release);
+        if state != State::Down {
+            spool.in_kernel.store(taken, Ordering::Release);
+        }
+        spool.passed.store(taken, Ordering::Release);
+    }
+
+    fn write_hand(&mut self, spool: &Spool) -> io::Result<()> {
+        if self.hand.is_empty() {
+            return Ok(());
+        }
+        let Some(active) = &mut self.active else { return Err(io::ErrorKind::NotConnected.into()) };
+        write_all(&*active.file, &self.hand.bytes, active.offset)?;
+        active.offset += self.hand.bytes.len() as u64;
+        spool.segments.written.fetch_add(self.hand.drainable, Ordering::AcqRel);
+        active.segment.commit(active.offset);
+        self.tail.push(&self.hand.bytes, self.hand.drainable);
+        self.hand.clear();
+        Ok(())
+    }
+
+    /// Writes what is no intent, and keeps the intents in hand.
+    fn write_terminals(&mut self, spool: &Spool) -> io::Result<()> {
+        let rest = self.hand.split_terminals();
+        let intents = std::mem::replace(&mut self.hand, rest);
+        let done = self.write_hand(spool);
+        let mut intents = intents;
+        self.hand.take(&mut intents);
+        done
+    }
+
+    /// Closes a full segment and opens the next with `checkpoint`.
+    fn rotate(&mut self, spool: &Spool, checkpoint: Option<postcard::Result<Vec<u8>>>) -> io::Result<()> {
+        let Some(checkpoint) = checkpoint else { return Ok(()) };
+        let checkpoint = checkpoint.map_err(io::Error::other)?;
+        self.open_next(spool, &checkpoint)
+    }
+
+    /// A new segment that begins with `bytes`; the one before it waits to be synced.
+    fn open_next(&mut self, spool: &Spool, bytes: &[u8]) -> io::Result<()> {
+        let number = self.next_number;
+        self.next_number += 1;
+        let name = file_name(number);
+        let file = spool.disk.create(&name)?;
+        if let Err(error) = write_all(&*file, bytes, 0) {
+            // Half of it must not be read by a later start; one of the two mostly works on a full disk.
+            if spool.disk.remove(&name).is_err() {
+                let _ = spool.disk.truncate(&name, 0);
+            }
+            return Err(error);
+        }
+        let offset = bytes.len() as u64;
+        let segment = Segment::new(number, offset, false);
+        spool.segments.add(segment.clone());
+        self.names_unsynced = true;
+        if let Some(before) = self.active.replace(Active { segment, file, offset }) {
+            self.retire(before);
+        }
+        Ok(())
+    }
+
+    fn retire(&mut self, active: Active) {
+        active.segment.seal();
+        self.retired.push((active.segment.number, active.file));
+    }
+
+    /// Seals the active segment after `error`.
+    fn broken(&mut self, spool: &Spool, error: &io::Error) {
+        if let Some(active) = self.active.take() {
+            // Best effort, through another descriptor: what lies behind the good bytes is nothing that was told.
+            let _ = spool.disk.truncate(&file_name(active.segment.number), active.offset);
+            if is_full(error) {
+                self.retire(active);
+            } else {
+                active.segment.seal();
+                self.reappend = true;
+            }
+        }
+        self.set_state(spool, State::Down, Some(error));
+    }
+
+    /// Opens a new segment with all that is in hand; with the ballast's room for terminal entries alone when the
+    /// disk is full. The ticket up to which it has taken.
+    fn recover(&mut self, spool: &Spool) -> u64 {
+        spool.tried.store(spool.clock.moment().as_nanos(), Ordering::Release);
+        let (taken, done) = self.reopen(spool, true);
+        let error = match done {
+            Ok(()) => {
+                let state = if self.take_ballast(spool) { State::Healthy } else { State::Tight };
+                self.set_state(spool, state, None);
+                return taken;
+            }
+            Err(error) => error,
+        };
+        if is_full(&error) && spool.disk.remove(BALLAST_NAME).is_ok() {
+            self.ballast = false;
+            let (taken, done) = self.reopen(spool, false);
+            let state = if done.is_ok() { State::Tight } else { State::Down };
+            self.set_state(spool, state, Some(&error));
+            return taken;
+        }
+        self.set_state(spool, State::Down, Some(&error));
+        taken
+    }
+
+    /// A new segment: the tail where it must be, what is in hand (terminal entries only unless `everything`),
+    /// and a checkpoint last. The checkpoint replaces all that a later start has read before it, so records that
+    /// are in the files twice count once.
+    fn reopen(&mut self, spool: &Spool, everything: bool) -> (u64, io::Result<()>) {
+        let (taken, checkpoint) = {
+            let mut pending = spool.pending.lock();
+            self.hand.take(&mut pending.batch);
+            pending.forget_ended(&mut self.hand);
+            if !everything {
+                pending.take_back(&mut self.hand);
+            }
+            (pending.ticket(), pending.checkpoint(&spool.budgets, spool.clock.now()))
+        };
+        let checkpoint = match checkpoint {
+            Ok(checkpoint) => checkpoint,
+            Err(error) => return (taken, Err(io::Error::other(error))),
+        };
+        let mut bytes = Vec::new();
+        let again = self.reappend && everything;
+        let mut drainable = if again { self.tail.append_to(&mut bytes) } else { 0 };
+        let mut now = if everything { std::mem::take(&mut self.hand) } else { self.hand.split_terminals() };
+        bytes.extend_from_slice(&now.bytes);
+        bytes.extend_from_slice(&checkpoint);
+        drainable += now.drainable;
+        // Counted first: a drain must not find a record that was not counted.
+        spool.segments.written.fetch_add(drainable, Ordering::AcqRel);
+        if let Err(error) = self.open_next(spool, &bytes) {
+            spool.segments.written.fetch_sub(drainable, Ordering::AcqRel);
+            now.take(&mut self.hand);
+            self.hand = now;
+            return (taken, Err(error));
+        }
+        self.tail.push(&now.bytes, now.drainable);
+        if again {
+            self.reappend = false;
+        }
+        (taken, Ok(()))
+    }
+
+    /// From `Tight` back to `Healthy` when there is room for the ballast again.
+    fn relax(&mut self, spool: &Spool) -> Option<u64> {
+        if self.reappend {
+            return Some(self.recover(spool));
+        }
+        spool.tried.store(spool.clock.moment().as_nanos(), Ordering::Release);
+        if !self.take_ballast(spool) {
+            return None;
+        }
+        spool.pending.lock().forget_ended(&mut self.hand);
+        if let Err(error) = self.write_hand(spool) {
+            self.broken(spool, &error);
+            return Some(self.recover(spool));
+        }
+        self.set_state(spool, State::Healthy, None);
+        None
+    }
+
+    /// Sets the ballast's room aside, where it is not.
+    fn take_ballast(&mut self, spool: &Spool) -> bool {
+        if !self.ballast {
+            let zeros = vec![0; usize::try_from(spool.ballast()).unwrap_or_default()];
+            self.ballast = spool.disk.overwrite(BALLAST_NAME, &zeros).is_ok();
+            if !self.ballast {
+                let _ = spool.disk.remove(BALLAST_NAME);
+            }
+        }
+        self.ballast
+    }
+
+    fn set_state(&mut self, spool: &Spool, state: State, error: Option<&io::Error>) {
+        self.last_error = error.map(|error| format!("spool: {error}"));
+        let before = spool.state();
+        spool.state.store(state as u8, Ordering::Release);
+        // The first state of a process is news only when it is bad.
+        let news = if self.started { before != state } else { state != State::Healthy };
+        if !news {
+            return;
+        }
+        let error = error.map(ToString::to_string).unwrap_or_default();
+        match state {
+            State::Healthy => tracing::info!("spool is written again"),
+            State::Tight => tracing::warn!(error, "spool is almost full, only running requests are recorded: {error}"),
+            State::Down => tracing::error!(error, "spool cannot be written: {error}"),
+        }
+    }
+
+    /// Keeps the tail within its bound.
+    fn bound_tail(&mut self, spool: &Spool) {
+        if self.tail.len() < EARLY_SYNC {
+            return;
+        }
+        if self.tail.len() < FORCED_SYNC {
+            spool.wake.notify_one();
+            return;
+        }
+        self.tail.cover();
+        let files = self.unsynced_files();
+        match super::sync::sync_files(&files) {
+            Ok(()) => self.synced(&files),
+            Err((number, error)) => self.sync_failed(spool, number, &error),
+        }
+    }
+
+    /// The descriptors that a sync must ask.
+    pub(super) fn unsynced_files(&self) -> Vec<(u64, Arc<dyn SpoolFile>)> {
+        let mut files = self.retired.clone();
+        files.extend(self.active.as_ref().map(|active| (active.segment.number, active.file.clone())));
+        files
+    }
+
+    /// `files` are on the device, with everything that the tail covered.
+    pub(super) fn synced(&mut self, files: &[(u64, Arc<dyn SpoolFile>)]) {
+        self.tail.done();
+        self.retired.retain(|(number, _)| files.iter().all(|(synced, _)| synced != number));
+    }
+
+    /// A descriptor failed to sync: it is never asked again, and what it held is appended anew.
+    pub(super) fn sync_failed(&mut self, spool: &Spool, number: u64, error: &io::Error) {
+        let retired = self.retired.len();
+        self.retired.retain(|(kept, _)| *kept != number);
+        let was_active = self.active.as_ref().is_some_and(|active| active.segment.number == number);
+        if !was_active && retired == self.retired.len() {
+            // It was given up for another reason meanwhile, and the tail has moved with it.
+            return;
+        }
+        if was_active && let Some(active) = self.active.take() {
+            active.segment.seal();
+        }
+        tracing::warn!("segment {number:08} could not be synced, its last records are written anew: {error}");
+        self.reappend = true;
+        let taken = self.recover(spool);
+        self.finish(spool, taken);
+    }
+}
+
+/// A disk without room, as opposed to a broken one.
+fn is_full(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull, WriteZero};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge | WriteZero)
+}
+
+fn write_all(file: &dyn SpoolFile, bytes: &[u8], offset: u64) -> io::Result<()> {
+    let mut done = 0;
+    while done < bytes.len() {
+        match file.write_at(&bytes[done..], offset + done as u64) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => done += written,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
