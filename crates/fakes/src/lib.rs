@@ -1,1 +1,23 @@
-//! Scripted upstreams, a fault proxy, a load generator, an oracle
+//! What stands in for the world in tests: scripted upstreams, a fault proxy, a load generator, and an oracle that
+//! judges afterwards. Used as a library in tests and as the binary `fakes`; never part of the product.
+//!
+//! It imports nothing of ours: the oracle reads journals and tables by its own means, so that a mistake in the
+//! ledger cannot hide itself.
+//!
+//! # Reading order
+//! [`plan`] (how an answer is asked for), [`upstream`] (who answers), [`journal`] (what is written down),
+//! [`proxy`] (what goes wrong between), [`load`] (who asks), [`oracle`] (what must hold afterwards); then the
+//! attacks: [`smuggle`] and [`h2`].
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a test tool with a runtime, a clock and a process of its own; the product's rules on them do not reach here"
+)]
+
+pub mod histogram;
+pub mod journal;
+pub mod load;
+pub mod oracle;
+pub mod plan;
+pub mod proxy;
+pub mod random;
+pub mod upstream;
