@@ -176,7 +176,7 @@ mod tests {
 
     #[test]
     fn decimals_are_exact() {
-        let usd = |text| Money::parse(text, Currency::USD);
+        let usd = |text: &str| Money::parse(text, Currency::USD);
         assert_eq!(usd("25.00").unwrap().nano, 25_000_000_000);
         assert_eq!(usd("0.000000001").unwrap().nano, 1);
         assert_eq!(usd("-0.5").unwrap().nano, -500_000_000);

@@ -66,7 +66,7 @@ mod tests {
     fn models_by_either_part() {
         let known: Vec<Name> = ["openai/gpt-5-mini", "openai/gpt-5", "demo/echo", "chat"].map(Name::from).into();
         let near = |given| models(given, known.iter()).iter().map(|name| name.to_string()).collect::<Vec<_>>();
-        assert_eq!(near("openai/gpt-5-mni"), ["openai/gpt-5-mini"]);
+        assert_eq!(near("openai/gpt-5-mni"), ["openai/gpt-5-mini", "openai/gpt-5"]);
         assert_eq!(near("gpt5"), ["openai/gpt-5"]);
         assert_eq!(near("gpt-5"), ["openai/gpt-5", "openai/gpt-5-mini"]);
         assert_eq!(near("opnai/gpt-5"), ["openai/gpt-5", "openai/gpt-5-mini"]);

@@ -1,0 +1,343 @@
+//! From text to snapshot: resolution, routes, keys, and what errors say.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+use super::*;
+use crate::key;
+use crate::settings::parse;
+use crate::snapshot::{Auth, ResolveError, Route, Target};
+use std::time::Duration;
+
+/// Secrets by name; whatever is not there cannot be had.
+struct Fixed(HashMap<String, String>);
+
+impl Secrets for Fixed {
+    fn read(&self, reference: &SecretRef) -> Result<Secret, String> {
+        let name = match reference {
+            SecretRef::Env(name) => name.clone(),
+            SecretRef::File(path) => path.display().to_string(),
+        };
+        match self.0.get(&name) {
+            Some(text) => Ok(Secret::new(text.clone())),
+            None => Err(format!("environment variable `{name}` is not set")),
+        }
+    }
+}
+
+fn secrets() -> Fixed {
+    let minted = key::mint([5; 24]).expose().to_owned();
+    Fixed(HashMap::from([
+        ("OPENAI_API_KEY".to_owned(), "sk-test\n".to_owned()),
+        ("APP_KEY".to_owned(), minted),
+        ("BAD_KEY".to_owned(), "hunter2".to_owned()),
+        ("SPACED".to_owned(), "a b".to_owned()),
+        ("EMPTY".to_owned(), " \n".to_owned()),
+    ]))
+}
+
+fn compiled_with(text: &str, discovered: &Discovered) -> Result<Compiled, Vec<Finding>> {
+    let (mut document, _) = parse(text, "t.toml").map_err(|found| show(&found)).unwrap();
+    document.set_demo_base("http://127.0.0.1:4321/v1");
+    compile(&document, 7, &secrets(), &Pepper::derive(&[0; 32]), discovered, Timestamp::from_micros(5_000_000))
+}
+
+fn compiled(text: &str) -> Compiled {
+    compiled_with(text, &Discovered::default()).map_err(|found| show(&found)).unwrap()
+}
+
+fn dev(text: &str) -> Arc<Environment> {
+    Arc::clone(&compiled(text).snapshot.environments["dev"])
+}
+
+fn show(findings: &[Finding]) -> String {
+    findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+fn errors(text: &str) -> String {
+    show(&compiled_with(text, &Discovered::default()).unwrap_err())
+}
+
+fn place(environment: &Environment, model: &str) -> Arc<crate::snapshot::Deployment> {
+    match environment.resolve(model) {
+        Ok(Target::Deployment(deployment)) => deployment,
+        other => std::panic::panic_any(format!("{model}: {other:?}")),
+    }
+}
+
+fn route(environment: &Environment, name: &str) -> Arc<Route> {
+    match environment.resolve(name) {
+        Ok(Target::Route(route)) => route,
+        other => std::panic::panic_any(format!("{name}: {other:?}")),
+    }
+}
+
+const LOCAL: &str = "[providers.local]\nbase_url = \"http://127.0.0.1:8000/v1/\"\nmodels = [\"tiny\", \"big/one\"]\n";
+const OPENAI: &str = "[providers.openai]\ncredential = \"env:OPENAI_API_KEY\"\n";
+
+#[test]
+fn an_empty_file_has_the_demo() {
+    let environment = dev("");
+    assert_eq!((environment.release, environment.log_bodies), (7, false));
+    let echo = place(&environment, "demo/echo");
+    assert_eq!((echo.provider.origin.port, &*echo.provider.base_path), (4321, "/v1"));
+    assert_eq!(echo.provider.auth, Auth::None);
+    assert!(echo.provider.simulated && echo.price.is_some());
+    assert_eq!(&*place(&environment, "echo").name, "demo/echo", "a bare name of one provider");
+    assert_eq!(environment.models().count(), 13);
+}
+
+#[test]
+fn a_known_vendor_needs_only_a_credential() {
+    let environment = dev(OPENAI);
+    let any = place(&environment, "openai/some-new-model");
+    assert_eq!(any.provider.origin.to_string(), "https://api.openai.com");
+    assert_eq!((&*any.provider.base_path, &*any.upstream_model), ("/v1", "some-new-model"));
+    assert_eq!(any.provider.auth, Auth::Bearer);
+    assert_eq!(any.provider.credential.as_ref().unwrap().expose(), "sk-test", "without its line break");
+    assert!(any.price.is_none() && any.provider.abort_stops_billing && any.provider.stream_usage);
+    assert!(!format!("{environment:?}").contains("sk-test"));
+}
+
+#[test]
+fn resolution() {
+    let environment = dev(&format!("{LOCAL}{OPENAI}[providers.other]\nbase_url = \"http://h\"\nmodels = [\"tiny\"]"));
+    assert_eq!(&*place(&environment, "local/tiny").provider.base_path, "/v1");
+    assert_eq!(&*place(&environment, "local/big/one").upstream_model, "big/one");
+    assert_eq!(&*place(&environment, "big/one").name, "local/big/one");
+    assert_eq!(&*place(&environment, "other/tiny").provider.base_path, "");
+    let two = ResolveError::Ambiguous { candidates: vec!["local/tiny".into(), "other/tiny".into()] };
+    assert_eq!(environment.resolve("tiny").unwrap_err(), two);
+    let unknown = |model: &str| match environment.resolve(model) {
+        Err(ResolveError::Unknown { nearest }) => nearest.iter().map(|name| name.to_string()).collect::<Vec<_>>(),
+        other => std::panic::panic_any(format!("{model}: {other:?}")),
+    };
+    assert_eq!(unknown("local/tinny")[..1], ["local/tiny"], "a closed list does not pass on what it does not name");
+    assert_eq!(unknown("demo/ehco")[..1], ["demo/echo"]);
+    assert_eq!(unknown("nowhere/zzzzzz"), [""; 0]);
+    assert_eq!(unknown(""), [""; 0]);
+    for hostile in ["openai/", "openai/a b", "openai/é", "openai/a\nb", &format!("openai/{}", "x".repeat(300))] {
+        assert!(environment.resolve(hostile).is_err(), "{hostile}");
+    }
+}
+
+#[test]
+fn a_provider_is_never_shadowed_by_a_name_that_another_sells() {
+    let text = format!("{OPENAI}[providers.mall]\nbase_url = \"http://h/v1\"\nmodels = [\"openai/zeta\", \"mistral/x\"]");
+    let environment = dev(&text);
+    assert_eq!(&*place(&environment, "openai/zeta").provider.name, "openai");
+    assert_eq!(&*place(&environment, "mall/openai/zeta").upstream_model, "openai/zeta");
+    assert_eq!(&*place(&environment, "mistral/x").name, "mall/mistral/x");
+}
+
+#[test]
+fn prices_of_the_file_take_the_place_of_built_in_ones() {
+    let text = format!(
+        "{LOCAL}[models.\"local/tiny\"]\nprice = {{ input = \"1\", output = \"2\", currency = \"CNY\" }}\ncontext = 5\n\
+         [models.\"demo/echo\"]\nmax_output = 9\n"
+    );
+    let environment = dev(&text);
+    let tiny = place(&environment, "local/tiny");
+    let price = tiny.price.as_ref().unwrap();
+    assert_eq!((&*price.version, price.currency.as_str(), tiny.context), ("file:5", "CNY", Some(5)));
+    let echo = place(&environment, "demo/echo");
+    assert_eq!((echo.max_output, echo.context), (Some(9), Some(128_000)));
+    assert_eq!(&*echo.price.as_ref().unwrap().version, "2026-11-22");
+}
+
+#[test]
+fn discovered_models_are_listed_and_others_passed_on() {
+    let text = "[providers.lab]\nbase_url = \"http://h\"\nmodels = \"discover\"";
+    let found = |key: &str| Discovered { models: HashMap::from([(key.into(), vec!["m1".into(), "bad name".into()])]) };
+    for key in ["lab", "dev/lab"] {
+        let compiled = compiled_with(text, &found(key)).unwrap();
+        let environment = &compiled.snapshot.environments["dev"];
+        assert_eq!(&*place(environment, "m1").name, "lab/m1");
+        assert_eq!(&*place(environment, "lab/unlisted").upstream_model, "unlisted");
+        assert!(environment.provider("lab").unwrap().discover);
+        assert_eq!(environment.models().filter(|entry| &*entry.owned_by == "lab").count(), 1);
+    }
+}
+
+#[test]
+fn routes_choose_by_weight_and_fall_back_once() {
+    let environment = dev(&format!(
+        "{LOCAL}[routes.chat]\ntargets = [{{ model = \"local/tiny\", weight = 3 }}, {{ model = \"demo/echo\", weight = 1 \
+         }}, {{ model = \"demo/slow\", weight = 0 }}]\nfallbacks = [\"demo/echo\", \"demo/fast\", \"demo/echo\"]\n\
+         timeouts = {{ idle = \"7s\" }}\n[routes.echo]\ntargets = [\"demo/story\"]\n"
+    ));
+    let chat = route(&environment, "chat");
+    let names = |draw| chat.attempts(draw).iter().map(|one| one.name.to_string()).collect::<Vec<_>>();
+    assert_eq!(names(0.0), ["local/tiny", "demo/echo", "demo/fast"]);
+    assert_eq!(names(0.7499), ["local/tiny", "demo/echo", "demo/fast"]);
+    assert_eq!(names(0.75), ["demo/echo", "demo/fast"]);
+    assert_eq!(names(0.999_999_999_999), ["demo/echo", "demo/fast"]);
+    assert_eq!((chat.timeouts.idle, chat.timeouts.connect), (Duration::from_secs(7), Duration::from_secs(5)));
+    assert_eq!(&*route(&environment, "echo").targets[0].0.name, "demo/story", "a route hides a bare name");
+    let entry = environment.models().find(|entry| &*entry.id == "chat").unwrap();
+    assert!(entry.route && !entry.simulated && entry.context.is_none(), "nobody knows local/tiny");
+}
+
+#[test]
+fn a_route_overrides_the_timeouts_of_a_provider() {
+    let environment = dev("[providers.p]\nbase_url = \"http://h\"\ntimeouts = { connect = \"1s\", idle = \"2s\" }\n\
+         [routes.r]\ntargets = [\"p/m\"]\ntimeouts = { idle = \"9s\" }\n");
+    let timeouts = route(&environment, "r").timeouts_on(environment.provider("p").unwrap());
+    assert_eq!((timeouts.connect, timeouts.idle), (Duration::from_secs(1), Duration::from_secs(9)));
+    assert_eq!(timeouts.total, Duration::from_secs(3_600));
+}
+
+#[test]
+fn keys_get_hashes_hints_and_stable_ids() {
+    let compiled = compiled("[keys.app]\nsecret = \"env:APP_KEY\"\nmodels = [\"demo/*\"]\n[keys.later]\n");
+    let [app, later] = &compiled.keys[..] else { unreachable!() };
+    let presented = key::mint([5; 24]);
+    let hash = Pepper::derive(&[0; 32]).hash(&key::parse(presented.expose().as_bytes()).unwrap());
+    assert_eq!((app.hash, &app.id), (Some(hash), &KeyId::of_file_key("dev", "app")));
+    assert!(app.hint.starts_with("tg-") && later.hash.is_none() && later.hint.is_empty());
+    let record = app.record(Timestamp::from_micros(9));
+    assert_eq!((record.origin, record.created_at), (Origin::File, Timestamp::from_micros(9)));
+}
+
+#[test]
+fn errors_name_the_thing_the_place_and_the_way_out() {
+    let text = "\
+[providers.opneai]
+models = [\"m\"]
+[providers.deepseek]
+[providers.openai]
+credential = \"env:MISSING\"
+[providers.mistral]
+credential = \"env:SPACED\"
+[providers.groq]
+credential = \"env:EMPTY\"
+[providers.local]
+base_url = \"http://h/v1\"
+models = [\"tiny\"]
+[models.\"local/tinny\"]
+[models.\"lcal/tiny\"]
+[routes.chat]
+targets = [\"local/tinny\", \"demo/ehco\", \"fast\"]
+fallbacks = [\"other\", \"nowhere/x\"]
+[routes.other]
+targets = [{ model = \"demo/echo\", weight = 1 }]
+[keys.app]
+secret = \"env:BAD_KEY\"
+models = [\"chta\", \"lcal/*\", \"demo/*\", \"*\"]
+[keys.one]
+secret = \"env:APP_KEY\"
+[keys.two]
+secret = \"env:APP_KEY\"
+[keys.zero]
+secret = \"env:MISSING\"
+";
+    assert_eq!(
+        errors(text),
+        "\
+t.toml:1:12: error: `opneai` is not a known vendor, so it needs a `base_url`
+  help: did you mean `providers.openai`?
+t.toml:3:12: error: provider `deepseek` has no credential
+  help: add `credential = \"env:DEEPSEEK_API_KEY\"`
+t.toml:5:14: error: the credential of provider `openai`: environment variable `MISSING` is not set
+t.toml:7:14: error: the credential of provider `mistral` cannot be sent in a header
+  help: it holds spaces or characters that are not ASCII: is it the right file or variable?
+t.toml:9:14: error: the credential of provider `groq`: `env:EMPTY` is empty
+t.toml:13:9: error: model `local/tinny` is not in the list of provider `local`
+  help: add \"tinny\" to `providers.local.models`
+t.toml:14:9: error: model `lcal/tiny` is of no provider: there is no `providers.lcal`
+  help: did you mean `local/tiny`?
+t.toml:16:27: error: route `chat`: there is no model `demo/ehco`
+  help: did you mean `demo/echo`?
+t.toml:17:14: error: route `chat`: `other` in `fallbacks` is a route
+  help: a route leads to models, not to another route: name the models
+t.toml:17:23: error: route `chat`: there is no model `nowhere/x`
+  help: there is no `providers.nowhere`
+t.toml:21:10: error: the secret of key `app` is not a virtual key: a virtual key has 41 characters
+  help: `tidegate keys create --offline` prints one in the right format
+t.toml:22:11: error: key `app` is allowed `chta`, which is no model and no route
+  help: did you mean `chat`?
+t.toml:22:19: error: key `app` is allowed `lcal/*`, but there is no `providers.lcal`
+  help: did you mean `local/*`?
+t.toml:26:10: error: key `two` has the same secret as key `dev/one`
+  help: give each key its own: a presented secret has to name one key
+t.toml:28:10: error: the secret of key `zero`: environment variable `MISSING` is not set
+  help: `tidegate keys create --offline` prints one in the right format"
+    );
+    assert!(!errors(text).contains("hunter2"));
+}
+
+#[test]
+fn an_ambiguous_target_lists_the_candidates() {
+    let text = format!("{LOCAL}[providers.b]\nbase_url = \"http://h\"\nmodels = [\"tiny\"]\n[routes.r]\ntargets = [\"tiny\"]");
+    assert_eq!(
+        errors(&text),
+        "t.toml:8:12: error: route `r`: several providers serve `tiny`\n  help: write one of b/tiny, local/tiny"
+    );
+}
+
+#[test]
+fn a_budget_in_a_foreign_currency_is_a_warning() {
+    let text = format!(
+        "{LOCAL}[models.\"local/tiny\"]\nprice = {{ input = \"1\", output = \"2\", currency = \"CNY\" }}\n[routes.r]\n\
+         targets = [\"demo/echo\"]\nfallbacks = [\"local/tiny\"]\n"
+    );
+    let warned = |key: &str| show(&compiled(&format!("{text}[keys.app]\n{key}")).warnings);
+    let budget = "budgets = [{ name = \"m\", amount = \"5\", window = \"month\" }]";
+    let expected = "error: budget `m` of key `app` is in USD, but `local/tiny` is billed in CNY: its cost cannot be \
+                    counted\n  help: add a budget in CNY, or leave such models out of the key's `models`";
+    for models in ["", "models = [\"*\"]\n", "models = [\"local/*\"]\n", "models = [\"tiny\"]\n", "models = [\"r\"]\n"] {
+        let warnings = warned(&format!("{models}{budget}"));
+        assert!(warnings.ends_with(&expected.replacen("error: ", "warning: ", 1)), "{models}: {warnings}");
+    }
+    assert_eq!(warned(&format!("models = [\"demo/*\"]\n{budget}")), "");
+    let both = "budgets = [{ name = \"m\", amount = \"5\", window = \"month\" }, { name = \"c\", amount = \"5\", \
+                window = \"month\", currency = \"CNY\" }]";
+    assert_eq!(warned(both), "");
+    assert_eq!(warned("models = []"), "");
+}
+
+#[test]
+fn responses_is_kept_and_said_to_do_nothing() {
+    let compiled = compiled("[providers.p]\nbase_url = \"http://h\"\nresponses = true\n");
+    assert_eq!(show(&compiled.warnings), "t.toml:3:13: warning: `providers.p.responses` has no effect in this version");
+}
+
+#[test]
+fn checksums_follow_the_meaning() {
+    let base = compiled(&format!("{LOCAL}[keys.app]\nsecret = \"env:APP_KEY\"\n"));
+    let same = compiled(&format!("# later\n[keys.app]\nsecret = \"env:APP_KEY\"\n\n{LOCAL}"));
+    assert_eq!((&base.checksum, &base.release_checksum), (&same.checksum, &same.release_checksum));
+    let key = compiled(&format!("{LOCAL}[keys.app]\nsecret = \"env:APP_KEY\"\nstrict = true\n"));
+    assert_ne!(base.checksum, key.checksum);
+    assert_eq!(base.release_checksum, key.release_checksum, "keys are no part of a release");
+    let route = compiled(&format!("{LOCAL}[routes.r]\ntargets = [\"demo/echo\"]\n"));
+    assert_ne!(base.release_checksum, route.release_checksum);
+
+    let (document, _) = parse(&format!("{LOCAL}[keys.app]\nsecret = \"env:APP_KEY\"\n"), "t.toml").unwrap();
+    let mut changed = secrets();
+    changed.0.insert("APP_KEY".to_owned(), key::mint([6; 24]).expose().to_owned());
+    let pepper = Pepper::derive(&[0; 32]);
+    let rotated =
+        compile(&document, 1, &changed, &pepper, &Discovered::default(), Timestamp::from_micros(0)).unwrap();
+    assert_ne!(base.checksum, rotated.checksum, "a secret that changed behind its name is a change");
+    assert_eq!(base.checksum.len(), 64);
+}
+
+#[test]
+fn a_hundred_thousand_keys_are_one_pass() {
+    // Not a measurement: a step that were quadratic in the keys would not end within any patience.
+    let mut text = format!("{LOCAL}{OPENAI}");
+    for number in 0..100_000 {
+        text.push_str(&format!(
+            "[keys.k{number}]\nmodels = [\"local/tiny\", \"openai/*\"]\nlimits = {{ requests_per_minute = 60 }}\n\
+             budgets = [{{ name = \"m\", amount = \"5\", window = \"month\" }}]\n"
+        ));
+    }
+    assert_eq!(compiled(&text).keys.len(), 100_000);
+}
+
+#[test]
+fn the_example_compiles() {
+    let compiled = compiled(include_str!("../../../../tidegate.example.toml"));
+    assert_eq!(show(&compiled.warnings), "");
+    assert_eq!(compiled.snapshot.environments.len(), 2);
+}

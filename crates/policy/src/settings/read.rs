@@ -226,14 +226,15 @@ fn environments(root: &Node<'_, '_>, notes: &mut Notes) -> Vec<EnvironmentDocume
         let Some(node) = root.within(value, shape) else { continue };
         let wanted = node.text("layer");
         let layer = Layer::NAMES.iter().find(|(name, _)| Some(*name) == wanted);
+        let dev = EnvironmentDocument::dev();
         let base = EnvironmentDocument {
             at,
-            workspace: node.name("workspace").unwrap_or_else(|| top.workspace.clone()),
+            workspace: node.name("workspace").unwrap_or(dev.workspace),
             name: Name::from(&**key.get_ref()),
             layer: layer.map_or(Layer::Production, |(_, layer)| *layer),
-            region: node.name("region").unwrap_or_else(|| top.region.clone()),
+            region: node.name("region").unwrap_or(dev.region),
             providers: BTreeMap::new(),
-            ..EnvironmentDocument::dev()
+            ..dev
         };
         let read = environment(&Node { at, ..node }, base, notes);
         if read.name != top.name {
