@@ -1,1 +1,55 @@
-//! Control plane: JSON API, keys, releases, usage, logs, console page
+//! The control plane: a JSON API over keys, usage, logs, releases and state, and the start page.
+//!
+//! What it is not: it never sees a model call, never reads the clock or randomness except through
+//! `runtime`, and never holds state of its own. What is durable is in `store`; what is live is behind
+//! the trait [`Live`], which the binary implements, so that `gateway` and this crate never meet.
+//!
+//! Reading order: [`routes`] (the whole API on one screen), `keys` (the only writer), `usage`, `logs`,
+//! `releases`, `status` (readers), `page` (what a browser sees), `error` (what every failure looks like).
+
+pub mod access;
+mod error;
+mod keys;
+pub mod live;
+mod logs;
+mod openapi;
+mod page;
+mod read;
+mod releases;
+pub mod routes;
+mod spans;
+mod status;
+mod store_handle;
+mod usage;
+
+pub use access::Access;
+pub use error::ApiError;
+pub use keys::minted;
+pub use live::{Live, LiveState};
+pub use page::ApiAddress;
+pub use routes::router;
+pub use spans::parse_span;
+pub use store_handle::StoreHandle;
+
+use policy::Pepper;
+use runtime::{Clock, Tasks};
+use std::sync::Arc;
+
+/// Everything the control plane works with; built once by the binary and shared by both doors.
+#[derive(Clone)]
+pub struct Admin {
+    /// The database, which may come up after us or go away under us.
+    pub store: StoreHandle,
+    /// What the data plane is doing now, and the way to tell it of a changed key.
+    pub live: Arc<dyn Live>,
+    /// The only source of time.
+    pub clock: Clock,
+    /// Writes run in named tasks, so that a caller who hangs up cannot stop one half-way.
+    pub tasks: Tasks,
+    /// Turns a new secret into the hash that is kept.
+    pub pepper: Arc<Pepper>,
+    /// Where the model API is reached, as the start page says it.
+    pub api: ApiAddress,
+    /// One key change at a time: each is read, changed and written back.
+    pub turn: Arc<tokio::sync::Mutex<()>>,
+}

@@ -1,0 +1,193 @@
+//! Virtual keys: make, rotate, revoke, list.
+//!
+//! Every write goes to the database first and to the data plane right after, in a task of its own: a caller
+//! who hangs up cannot leave a key revoked in one place and alive in the other. While the database is away
+//! writes are refused, because a key that only this process knows would vanish with it.
+
+mod ask;
+mod view;
+
+pub use ask::minted;
+
+use crate::read::{Asked, Body};
+use crate::{Admin, ApiError, spans};
+use ask::{NewKey, Rotation};
+use axum::Json;
+use axum::extract::{Path, State};
+use http::StatusCode;
+use policy::{KeyId, KeyRecord, PreviousHash, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::future::Future;
+use std::time::Duration;
+use store::Store;
+use view::KeyView;
+
+/// The longest time that an old secret may live beside a new one.
+const LONGEST_GRACE: Duration = Duration::from_secs(30 * 86_400);
+/// The most keys in one answer.
+const MOST: usize = 10_000;
+
+/// The query of `GET /api/keys`.
+pub(crate) const LIST_QUERY: &[(&str, &str)] = &[
+    ("environment", "Only keys of this environment"),
+    ("name", "Only keys of this name"),
+    ("revoked", "`true` lists revoked keys too"),
+];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ListQuery {
+    environment: Option<String>,
+    name: Option<String>,
+    #[serde(default)]
+    revoked: bool,
+}
+
+#[derive(Serialize)]
+pub(crate) struct KeyList {
+    keys: Vec<KeyView>,
+    /// More match than are listed.
+    more: bool,
+}
+
+#[derive(Serialize)]
+pub(crate) struct KeyAlone {
+    key: KeyView,
+}
+
+#[derive(Serialize)]
+pub(crate) struct KeyWithSecret {
+    key: KeyView,
+    secret: String,
+}
+
+/// `GET /api/keys`: from the database, or from the data plane's memory while that is away.
+pub(crate) async fn list(
+    State(admin): State<Admin>,
+    Asked(query): Asked<ListQuery>,
+) -> Result<Json<KeyList>, ApiError> {
+    let mut records = match admin.store.find() {
+        Some(store) => store.keys().await?,
+        None => admin.live.keys(),
+    };
+    records.retain(|record| {
+        (query.revoked || record.revoked_at.is_none())
+            && query.environment.as_ref().is_none_or(|name| *record.environment == **name)
+            && query.name.as_ref().is_none_or(|name| *record.name == **name)
+    });
+    records.sort_by(|a, b| {
+        (&a.environment, &a.name, a.created_at).cmp(&(&b.environment, &b.name, b.created_at))
+    });
+    let more = records.len() > MOST;
+    records.truncate(MOST);
+    let (now, balances) = (admin.clock.now(), admin.live.balances());
+    let keys = records.iter().map(|record| KeyView::of(record, &balances, now)).collect();
+    Ok(Json(KeyList { keys, more }))
+}
+
+/// `POST /api/keys`.
+pub(crate) async fn create(
+    State(admin): State<Admin>,
+    Body(asked): Body<NewKey>,
+) -> Result<(StatusCode, Json<KeyWithSecret>), ApiError> {
+    let now = admin.clock.now();
+    let (record, secret) = asked.into_record(&admin.live.environments(), &admin.pepper, now)?;
+    let added = record.clone();
+    let inserted = write(&admin, move |store| async move {
+        store.insert_key(&added).await?;
+        Ok(added)
+    });
+    let record = inserted.await?;
+    tracing::info!(key = %record.name, key_id = %record.id, environment = %record.environment, "key created");
+    let key = KeyView::of(&record, &admin.live.balances(), now);
+    Ok((StatusCode::CREATED, Json(KeyWithSecret { key, secret: secret.expose().to_owned() })))
+}
+
+/// `POST /api/keys/{id}/rotate`.
+pub(crate) async fn rotate(
+    State(admin): State<Admin>,
+    Path(id): Path<String>,
+    Body(asked): Body<Rotation>,
+) -> Result<Json<KeyWithSecret>, ApiError> {
+    let now = admin.clock.now();
+    let grace = asked.grace(LONGEST_GRACE)?;
+    let (secret, hash, hint) = minted(&admin.pepper)?;
+    let live = admin.live.clone();
+    let changed = write(&admin, move |store| async move {
+        let mut record = load_key(&store, &id).await?;
+        refuse_rotation(&record, live.declares_secret(&record), now)?;
+        let until = spans::after(now, grace);
+        let old = record.hash.take().filter(|_| !grace.is_zero());
+        record.previous = old.map(|hash| PreviousHash { hash, until });
+        record.hash = Some(hash);
+        record.hint = hint;
+        store.update_key(&record).await?;
+        Ok(record)
+    });
+    let record = changed.await?;
+    tracing::info!(key = %record.name, key_id = %record.id, grace_s = grace.as_secs(), "key rotated");
+    let key = KeyView::of(&record, &admin.live.balances(), now);
+    Ok(Json(KeyWithSecret { key, secret: secret.expose().to_owned() }))
+}
+
+/// `POST /api/keys/{id}/revoke`: works for every key, whoever declared it; twice is once.
+pub(crate) async fn revoke(
+    State(admin): State<Admin>,
+    Path(id): Path<String>,
+) -> Result<Json<KeyAlone>, ApiError> {
+    let now = admin.clock.now();
+    let changed = write(&admin, move |store| async move {
+        let mut record = load_key(&store, &id).await?;
+        if record.revoked_at.is_none() {
+            record.revoked_at = Some(now);
+            record.previous = None;
+            store.update_key(&record).await?;
+        }
+        Ok(record)
+    });
+    let record = changed.await?;
+    tracing::info!(key = %record.name, key_id = %record.id, "key revoked");
+    Ok(Json(KeyAlone { key: KeyView::of(&record, &admin.live.balances(), now) }))
+}
+
+fn refuse_rotation(record: &KeyRecord, declared: bool, now: Timestamp) -> Result<(), ApiError> {
+    let name = &record.name;
+    if record.revoked_at.is_some() {
+        return Err(ApiError::Conflict(format!("key `{name}` is revoked; make another with `tidegate keys create`")));
+    }
+    if record.expires_at.is_some_and(|at| at <= now) {
+        return Err(ApiError::Conflict(format!("key `{name}` has expired; make another with `tidegate keys create`")));
+    }
+    if declared {
+        let message = format!("the secret of key `{name}` is declared in the settings file; change it there");
+        return Err(ApiError::Conflict(message));
+    }
+    Ok(())
+}
+
+async fn load_key(store: &Store, id: &str) -> Result<KeyRecord, ApiError> {
+    let id: KeyId = KeyId(id.into());
+    let found = store.find_key_by_id(&id).await?;
+    found.ok_or_else(|| ApiError::NotFound(format!("no key has the id `{id}`")))
+}
+
+/// Runs one key change to its end: one at a time, database first, then the data plane.
+async fn write<F, W>(admin: &Admin, change: F) -> Result<KeyRecord, ApiError>
+where
+    F: FnOnce(Store) -> W + Send + 'static,
+    W: Future<Output = Result<KeyRecord, ApiError>> + Send + 'static,
+{
+    let store = admin.store.load()?;
+    let (turn, live) = (admin.turn.clone(), admin.live.clone());
+    let (done, outcome) = tokio::sync::oneshot::channel();
+    admin.tasks.spawn("key_change", async move {
+        let _turn = turn.lock().await;
+        let changed = change(store).await;
+        if let Ok(record) = &changed {
+            live.upsert_key(record.clone());
+        }
+        // The caller may have hung up; the change stands all the same.
+        let _ = done.send(changed);
+    });
+    outcome.await.map_err(|_| ApiError::Internal("the change was cut short; look at the key before trying again".into()))?
+}

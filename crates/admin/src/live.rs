@@ -1,0 +1,132 @@
+//! The seam to the running data plane, and the shape of what it says about itself.
+//!
+//! `admin` never imports `gateway`; the binary implements [`Live`] and knows both.
+
+use policy::{KeyRecord, Name, Timestamp};
+use serde::Serialize;
+
+/// What the control plane needs of the running process.
+pub trait Live: Send + Sync + 'static {
+    /// Makes this record what the next request meets. The store already holds it.
+    fn upsert_key(&self, record: KeyRecord);
+
+    /// Every key the data plane knows, for lists while the database is away.
+    fn keys(&self) -> Vec<KeyRecord>;
+
+    /// Whether the settings file declares the secret of this key, so that only the file may change it.
+    fn declares_secret(&self, record: &KeyRecord) -> bool;
+
+    /// The environments that run here; the first is the default for new keys.
+    fn environments(&self) -> Vec<Name>;
+
+    /// What every budget has spent and holds in reserve.
+    fn balances(&self) -> Vec<ledger::Balance>;
+
+    /// Able to serve model calls.
+    fn ready(&self) -> bool;
+
+    /// How the process is doing.
+    fn state(&self) -> LiveState;
+}
+
+/// The answer of `GET /api/status`.
+#[derive(Clone, Debug, Serialize)]
+pub struct LiveState {
+    /// The program's version.
+    pub version: String,
+    /// When this process started.
+    pub started_at: Timestamp,
+    /// Where the model API listens.
+    pub listen: String,
+    /// Able to serve model calls.
+    pub ready: bool,
+    /// Stopping: new work is refused.
+    pub draining: bool,
+    /// Where the settings come from, and whether the newest text of them was accepted.
+    pub settings: SettingsState,
+    /// Each environment with its release.
+    pub environments: Vec<EnvironmentState>,
+    /// The database.
+    pub store: StoreState,
+    /// Records on their way to the database.
+    pub spool: SpoolState,
+    /// How many keys are known here.
+    pub keys: usize,
+    /// Each provider with what discovery last heard.
+    pub providers: Vec<ProviderState>,
+}
+
+/// Where the settings come from.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct SettingsState {
+    /// The file, or nothing when providers were found from the environment.
+    pub file: Option<String>,
+    /// True when the newest text is what serves; false when it was refused and the one before it serves.
+    pub accepted: bool,
+    /// What was wrong with the refused text, or warnings of the accepted one, ready to print.
+    pub findings: Vec<String>,
+    /// Changes that were read but need a restart to work.
+    pub restart_needed: Vec<String>,
+    /// When the file was last looked at with a change.
+    pub read_at: Option<Timestamp>,
+}
+
+/// One environment that runs here.
+#[derive(Clone, Debug, Serialize)]
+pub struct EnvironmentState {
+    /// Its workspace.
+    pub workspace: Name,
+    /// Its name.
+    pub name: Name,
+    /// Its layer, in lower case.
+    pub layer: String,
+    /// Its region.
+    pub region: Name,
+    /// The release it runs.
+    pub release: u64,
+    /// How many models it lists.
+    pub models: usize,
+}
+
+/// The database.
+#[derive(Clone, Debug, Serialize)]
+pub struct StoreState {
+    /// `sqlite` or `postgres`.
+    pub kind: String,
+    /// Reachable at the last look.
+    pub connected: bool,
+    /// Why not.
+    pub error: Option<String>,
+}
+
+/// Records that were written to the spool and wait for the database.
+#[derive(Clone, Debug, Serialize)]
+pub struct SpoolState {
+    /// Bytes not yet in the database.
+    pub bytes: u64,
+    /// Records not yet in the database.
+    pub records: u64,
+    /// Files on disk.
+    pub segments: u32,
+    /// Whether the disk takes records.
+    pub writable: bool,
+    /// Records held in memory because the disk does not take them.
+    pub backlog: u64,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+}
+
+/// One provider.
+#[derive(Clone, Debug, Serialize)]
+pub struct ProviderState {
+    /// Its environment.
+    pub environment: Name,
+    /// Its name.
+    pub name: Name,
+    /// Whether its models are asked of it.
+    pub discovers: bool,
+    /// How many it named when last asked.
+    pub discovered_models: usize,
+    /// Why it could not be asked.
+    pub error: Option<String>,
+}

@@ -1,0 +1,11 @@
+//! One file per command: its options, what it does, how it prints.
+
+pub(crate) mod chat;
+pub(crate) mod check;
+pub(crate) mod doctor;
+pub(crate) mod keys;
+pub(crate) mod logs;
+pub(crate) mod releases;
+pub(crate) mod schema;
+pub(crate) mod serve;
+pub(crate) mod usage;

@@ -1,0 +1,124 @@
+//! `tidegate check FILE`: says what is wrong with a settings file, without starting anything.
+
+use crate::cli::Shape;
+use crate::located::Place;
+use crate::outcome::{Outcome, WrongUsage};
+use crate::secrets::RemarkedSecrets;
+use crate::terminal::{Terminal, Tone};
+use anyhow::Context;
+use policy::{Discovered, Finding, Pepper, Severity};
+use runtime::Clock;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+
+/// The simulated provider has no address while nothing runs; any loopback one does for checking.
+const STAND_IN: &str = "http://127.0.0.1:1/v1";
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  tidegate check tidegate.toml
+  tidegate check tidegate.toml --json | jq .message")]
+pub(crate) struct Args {
+    /// The settings file [default: --config, else ./tidegate.toml]
+    file: Option<PathBuf>,
+    #[command(flatten)]
+    shape: Shape,
+}
+
+pub(crate) fn run(place: &Place, args: &Args) -> anyhow::Result<Outcome> {
+    let file = args.file.clone().or_else(|| place.find_settings());
+    let file = file.ok_or_else(|| WrongUsage("say which file: tidegate check FILE".into()))?;
+    let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read `{}`", file.display()))?;
+    let (findings, missing) = examine(&text, &file);
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
+    let mut terminal = Terminal::stdout();
+    for finding in &findings {
+        if args.shape.json {
+            terminal.json(&as_json(finding))?;
+        } else {
+            let tone = if finding.severity == Severity::Error { Tone::Bad } else { Tone::Warn };
+            let text = crate::terminal::harmless(&finding.to_string(), true);
+            terminal.line(&terminal.paint(tone, &text))?;
+        }
+    }
+    for reason in &missing {
+        if args.shape.json {
+            terminal.json(&json!({ "severity": "warning", "file": file, "line": 0, "column": 0, "message": reason }))?;
+        } else {
+            let text = format!("{}: warning: {reason}", file.display());
+            terminal.line(&terminal.paint(Tone::Warn, &text))?;
+        }
+    }
+    if !args.shape.json {
+        terminal.line(&verdict(&file, errors, findings.len() - errors + missing.len()))?;
+    }
+    Ok(if errors == 0 { Outcome::Done } else { Outcome::Failed })
+}
+
+/// Everything that can be said of the text, and the secrets that are not at hand here.
+fn examine(text: &str, file: &Path) -> (Vec<Finding>, Vec<String>) {
+    let (mut document, mut findings) = match policy::settings::parse(text, &file.display().to_string()) {
+        Ok(read) => read,
+        Err(findings) => return (findings, Vec::new()),
+    };
+    document.set_demo_base(STAND_IN);
+    let (secrets, pepper) = (RemarkedSecrets::default(), Pepper::derive(&[0; 32]));
+    let now = Clock::system().now();
+    match policy::compile(&document, 1, &secrets, &pepper, &Discovered::default(), now) {
+        Ok(compiled) => findings.extend(compiled.warnings),
+        Err(errors) => findings.extend(errors),
+    }
+    (findings, secrets.missing())
+}
+
+fn as_json(finding: &Finding) -> Value {
+    json!({
+        "severity": if finding.severity == Severity::Error { "error" } else { "warning" },
+        "file": finding.file,
+        "line": finding.line,
+        "column": finding.column,
+        "message": finding.message,
+        "help": finding.help,
+    })
+}
+
+fn verdict(file: &Path, errors: usize, warnings: usize) -> String {
+    let count = |number: usize, noun: &str| match number {
+        1 => format!("1 {noun}"),
+        many => format!("{many} {noun}s"),
+    };
+    match (errors, warnings) {
+        (0, 0) => format!("{}: fine", file.display()),
+        (0, some) => format!("{}: usable, {}", file.display(), count(some, "warning")),
+        (errors, 0) => format!("{}: {}", file.display(), count(errors, "error")),
+        (errors, warnings) => {
+            format!("{}: {}, {}", file.display(), count(errors, "error"), count(warnings, "warning"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_verdict_counts() {
+        let file = Path::new("x.toml");
+        assert_eq!(verdict(file, 0, 0), "x.toml: fine");
+        assert_eq!(verdict(file, 1, 2), "x.toml: 1 error, 2 warnings");
+    }
+
+    #[test]
+    fn a_file_with_a_mistake_is_found_with_its_place() {
+        let (findings, _) = examine("[server]\nlisten = \"127.0.0.1:1\"\nlimts = 3\n", Path::new("x.toml"));
+        assert!(findings.iter().any(|finding| finding.line == 3 && finding.message.contains("limts")), "{findings:?}");
+    }
+
+    #[test]
+    fn a_secret_that_is_not_here_is_no_error() {
+        let text = "[providers.openai]\ncredential = \"env:TIDEGATE_TEST_ABSENT_SECRET\"\n";
+        let (findings, missing) = examine(text, Path::new("x.toml"));
+        assert!(findings.iter().all(|finding| finding.severity == Severity::Warning), "{findings:?}");
+        assert_eq!(missing.len(), 1);
+    }
+}

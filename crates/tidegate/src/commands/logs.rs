@@ -1,0 +1,207 @@
+//! `tidegate logs`: requests as a list, newest last, and on request as they finish.
+
+use super::keys::text;
+use super::usage::count;
+use crate::cli::Shape;
+use crate::client::Control;
+use crate::located::Place;
+use crate::outcome::Outcome;
+use crate::table::{Lean, Table};
+use crate::terminal::{Terminal, Tone};
+use serde_json::Value;
+use std::time::Duration;
+
+/// How often a follower asks for what is new.
+const PACE: Duration = Duration::from_millis(500);
+/// How many a follower takes at once.
+const PAGE: u32 = 1_000;
+
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:
+  tidegate logs --limit 20
+  tidegate logs --follow --key my-app
+  tidegate logs --status 429 --since 24h --json")]
+pub(crate) struct Args {
+    /// How many
+    #[arg(long, default_value_t = 20, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    limit: u32,
+    /// Go on printing requests as they finish
+    #[arg(long)]
+    follow: bool,
+    /// Only this key
+    #[arg(long, value_name = "NAME")]
+    key: Option<String>,
+    /// Only this model
+    #[arg(long, value_name = "MODEL")]
+    model: Option<String>,
+    /// Only this HTTP status
+    #[arg(long, value_name = "CODE", value_parser = clap::value_parser!(u16).range(100..=599))]
+    status: Option<u16>,
+    /// Only this environment
+    #[arg(long, value_name = "NAME")]
+    environment: Option<String>,
+    /// From when: a span back from now (1h) or a time
+    #[arg(long, value_name = "WHEN")]
+    since: Option<String>,
+    #[command(flatten)]
+    shape: Shape,
+}
+
+pub(crate) async fn run(place: &Place, args: Args) -> anyhow::Result<Outcome> {
+    let control = Control::of(place)?;
+    let mut terminal = Terminal::stdout();
+    let mut logs = page(&control, &args, args.limit, None).await?;
+    print(&mut terminal, &args, &logs, true)?;
+    if !args.follow {
+        return Ok(Outcome::Done);
+    }
+    let mut newest = newest_of(&logs);
+    loop {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => return Ok(Outcome::Done),
+            () = tokio::time::sleep(PACE) => {}
+        }
+        logs = page(&control, &args, PAGE, newest.clone()).await?;
+        newest = newest_of(&logs).or(newest);
+        print(&mut terminal, &args, &logs, false)?;
+    }
+}
+
+/// One page in the order of time.
+async fn page(control: &Control, args: &Args, limit: u32, after: Option<String>) -> anyhow::Result<Vec<Value>> {
+    let query = [
+        ("limit", Some(limit.to_string())),
+        ("key", args.key.clone()),
+        ("model", args.model.clone()),
+        ("status", args.status.map(|status| status.to_string())),
+        ("environment", args.environment.clone()),
+        ("since", args.since.clone()),
+        ("after", after),
+    ];
+    let mut answer = control.get("/api/logs", &query).await?;
+    let mut logs = answer["logs"].as_array_mut().map(std::mem::take).unwrap_or_default();
+    logs.reverse();
+    Ok(logs)
+}
+
+fn newest_of(logs: &[Value]) -> Option<String> {
+    logs.last().map(|log| text(&log["request_id"]))
+}
+
+fn print(terminal: &mut Terminal, args: &Args, logs: &[Value], first: bool) -> anyhow::Result<()> {
+    if args.shape.json {
+        for log in logs {
+            terminal.json(log)?;
+        }
+        return Ok(());
+    }
+    if logs.is_empty() {
+        if first && !args.follow {
+            terminal.line("No requests match.")?;
+        }
+        return Ok(());
+    }
+    if args.follow { print_lines(terminal, logs) } else { print_table(terminal, logs) }
+}
+
+fn print_table(terminal: &mut Terminal, logs: &[Value]) -> anyhow::Result<()> {
+    let mut table = Table::new(&[
+        ("TIME", Lean::Left),
+        ("KEY", Lean::Left),
+        ("MODEL", Lean::Left),
+        ("STATUS", Lean::Right),
+        ("ERROR", Lean::Left),
+        ("IN", Lean::Right),
+        ("OUT", Lean::Right),
+        ("COST", Lean::Right),
+        ("FIRST", Lean::Right),
+        ("TOTAL", Lean::Right),
+        ("REQUEST", Lean::Left),
+    ]);
+    for log in logs {
+        table.row(cells_of(log));
+    }
+    table.print(terminal)?;
+    Ok(())
+}
+
+/// A follower does not know the widths of what comes, so its columns are fixed and only grow.
+fn print_lines(terminal: &mut Terminal, logs: &[Value]) -> anyhow::Result<()> {
+    const WIDTHS: [usize; 11] = [23, 12, 24, 3, 0, 7, 7, 14, 8, 8, 36];
+    for log in logs {
+        let mut line = String::new();
+        for ((cell, tone), width) in cells_of(log).iter().zip(WIDTHS) {
+            let cell = crate::terminal::harmless(cell, false);
+            if cell.is_empty() && width == 0 {
+                continue;
+            }
+            let space = " ".repeat(width.saturating_sub(crate::table::width(&cell)));
+            line.extend([terminal.paint(*tone, &cell), space, "  ".to_owned()]);
+        }
+        terminal.line(line.trim_end())?;
+    }
+    terminal.flush()?;
+    Ok(())
+}
+
+fn cells_of(log: &Value) -> Vec<(String, Tone)> {
+    let status = log["status"].as_u64().unwrap_or(0);
+    let tone = match status {
+        200..=399 => Tone::Good,
+        400..=499 => Tone::Warn,
+        _ => Tone::Bad,
+    };
+    let cost = match (log["cost"].as_str(), log["currency"].as_str()) {
+        (Some(cost), Some(currency)) if log["estimated"] == true => format!("~{cost} {currency}"),
+        (Some(cost), Some(currency)) => format!("{cost} {currency}"),
+        _ => String::new(),
+    };
+    vec![
+        (text(&log["time"]).replace('T', " ").replace('Z', ""), Tone::Quiet),
+        (text(&log["key"]), Tone::Plain),
+        (text(&log["model"]), Tone::Strong),
+        (status.to_string(), tone),
+        (text(&log["error_code"]), tone),
+        (count(&log["input_tokens"]), Tone::Plain),
+        (count(&log["output_tokens"]), Tone::Plain),
+        (cost, Tone::Plain),
+        (log["first_byte_ms"].as_f64().map(span).unwrap_or_default(), Tone::Plain),
+        (log["duration_ms"].as_f64().map(span).unwrap_or_default(), Tone::Plain),
+        (text(&log["request_id"]), Tone::Quiet),
+    ]
+}
+
+/// Milliseconds as a person says them.
+pub(super) fn span(milliseconds: f64) -> String {
+    if milliseconds < 10.0 {
+        format!("{milliseconds:.1} ms")
+    } else if milliseconds < 1_000.0 {
+        format!("{milliseconds:.0} ms")
+    } else if milliseconds < 60_000.0 {
+        format!("{:.2} s", milliseconds / 1_000.0)
+    } else {
+        format!("{:.1} min", milliseconds / 60_000.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn an_estimated_cost_is_marked_and_an_unknown_one_is_empty() {
+        let mut log = json!({ "status": 200, "cost": "0.0012", "currency": "USD", "estimated": true });
+        assert_eq!(cells_of(&log)[7].0, "~0.0012 USD");
+        log["estimated"] = json!(false);
+        assert_eq!(cells_of(&log)[7].0, "0.0012 USD");
+        log["cost"] = Value::Null;
+        assert_eq!(cells_of(&log)[7].0, "");
+    }
+
+    #[test]
+    fn spans_read_well_at_every_size() {
+        let spans = [0.42, 42.4, 1_234.0, 90_000.0].map(span);
+        assert_eq!(spans, ["0.4 ms", "42 ms", "1.23 s", "1.5 min"]);
+    }
+}

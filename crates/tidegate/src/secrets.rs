@@ -1,0 +1,80 @@
+//! Where the secrets of a settings file come from: the environment, or files. A document never holds one.
+
+use crate::environment;
+use parking_lot::Mutex;
+use policy::{Secret, SecretRef, Secrets};
+use std::io::Read;
+use std::path::Path;
+
+/// A secret is a line, not a book.
+const LONGEST: u64 = 64 * 1024;
+
+/// The secrets that this process can read.
+pub(crate) struct ProcessSecrets;
+
+impl Secrets for ProcessSecrets {
+    fn read(&self, reference: &SecretRef) -> Result<Secret, String> {
+        match reference {
+            SecretRef::Env(name) => environment::find(name)
+                .map(Secret::new)
+                .ok_or_else(|| format!("environment variable `{name}` is not set, or is empty")),
+            SecretRef::File(path) => read_file(path).map(Secret::new),
+        }
+    }
+}
+
+/// The text of a secret's file without the line end that editors add.
+pub(crate) fn read_file(path: &Path) -> Result<String, String> {
+    let shown = path.display();
+    let file = std::fs::File::open(path).map_err(|error| format!("cannot read `{shown}`: {error}"))?;
+    let mut text = String::new();
+    let read = file.take(LONGEST + 1).read_to_string(&mut text);
+    read.map_err(|error| format!("cannot read `{shown}`: {error}"))?;
+    if u64::try_from(text.len()).is_ok_and(|length| length > LONGEST) {
+        return Err(format!("`{shown}` is longer than {LONGEST} bytes"));
+    }
+    let secret = text.trim_end_matches(['\n', '\r']);
+    if secret.is_empty() { Err(format!("`{shown}` is empty")) } else { Ok(secret.to_owned()) }
+}
+
+/// For `check`: a secret that is not here now is a remark, since the place where a file is checked is often
+/// not the place where it serves.
+#[derive(Default)]
+pub(crate) struct RemarkedSecrets {
+    missing: Mutex<Vec<String>>,
+}
+
+impl RemarkedSecrets {
+    /// What was not here.
+    pub(crate) fn missing(&self) -> Vec<String> {
+        self.missing.lock().clone()
+    }
+}
+
+impl Secrets for RemarkedSecrets {
+    fn read(&self, reference: &SecretRef) -> Result<Secret, String> {
+        ProcessSecrets.read(reference).or_else(|reason| {
+            let mut missing = self.missing.lock();
+            if !missing.contains(&reason) {
+                missing.push(reason);
+            }
+            // A well-formed stand-in, so that the rest of the document is checked too; it is never used.
+            Ok(policy::key::mint(runtime::random_bytes()))
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_secret_says_its_name() {
+        let told = ProcessSecrets.read(&SecretRef::Env("TIDEGATE_TEST_ABSENT_SECRET".into())).err();
+        assert!(told.is_some_and(|told| told.contains("TIDEGATE_TEST_ABSENT_SECRET")));
+        let remarked = RemarkedSecrets::default();
+        let reference = SecretRef::File("/nonexistent/secret".into());
+        assert!(remarked.read(&reference).is_ok() && remarked.read(&reference).is_ok());
+        assert_eq!(remarked.missing().len(), 1);
+    }
+}

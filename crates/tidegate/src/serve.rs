@@ -1,0 +1,22 @@
+//! How the gateway is wired and kept: the only place that knows every crate.
+//!
+//! Reading order: `boot` (the story of a start), [`source`] (where the settings come from), [`engine`] (a document
+//! becomes a numbered release and is published), `watch` (again, when the file changes), `keeper` (what waits for
+//! the database), [`last`] (what is remembered without it), `doors` (who may come in), `stop` (the end).
+
+mod banner;
+mod boot;
+mod discovery;
+mod doors;
+mod engine;
+mod file_keys;
+pub(crate) mod folder;
+mod keeper;
+mod last;
+mod live;
+mod logging;
+pub(crate) mod source;
+mod stop;
+mod watch;
+
+pub(crate) use boot::run;

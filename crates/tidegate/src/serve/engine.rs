@@ -1,0 +1,324 @@
+//! A document becomes a numbered release and is put into force.
+//!
+//! Everything that decides what serves goes through [`Engine::accept`]: the start, a changed file, SIGHUP. A
+//! release is remembered on disk before it is published, so no number is ever given twice; the database hears
+//! of it afterwards from the keeper and may be away for as long as it likes.
+
+use super::file_keys;
+use super::last::{Accepted, Last};
+use super::source::{Overrides, Read, Refused, Source};
+use crate::secrets::ProcessSecrets;
+use admin::StoreHandle;
+use admin::live::SettingsState;
+use gateway::Gateway;
+use ledger::Ledger;
+use parking_lot::Mutex;
+use policy::{
+    Compiled, Discovered, Document, FileKey, KeyId, KeyRecord, Keyring, Name, Pepper, Server, StoreSettings, Timestamp,
+};
+use runtime::{Clock, Tasks};
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tokio::sync::Notify;
+
+/// Releases kept for a database that is away; older ones are dropped, their numbers are not reused.
+const MOST_UNSAVED: usize = 10_000;
+
+/// The running gateway as the binary sees it.
+pub(crate) struct Engine {
+    pub(crate) source: Source,
+    pub(crate) overrides: Overrides,
+    pub(crate) demo_base: String,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) clock: Clock,
+    pub(crate) tasks: Tasks,
+    pub(crate) pepper: Arc<Pepper>,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) ledger: Ledger,
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) store: StoreHandle,
+    /// What `[server]` and `[store]` said at the start; other values need another start.
+    pub(crate) server: Server,
+    pub(crate) store_settings: StoreSettings,
+    /// The settings of the start declared keys, so nobody waits for a first one.
+    pub(crate) declares_keys: bool,
+    pub(crate) started_at: Timestamp,
+    pub(crate) state: Mutex<State>,
+    /// Why the database did not answer when it was last asked.
+    pub(crate) store_trouble: Mutex<Option<String>>,
+    draining: AtomicBool,
+    saving: Mutex<()>,
+    /// Something waits for the database.
+    pub(crate) wake_keeper: Notify,
+    /// What is remembered on disk is out of date.
+    pub(crate) wake_saver: Notify,
+    /// Providers may have changed.
+    pub(crate) wake_discovery: Notify,
+}
+
+/// What changes while it runs.
+#[derive(Default)]
+pub(crate) struct State {
+    /// What serves now; `None` before the first publication.
+    pub(crate) document: Option<Document>,
+    checksum: String,
+    pub(crate) number: u64,
+    pub(crate) release_checksum: String,
+    pub(crate) discovered: Discovered,
+    /// Why a provider could not be asked for its models, by `environment/provider`.
+    pub(crate) discovery_errors: HashMap<Name, String>,
+    pub(crate) file_keys: Vec<FileKey>,
+    pub(crate) settings: SettingsState,
+    pub(crate) unsaved_releases: Vec<Accepted>,
+    pub(crate) unsaved_keys: HashMap<KeyId, KeyRecord>,
+}
+
+/// What an accepted document changed.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Change {
+    /// It means what the one before meant.
+    Nothing,
+    /// Keys or secrets changed; the release stays.
+    Keys,
+    /// It is a new release.
+    Release(u64),
+}
+
+/// What an engine is made of, besides what it makes itself.
+pub(crate) struct Made {
+    pub(crate) source: Source,
+    pub(crate) overrides: Overrides,
+    pub(crate) demo_base: String,
+    pub(crate) server: Server,
+    pub(crate) store_settings: StoreSettings,
+    pub(crate) declares_keys: bool,
+    pub(crate) clock: Clock,
+    pub(crate) tasks: Tasks,
+    pub(crate) pepper: Arc<Pepper>,
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) ledger: Ledger,
+    pub(crate) gateway: Arc<Gateway>,
+}
+
+impl Engine {
+    pub(crate) fn new(made: Made) -> Arc<Self> {
+        Arc::new(Self {
+            source: made.source,
+            overrides: made.overrides,
+            demo_base: made.demo_base,
+            data_dir: made.server.data_dir.clone(),
+            started_at: made.clock.now(),
+            clock: made.clock,
+            tasks: made.tasks,
+            pepper: made.pepper,
+            keyring: made.keyring,
+            ledger: made.ledger,
+            gateway: made.gateway,
+            store: StoreHandle::away("it is being connected"),
+            server: made.server,
+            store_settings: made.store_settings,
+            declares_keys: made.declares_keys,
+            state: Mutex::default(),
+            store_trouble: Mutex::new(None),
+            draining: AtomicBool::new(false),
+            saving: Mutex::new(()),
+            wake_keeper: Notify::new(),
+            wake_saver: Notify::new(),
+            wake_discovery: Notify::new(),
+        })
+    }
+
+    /// Whether anything is published yet.
+    pub(crate) fn is_serving(&self) -> bool {
+        self.state.lock().document.is_some()
+    }
+
+    /// A stop has begun.
+    pub(crate) fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+        self.gateway.begin_drain();
+    }
+
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn store_error(&self) -> Option<String> {
+        self.store_trouble.lock().clone()
+    }
+
+    /// Takes over what was remembered from the last run.
+    pub(crate) fn remember(&self, last: Last) {
+        let mut state = self.state.lock();
+        state.number = last.number;
+        state.release_checksum = last.release_checksum;
+        state.unsaved_releases = last.unsaved_releases;
+        for record in last.keys {
+            self.keyring.upsert(record);
+        }
+    }
+
+    /// Reads the settings again and accepts them, or says why not and changes nothing.
+    pub(crate) fn reload(&self) -> Result<Change, Refused> {
+        let outcome = self.source.read(&self.overrides, &self.demo_base).and_then(|read| self.accept(read));
+        if let Err(Refused(findings)) = &outcome {
+            let mut state = self.state.lock();
+            state.settings.accepted = false;
+            state.settings.findings.clone_from(findings);
+            state.settings.read_at = Some(self.clock.now());
+        }
+        outcome
+    }
+
+    /// Compiles a document and, when it says something new, puts it into force.
+    pub(crate) fn accept(&self, read: Read) -> Result<Change, Refused> {
+        let mut state = self.state.lock();
+        let first = state.document.is_none();
+        let mut compiled = self.compile(&state, &read.document, state.number)?;
+        self.note_settings(&mut state, &read, &compiled);
+        if !first && compiled.checksum == state.checksum {
+            return Ok(Change::Nothing);
+        }
+        let mut change = Change::Keys;
+        if state.number == 0 || compiled.release_checksum != state.release_checksum {
+            let number = state.number + 1;
+            compiled = self.compile(&state, &read.document, number)?;
+            self.number(&mut state, &read, &compiled, number)?;
+            change = Change::Release(number);
+        }
+        state.checksum = compiled.checksum;
+        state.document = Some(read.document);
+        state.file_keys = compiled.keys;
+        // Keys first: whoever sees the new release may already use its keys.
+        self.sync_file_keys(&mut state);
+        self.gateway.publish(compiled.snapshot);
+        drop(state);
+        self.wake_keeper.notify_one();
+        self.wake_saver.notify_one();
+        self.wake_discovery.notify_one();
+        Ok(change)
+    }
+
+    /// The same document again: providers told of other models, or the release was renumbered.
+    pub(crate) fn republish(&self, state: &State) {
+        let Some(document) = &state.document else { return };
+        match self.compile(state, document, state.number) {
+            Ok(compiled) => self.gateway.publish(compiled.snapshot),
+            // A secret may have been taken away since; what serves goes on serving.
+            Err(Refused(findings)) => tracing::warn!(reasons = findings.join("; "), "the settings no longer compile"),
+        }
+    }
+
+    fn compile(&self, state: &State, document: &Document, number: u64) -> Result<Compiled, Refused> {
+        let now = self.clock.now();
+        let compiled = policy::compile(document, number, &ProcessSecrets, &self.pepper, &state.discovered, now);
+        compiled.map_err(Refused::from)
+    }
+
+    fn note_settings(&self, state: &mut State, read: &Read, compiled: &Compiled) {
+        let warnings = read.warnings.iter().chain(&compiled.warnings).map(ToString::to_string);
+        state.settings = SettingsState {
+            file: match &self.source {
+                Source::File(path) => Some(path.display().to_string()),
+                Source::Environment => None,
+            },
+            accepted: true,
+            findings: warnings.collect(),
+            restart_needed: restart_needed(&self.server, &self.store_settings, &read.document),
+            read_at: Some(self.clock.now()),
+        };
+    }
+
+    /// Gives the next number and remembers it on disk before anybody sees it.
+    fn number(&self, state: &mut State, read: &Read, compiled: &Compiled, number: u64) -> Result<(), Refused> {
+        let message = match (number, &self.source) {
+            (1, _) => "first release",
+            (_, Source::File(_)) => "settings file changed",
+            (_, Source::Environment) => "environment changed",
+        };
+        let rows = read.document.environments.iter().map(|environment| Accepted {
+            environment: environment.name.clone(),
+            number,
+            at: self.clock.now(),
+            source: self.source.describe(),
+            checksum: compiled.release_checksum.clone(),
+            message: message.to_owned(),
+            document: read.text.clone(),
+        });
+        let before = (state.number, std::mem::take(&mut state.release_checksum), state.unsaved_releases.len());
+        state.unsaved_releases.extend(rows);
+        state.number = number;
+        state.release_checksum.clone_from(&compiled.release_checksum);
+        if let Err(error) = self.save(state) {
+            state.unsaved_releases.truncate(before.2);
+            (state.number, state.release_checksum) = (before.0, before.1);
+            return Err(Refused(vec![format!("the release cannot be remembered: {error:#}")]));
+        }
+        let excess = state.unsaved_releases.len().saturating_sub(MOST_UNSAVED);
+        state.unsaved_releases.drain(..excess);
+        Ok(())
+    }
+
+    /// Brings the keyring to what the file declares; the keeper brings the database there.
+    pub(crate) fn sync_file_keys(&self, state: &mut State) {
+        if self.source == Source::Environment {
+            return;
+        }
+        let known: Vec<KeyRecord> = self.keyring.all().iter().map(|key| key.record.clone()).collect();
+        let plan = file_keys::decide(&state.file_keys, &known, self.clock.now());
+        for record in plan.changed {
+            self.keyring.upsert(record.clone());
+            state.unsaved_keys.insert(record.id.clone(), record);
+        }
+        for remark in plan.remarks {
+            tracing::warn!("{remark}");
+            state.settings.findings.push(remark);
+        }
+    }
+
+    /// Writes what must be remembered without the database.
+    pub(crate) fn save(&self, state: &State) -> anyhow::Result<()> {
+        let keys = self.keyring.all().iter().map(|key| key.record.clone()).collect();
+        let last = Last::new(state.number, &state.release_checksum, state.unsaved_releases.clone(), keys);
+        let _turn = self.saving.lock();
+        last.save(&self.data_dir)
+    }
+}
+
+/// Settings that were read but work only from the next start on.
+fn restart_needed(server: &Server, store: &StoreSettings, document: &Document) -> Vec<String> {
+    let differs = |field: &str, same: bool| (!same).then(|| field.to_owned());
+    let now = &document.server;
+    let fields = [
+        differs("server.listen", now.listen == server.listen),
+        differs("server.data_dir", now.data_dir == server.data_dir),
+        differs("server.admin_listen", now.admin_listen == server.admin_listen),
+        differs("server.admin_on_public_port", now.admin_on_public_port == server.admin_on_public_port),
+        differs("server.tls", now.tls == server.tls),
+        differs("server.master_key", now.master_key == server.master_key),
+        differs("server.max_body", now.max_body == server.max_body),
+        differs("server.max_memory", now.max_memory == server.max_memory),
+        differs("server.drain", now.drain == server.drain),
+        differs("server.segment_bytes", now.segment_bytes == server.segment_bytes),
+        differs("server.log", now.log == server.log),
+        differs("store.url", document.store.url == store.url),
+        differs("store.retention", document.store.retention == store.retention),
+    ];
+    fields.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_changed_port_asks_for_a_restart() {
+        let mut document = Document::empty("x.toml");
+        let (server, store) = (document.server.clone(), document.store.clone());
+        assert!(restart_needed(&server, &store, &document).is_empty());
+        document.server.listen.set_port(9);
+        assert_eq!(restart_needed(&server, &store, &document), ["server.listen"]);
+    }
+}

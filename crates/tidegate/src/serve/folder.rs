@@ -1,0 +1,105 @@
+//! The data folder and the master key in it: made for their owner alone.
+
+use anyhow::{Context, bail, ensure};
+use policy::{SecretRef, Secrets};
+use std::fs::{DirBuilder, OpenOptions, Permissions};
+use std::io::{ErrorKind, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+/// The file of the master key, 64 hex digits.
+pub(crate) const MASTER_KEY: &str = "master.key";
+
+/// Makes the folder with mode 0700, or closes an existing one of ours to others.
+pub(crate) fn prepare(dir: &Path) -> anyhow::Result<()> {
+    let shown = dir.display();
+    let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
+    made.with_context(|| format!("cannot make the data folder `{shown}`"))?;
+    let mode = std::fs::metadata(dir).with_context(|| format!("cannot look at the data folder `{shown}`"))?.mode();
+    if mode & 0o077 != 0 && std::fs::set_permissions(dir, Permissions::from_mode(0o700)).is_err() {
+        tracing::warn!(folder = %shown, "the data folder is open to others and is not ours to close");
+    }
+    Ok(())
+}
+
+/// The master key: from the settings, else from the folder, else made there now.
+pub(crate) fn load_master_key(
+    declared: Option<&SecretRef>,
+    dir: &Path,
+    secrets: &dyn Secrets,
+) -> anyhow::Result<[u8; 32]> {
+    if let Some(reference) = declared {
+        let secret = secrets.read(reference).map_err(|reason| anyhow::anyhow!("server.master_key: {reason}"))?;
+        return parse_master_key(secret.expose()).with_context(|| format!("server.master_key ({reference})"));
+    }
+    let path = dir.join(MASTER_KEY);
+    match std::fs::read_to_string(&path) {
+        Ok(text) => {
+            if std::fs::metadata(&path)?.mode() & 0o077 != 0 {
+                tracing::warn!(file = %path.display(), "the master key can be read by others; run chmod 600 on it");
+            }
+            parse_master_key(&text).with_context(|| format!("`{}`", path.display()))
+        }
+        Err(error) if error.kind() == ErrorKind::NotFound => make_master_key(&path),
+        Err(error) => Err(error).with_context(|| format!("cannot read `{}`", path.display())),
+    }
+}
+
+fn make_master_key(path: &PathBuf) -> anyhow::Result<[u8; 32]> {
+    let key: [u8; 32] = runtime::random_bytes();
+    let text: String = key.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n";
+    // Written beside and moved, so that a crash never leaves half a key.
+    let beside = path.with_extension("key.new");
+    let _ = std::fs::remove_file(&beside);
+    let unwritable = || format!("cannot write `{}`", path.display());
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).with_context(unwritable)?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).with_context(unwritable)?;
+    std::fs::rename(&beside, path).with_context(unwritable)?;
+    Ok(key)
+}
+
+/// Reads 64 hex digits. Something short or repeated is refused: it protects every secret there is.
+pub(crate) fn parse_master_key(text: &str) -> anyhow::Result<[u8; 32]> {
+    let text = text.trim();
+    ensure!(text.len() == 64 && text.is_ascii(), "a master key is 64 hex digits; `openssl rand -hex 32` makes one");
+    let mut key = [0_u8; 32];
+    for (byte, pair) in key.iter_mut().zip(text.as_bytes().chunks(2)) {
+        let digits = std::str::from_utf8(pair)?;
+        *byte = u8::from_str_radix(digits, 16).context("a master key is 64 hex digits")?;
+    }
+    let mut seen = [false; 256];
+    key.iter().for_each(|byte| seen[usize::from(*byte)] = true);
+    if seen.iter().filter(|seen| **seen).count() < 8 {
+        bail!("this master key is too regular to be random; `openssl rand -hex 32` makes one");
+    }
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    #![expect(clippy::unwrap_used, reason = "tests")]
+    use super::*;
+    use crate::secrets::ProcessSecrets;
+    use crate::serve::last::tests::Scratch;
+
+    #[test]
+    fn the_folder_and_the_key_are_for_their_owner_alone_and_the_key_stays() {
+        let scratch = Scratch::new("folder");
+        let dir = scratch.path().join("data");
+        prepare(&dir).unwrap();
+        assert_eq!(std::fs::metadata(&dir).unwrap().mode() & 0o777, 0o700);
+        let first = load_master_key(None, &dir, &ProcessSecrets).unwrap();
+        let mode = std::fs::metadata(dir.join(MASTER_KEY)).unwrap().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        assert_eq!(load_master_key(None, &dir, &ProcessSecrets).unwrap(), first);
+    }
+
+    #[test]
+    fn a_weak_master_key_is_refused() {
+        assert!(parse_master_key(&"ab".repeat(32)).is_err());
+        assert!(parse_master_key("short").is_err());
+        assert!(parse_master_key(&"zz".repeat(32)).is_err());
+        let good: String = (0..32).map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(parse_master_key(&good).unwrap()[31], 31);
+    }
+}

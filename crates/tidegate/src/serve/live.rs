@@ -1,0 +1,118 @@
+//! What the control plane sees of the running process.
+
+use super::discovery::full_name;
+use super::engine::Engine;
+use super::keeper::kind_of;
+use admin::Live;
+use admin::live::{EnvironmentState, LiveState, ProviderState, SpoolState, StoreState};
+use policy::{KeyOrigin, KeyRecord, Name};
+
+impl Live for Engine {
+    fn upsert_key(&self, record: KeyRecord) {
+        self.keyring.upsert(record);
+        self.wake_saver.notify_one();
+    }
+
+    fn keys(&self) -> Vec<KeyRecord> {
+        self.keyring.all().iter().map(|key| key.record.clone()).collect()
+    }
+
+    fn declares_secret(&self, record: &KeyRecord) -> bool {
+        record.origin == KeyOrigin::File
+            && self.state.lock().file_keys.iter().any(|key| key.id == record.id && key.hash.is_some())
+    }
+
+    fn environments(&self) -> Vec<Name> {
+        let state = self.state.lock();
+        let environments = state.document.iter().flat_map(|document| &document.environments);
+        environments.map(|environment| environment.name.clone()).collect()
+    }
+
+    fn balances(&self) -> Vec<ledger::Balance> {
+        self.ledger.balances()
+    }
+
+    fn ready(&self) -> bool {
+        self.is_serving() && !self.tasks.is_stopping() && !self.is_draining()
+    }
+
+    fn state(&self) -> LiveState {
+        let (settings, store) = (self.state.lock().settings.clone(), self.store_state());
+        LiveState {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            started_at: self.started_at,
+            listen: self.server.listen.to_string(),
+            ready: self.ready(),
+            draining: self.is_draining(),
+            settings,
+            environments: self.environment_states(),
+            store,
+            spool: self.spool_state(),
+            keys: self.keyring.len(),
+            providers: self.provider_states(),
+        }
+    }
+}
+
+impl Engine {
+    fn store_state(&self) -> StoreState {
+        let connected = self.store.find().is_some();
+        StoreState {
+            kind: kind_of(&self.store_settings.url).to_owned(),
+            connected,
+            error: self.store_error().or_else(|| (!connected).then(|| self.store.reason())),
+        }
+    }
+
+    fn spool_state(&self) -> SpoolState {
+        let depth = self.ledger.depth();
+        SpoolState {
+            bytes: depth.bytes,
+            records: depth.records,
+            segments: depth.segments,
+            writable: depth.writable,
+            backlog: depth.backlog,
+            last_error: depth.last_error,
+        }
+    }
+
+    fn environment_states(&self) -> Vec<EnvironmentState> {
+        let Some(snapshot) = self.gateway.snapshot() else { return Vec::new() };
+        let mut states: Vec<EnvironmentState> = snapshot
+            .environments
+            .values()
+            .map(|environment| EnvironmentState {
+                workspace: environment.workspace.clone(),
+                name: environment.name.clone(),
+                layer: environment.layer.as_str().to_owned(),
+                region: environment.region.clone(),
+                release: environment.release,
+                models: environment.models().count(),
+            })
+            .collect();
+        states.sort_by(|a, b| a.name.cmp(&b.name));
+        states
+    }
+
+    fn provider_states(&self) -> Vec<ProviderState> {
+        let Some(snapshot) = self.gateway.snapshot() else { return Vec::new() };
+        let state = self.state.lock();
+        let mut states: Vec<ProviderState> = snapshot
+            .environments
+            .values()
+            .flat_map(|environment| environment.providers().map(move |provider| (environment, provider)))
+            .map(|(environment, provider)| {
+                let name = full_name(&environment.name, &provider.name);
+                ProviderState {
+                    environment: environment.name.clone(),
+                    name: provider.name.clone(),
+                    discovers: provider.discover,
+                    discovered_models: state.discovered.models.get(&name).map_or(0, Vec::len),
+                    error: state.discovery_errors.get(&name).cloned(),
+                }
+            })
+            .collect();
+        states.sort_by(|a, b| (&a.environment, &a.name).cmp(&(&b.environment, &b.name)));
+        states
+    }
+}

@@ -1,0 +1,14 @@
+//! Whole-system tests: the real binary, real databases, scripted upstreams.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::print_stderr,
+    clippy::disallowed_methods,
+    reason = "tests"
+)]
+
+mod client;
+mod stand;
+mod way;
