@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::ask::Ask;
 use crate::compose::Choice;
-use crate::pace::{Envelope, Event, EventKind, SILENCE};
+use crate::pace::{Envelope, Event, EventKind, LEAVE, SILENCE};
 use crate::tokens;
 
 /// The id of an answer: the same for the same request.
@@ -125,7 +125,7 @@ pub(crate) fn schedule(ask: &Ask, pieces: Vec<(u64, String)>, output: u64) -> Ve
     let mut end = Duration::ZERO;
     for (token, json) in pieces {
         let cut_at = match (ask.directives.die, ask.directives.stall) {
-            (Some(die), _) if token >= die => Some(due(token)),
+            (Some(die), _) if token >= die => Some(due(token) + LEAVE),
             (_, Some(stall)) if token >= stall => Some(due(token) + SILENCE),
             _ => None,
         };

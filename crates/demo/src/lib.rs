@@ -23,7 +23,7 @@
 //! | `[[stall=10]]` | goes silent after 10 tokens of a stream; breaks after 10 minutes of that |
 //!
 //! # Reading order
-//! [`models`] (who there is), `serve` (the URLs), `ask` (what a request wants), `compose` (what is answered),
+//! [`models()`] (who there is), `serve` (the URLs), `ask` (what a request wants), `compose` (what is answered),
 //! `chat` / `completions` / `embeddings` (how it is written), `pace` (when it is sent).
 
 mod ask;

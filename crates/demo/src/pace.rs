@@ -14,6 +14,10 @@ use tokio::time::{Instant, Sleep};
 /// How long a stalled answer stays silent before its connection breaks: every wait has an end.
 pub(crate) const SILENCE: Duration = Duration::from_secs(600);
 
+/// What was sent before a connection breaks gets this long to leave the machine; the server library would throw it
+/// away otherwise.
+pub(crate) const LEAVE: Duration = Duration::from_millis(5);
+
 /// One event of a stream, without the parts that all events of the stream share.
 #[derive(Debug)]
 pub(crate) struct Event {
@@ -64,7 +68,7 @@ pub(crate) enum Body {
     /// All at once.
     Whole(Option<Bytes>),
     /// The first part of an answer, then the connection breaks.
-    Broken(Option<Bytes>, u64),
+    Broken(Option<Bytes>, u64, Pin<Box<Sleep>>),
     /// Events on a schedule.
     Paced {
         events: std::vec::IntoIter<Event>,
@@ -78,6 +82,12 @@ pub(crate) enum Body {
 impl Body {
     pub(crate) fn whole(bytes: Bytes) -> Self {
         Self::Whole(Some(bytes))
+    }
+
+    /// The first half of `bytes`, then the connection breaks.
+    pub(crate) fn half(bytes: &Bytes) -> Self {
+        let sleep = Box::pin(tokio::time::sleep(LEAVE));
+        Self::Broken(Some(bytes.slice(..bytes.len() / 2)), bytes.len() as u64, sleep)
     }
 
     pub(crate) fn paced(events: Vec<Event>, envelope: Envelope, start: Instant) -> Self {
@@ -98,10 +108,10 @@ impl HttpBody for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, std::io::Error>>> {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Broken(bytes, _) => Poll::Ready(Some(match bytes.take() {
-                Some(bytes) => Ok(Frame::data(bytes)),
-                None => Err(cut()),
-            })),
+            Self::Broken(bytes, _, sleep) => match bytes.take() {
+                Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                None => sleep.as_mut().poll(context).map(|()| Some(Err(cut()))),
+            },
             Self::Paced { events, next, envelope, start, sleep } => {
                 let Some(event) = next else { return Poll::Ready(None) };
                 let due = *start + event.at;
@@ -127,7 +137,7 @@ impl HttpBody for Body {
     fn size_hint(&self) -> SizeHint {
         match self {
             Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Broken(_, promised) => SizeHint::with_exact(*promised),
+            Self::Broken(_, promised, _) => SizeHint::with_exact(*promised),
             Self::Paced { .. } => SizeHint::default(),
         }
     }

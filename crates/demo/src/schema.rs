@@ -60,7 +60,7 @@ fn all_of(object: &Map<String, Value>, parts: &[Value], root: &Value, depth: usi
         match build(part, root, depth - 1) {
             Value::Object(fields) => merged.extend(fields),
             Value::Null => {}
-            other if merged.is_empty() && kind(part.as_object()) != "" => return other,
+            other if merged.is_empty() && !kind(part.as_object()).is_empty() => return other,
             _ => {}
         }
     }

@@ -236,8 +236,7 @@ async fn whole_answer(
     tokio::time::sleep_until(start + ask.model.due(breaks.unwrap_or(longest), pace) + delay + silence).await;
     let bytes = Bytes::from(whole.to_string());
     if breaks.is_some() {
-        let promised = bytes.len() as u64;
-        return with_type(Body::Broken(Some(bytes.slice(..bytes.len() / 2)), promised), "application/json");
+        return with_type(Body::half(&bytes), "application/json");
     }
     with_type(Body::whole(bytes), "application/json")
 }
