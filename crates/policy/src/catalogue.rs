@@ -306,8 +306,8 @@ mod tests {
     fn the_simulated_models_are_there() {
         let names: Vec<_> = built_in().models("demo").map(|(name, _)| name.to_string()).collect();
         for name in [
-            "echo", "story", "fast", "slow", "long", "terse", "tools", "vision", "json", "refuse", "fail", "flaky",
-            "embed",
+            "echo", "story", "fast", "slow", "long", "terse", "tools", "vision", "json", "refuse", "fail",
+            "flaky", "embed",
         ] {
             assert!(names.iter().any(|known| known == name), "{name}");
         }

@@ -99,7 +99,11 @@ impl FromStr for RequestId {
 impl Serialize for RequestId {
     /// Hyphenated where people read it (JSON), 16 bytes where they do not (the spool).
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if serializer.is_human_readable() { serializer.collect_str(self) } else { self.0.serialize(serializer) }
+        if serializer.is_human_readable() {
+            serializer.collect_str(self)
+        } else {
+            self.0.serialize(serializer)
+        }
     }
 }
 

@@ -130,7 +130,8 @@ impl KeyState {
             kept.cloned().unwrap_or_else(|| Gcra::per_minute(limit))
         });
         let tokens = limits.tokens_per_minute.map(|limit| {
-            let kept = before.and_then(|state| state.tokens.as_ref()).filter(|bucket| bucket.limit() == limit);
+            let kept =
+                before.and_then(|state| state.tokens.as_ref()).filter(|bucket| bucket.limit() == limit);
             kept.cloned().unwrap_or_else(|| TokenBucket::per_minute(limit))
         });
         let permits = match before {

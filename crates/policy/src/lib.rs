@@ -8,7 +8,7 @@
 //! no settings file (crate `tidegate` hands over the text).
 //!
 //! Reading order: [`money`], [`time`], [`ids`] (the words) → [`key`], [`keyring`], [`limits`] (who may
-//! call, how often) → [`price`], [`catalogue`] (what it costs) → [`settings`] (the document), [`compile`]
+//! call, how often) → [`price`], [`catalogue`] (what it costs) → [`settings`] (the document), [`mod@compile`]
 //! (document to snapshot), [`snapshot`] (what the data plane reads) → [`discover`] (no document at all).
 
 pub mod catalogue;
@@ -41,8 +41,8 @@ pub use settings::{
     StoreSettings, StoreUrl, Tls, json_schema,
 };
 pub use snapshot::{
-    Auth, Deployment, Environment, Layer, ModelEntry, Origin, Provider, ResolveError, Route, Snapshot, Target,
-    Timeouts,
+    Auth, Deployment, Environment, Layer, ModelEntry, Origin, Provider, ResolveError, Route, Snapshot,
+    Target, Timeouts,
 };
 pub use time::{Moment, TimeError, Timestamp};
 pub use window::Window;

@@ -122,8 +122,7 @@ impl Money {
     /// The amount alone: at least two decimals, further ones only where they are not zero (`0.000123`).
     pub fn decimal(&self) -> String {
         let sign = if self.nano < 0 { "-" } else { "" };
-        let (whole, part) =
-            (self.nano.unsigned_abs() / NANO as u64, self.nano.unsigned_abs() % NANO as u64);
+        let (whole, part) = (self.nano.unsigned_abs() / NANO as u64, self.nano.unsigned_abs() % NANO as u64);
         let mut text = format!("{sign}{whole}.{part:09}");
         let shortest = text.len() - 7;
         while text.len() > shortest && text.ends_with('0') {

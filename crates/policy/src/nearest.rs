@@ -8,7 +8,10 @@ pub(crate) fn one<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> 
     let reach = reach(given);
     let near = known.into_iter().filter(|name| name.len().abs_diff(given.len()) <= reach * 4);
     let scored = near.map(|name| (strsim::osa_distance(given, name), name));
-    scored.filter(|(distance, _)| *distance <= reach).min_by_key(|(distance, _)| *distance).map(|(_, name)| name)
+    scored
+        .filter(|(distance, _)| *distance <= reach)
+        .min_by_key(|(distance, _)| *distance)
+        .map(|(_, name)| name)
 }
 
 /// Up to three model names that look like `given`, the likest first. The part after the provider counts as
@@ -64,8 +67,10 @@ mod tests {
 
     #[test]
     fn models_by_either_part() {
-        let known: Vec<Name> = ["openai/gpt-5-mini", "openai/gpt-5", "demo/echo", "chat"].map(Name::from).into();
-        let near = |given| models(given, known.iter()).iter().map(|name| name.to_string()).collect::<Vec<_>>();
+        let known: Vec<Name> =
+            ["openai/gpt-5-mini", "openai/gpt-5", "demo/echo", "chat"].map(Name::from).into();
+        let near =
+            |given| models(given, known.iter()).iter().map(|name| name.to_string()).collect::<Vec<_>>();
         assert_eq!(near("openai/gpt-5-mni"), ["openai/gpt-5-mini", "openai/gpt-5"]);
         assert_eq!(near("gpt5"), ["openai/gpt-5"]);
         assert_eq!(near("gpt-5"), ["openai/gpt-5", "openai/gpt-5-mini"]);

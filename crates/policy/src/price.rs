@@ -159,7 +159,8 @@ impl Price {
         let base = [self.output, self.reasoning, self.audio_output];
         let output = dearest(base.into_iter().chain(reached().map(|tier| tier.output)));
         let request = i128::from(dearest([self.per_request].into_iter()).0) * MILLION;
-        let sum = times(input_tokens, input).saturating_add(times(output_tokens, output)).saturating_add(request);
+        let sum =
+            times(input_tokens, input).saturating_add(times(output_tokens, output)).saturating_add(request);
         self.money(sum.saturating_add(MILLION - 1) / MILLION)
     }
 

@@ -1,9 +1,9 @@
 //! The settings document: what `tidegate.toml` says.
 //!
-//! Three steps. [`check`](mod@self) walks the parsed text along the table of [`shape`], which knows every
-//! field and its form, and reports everything that is wrong at once, each with its line and column; `read`
-//! turns the checked tree into a [`Document`]; [`json_schema`] prints the same table for editors. So a field
-//! exists in one place, and check, reader and schema cannot drift apart.
+//! Three steps. `check` walks the parsed text along the table in `shape`, which knows every field and its
+//! form, and reports everything that is wrong at once, each with its line and column; `read` turns the
+//! checked tree into a [`Document`]; [`json_schema`] prints the same table for editors. So a field exists in
+//! one place, and check, reader and schema cannot drift apart.
 
 mod check;
 mod document;
@@ -15,13 +15,13 @@ mod source;
 mod value;
 
 pub use document::{
-    BudgetDocument, ByteSize, Document, DrainTimes, EnvironmentDocument, KeyDocument, LogFormat, ModelDocument,
-    ModelList, Place, Placed, ProviderDocument, RouteDocument, SecretRef, Server, StoreSettings, StoreUrl,
-    TargetDocument, TimeoutsDocument, Tls,
+    BudgetDocument, ByteSize, Document, DrainTimes, EnvironmentDocument, KeyDocument, LogFormat,
+    ModelDocument, ModelList, Place, Placed, ProviderDocument, RouteDocument, SecretRef, Server,
+    StoreSettings, StoreUrl, TargetDocument, TimeoutsDocument, Tls,
 };
+pub(crate) use finding::Findings;
 pub use finding::{Finding, Severity};
 pub use schema::json_schema;
-pub(crate) use finding::Findings;
 pub(crate) use value::base_url;
 
 /// Reads a settings document. `file` is only named in findings.

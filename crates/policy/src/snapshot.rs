@@ -300,7 +300,9 @@ impl Environment {
             Some(Listed::Deployment(deployment)) => Ok(Target::Deployment(Arc::clone(deployment))),
             Some(Listed::Route(route)) => Ok(Target::Route(Arc::clone(route))),
             Some(Listed::Several(names)) => Err(ResolveError::Ambiguous { candidates: names.to_vec() }),
-            None => self.unlisted(model).ok_or_else(|| ResolveError::Unknown { nearest: self.nearest(model) }),
+            None => {
+                self.unlisted(model).ok_or_else(|| ResolveError::Unknown { nearest: self.nearest(model) })
+            }
         }
     }
 

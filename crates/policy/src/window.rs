@@ -123,7 +123,8 @@ mod tests {
 
     #[test]
     fn months_across_years_and_leap_days() {
-        let month = |text| (Window::Month.start(at(text)).date(), Window::Month.end(at(text)).unwrap().date());
+        let month =
+            |text| (Window::Month.start(at(text)).date(), Window::Month.end(at(text)).unwrap().date());
         assert_eq!(month("2024-02-29T23:59:59.999999Z"), ("2024-02-01".into(), "2024-03-01".into()));
         assert_eq!(month("2025-02-28T23:59:59Z"), ("2025-02-01".into(), "2025-03-01".into()));
         assert_eq!(month("2026-12-31T23:59:59Z"), ("2026-12-01".into(), "2027-01-01".into()));

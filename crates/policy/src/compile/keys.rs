@@ -68,7 +68,9 @@ fn secret(
     };
     let hash = match key::parse(secret.expose().as_bytes()) {
         Ok(presented) => work.pepper.hash(&presented),
-        Err(why) => return error(work, format!("the secret of key `{name}` is not a virtual key: {why}"), print),
+        Err(why) => {
+            return error(work, format!("the secret of key `{name}` is not a virtual key: {why}"), print);
+        }
     };
     let full: Name = format!("{environment}/{name}").into();
     if let Some(other) = work.holders.insert(hash, full) {
@@ -94,7 +96,10 @@ fn nowhere(
         }
         let near = nearest::one(provider, described.providers.keys().map(|name| &**name));
         let help = near.map(|near| format!("did you mean `{near}/*`?"));
-        return Some((format!("key `{key}` is allowed `{allowed}`, but there is no `providers.{provider}`"), help));
+        return Some((
+            format!("key `{key}` is allowed `{allowed}`, but there is no `providers.{provider}`"),
+            help,
+        ));
     }
     if environment.resolve(allowed).is_ok() {
         return None;
@@ -140,7 +145,9 @@ impl Currencies {
         for (name, listed) in &environment.names {
             let mut add = |deployment: &Deployment| {
                 // Nobody is billed for a simulation.
-                let Some(price) = deployment.price.as_ref().filter(|_| !deployment.provider.simulated) else { return };
+                let Some(price) = deployment.price.as_ref().filter(|_| !deployment.provider.simulated) else {
+                    return;
+                };
                 let provider: Name = format!("{}/*", deployment.provider.name).into();
                 for reached in [name.clone(), provider, "*".into()] {
                     let examples = by_name.entry(reached).or_default();

@@ -10,6 +10,9 @@ use crate::snapshot::{Deployment, Environment, Listed, ModelEntry, Provider};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
+/// The most models of one provider that are listed; others of it are still passed on.
+const MOST: usize = 10_000;
+
 /// Lists every model that the environment knows of by name, full and bare.
 pub(super) fn compile(work: &mut Work<'_>, described: &EnvironmentDocument, environment: &mut Environment) {
     let own = by_provider(work, described);
@@ -63,7 +66,10 @@ fn closes(said: &ProviderDocument, provider: &Provider) -> bool {
 type OwnModels<'d> = BTreeMap<&'d str, &'d ModelDocument>;
 
 /// `[models."provider/model"]`, by provider; errors for those of no provider, or not of its list.
-fn by_provider<'d>(work: &mut Work<'_>, described: &'d EnvironmentDocument) -> BTreeMap<&'d str, OwnModels<'d>> {
+fn by_provider<'d>(
+    work: &mut Work<'_>,
+    described: &'d EnvironmentDocument,
+) -> BTreeMap<&'d str, OwnModels<'d>> {
     let mut own: BTreeMap<&str, OwnModels<'_>> = BTreeMap::new();
     for (full, said) in &described.models {
         let (provider, model) = full.split_once('/').unwrap_or((full, ""));
@@ -76,7 +82,9 @@ fn by_provider<'d>(work: &mut Work<'_>, described: &'d EnvironmentDocument) -> B
             Some(ProviderDocument { models: ModelList::Closed(list), .. }) => {
                 let missing = !list.iter().any(|listed| &**listed == model);
                 let help = format!("add \"{model}\" to `providers.{provider}.models`");
-                missing.then(|| (format!("model `{full}` is not in the list of provider `{provider}`"), Some(help)))
+                missing.then(|| {
+                    (format!("model `{full}` is not in the list of provider `{provider}`"), Some(help))
+                })
             }
             Some(_) => None,
         };
@@ -105,7 +113,7 @@ fn listed(
             let here: Name = format!("{}/{}", described.name, provider.name).into();
             let found = &work.discovered.models;
             match found.get(&here).or_else(|| found.get(&provider.name)) {
-                Some(found) => names.extend(found.iter().filter(|name| sound(name)).cloned()),
+                Some(found) => names.extend(found.iter().filter(|name| sound(name)).take(MOST).cloned()),
                 None => names.extend(catalogue()),
             }
         }

@@ -67,16 +67,21 @@ fn place(
             format!("route `{route}`: several providers serve `{wanted}`"),
             Some(format!("write one of {}", candidates.join(", "))),
         ),
-        Ok(Target::Route(_)) | Err(ResolveError::Unknown { .. }) => {
-            (format!("route `{route}`: there is no model `{wanted}`"), unknown(described, environment, wanted))
-        }
+        Ok(Target::Route(_)) | Err(ResolveError::Unknown { .. }) => (
+            format!("route `{route}`: there is no model `{wanted}`"),
+            unknown(described, environment, wanted),
+        ),
     };
     work.findings.error(model.at, message, help);
     None
 }
 
 /// The way out of an unknown model name: a name like it, or the provider that is missing.
-pub(super) fn unknown(described: &EnvironmentDocument, environment: &Environment, wanted: &str) -> Option<String> {
+pub(super) fn unknown(
+    described: &EnvironmentDocument,
+    environment: &Environment,
+    wanted: &str,
+) -> Option<String> {
     if let Err(ResolveError::Unknown { nearest }) = environment.resolve(wanted)
         && let Some(near) = nearest.first()
     {

@@ -38,7 +38,14 @@ fn secrets() -> Fixed {
 fn compiled_with(text: &str, discovered: &Discovered) -> Result<Compiled, Vec<Finding>> {
     let (mut document, _) = parse(text, "t.toml").map_err(|found| show(&found)).unwrap();
     document.set_demo_base("http://127.0.0.1:4321/v1");
-    compile(&document, 7, &secrets(), &Pepper::derive(&[0; 32]), discovered, Timestamp::from_micros(5_000_000))
+    compile(
+        &document,
+        7,
+        &secrets(),
+        &Pepper::derive(&[0; 32]),
+        discovered,
+        Timestamp::from_micros(5_000_000),
+    )
 }
 
 fn compiled(text: &str) -> Compiled {
@@ -60,18 +67,19 @@ fn errors(text: &str) -> String {
 fn place(environment: &Environment, model: &str) -> Arc<crate::snapshot::Deployment> {
     match environment.resolve(model) {
         Ok(Target::Deployment(deployment)) => deployment,
-        other => std::panic::panic_any(format!("{model}: {other:?}")),
+        other => unreachable!("{model}: {other:?}"),
     }
 }
 
 fn route(environment: &Environment, name: &str) -> Arc<Route> {
     match environment.resolve(name) {
         Ok(Target::Route(route)) => route,
-        other => std::panic::panic_any(format!("{name}: {other:?}")),
+        other => unreachable!("{name}: {other:?}"),
     }
 }
 
-const LOCAL: &str = "[providers.local]\nbase_url = \"http://127.0.0.1:8000/v1/\"\nmodels = [\"tiny\", \"big/one\"]\n";
+const LOCAL: &str =
+    "[providers.local]\nbase_url = \"http://127.0.0.1:8000/v1/\"\nmodels = [\"tiny\", \"big/one\"]\n";
 const OPENAI: &str = "[providers.openai]\ncredential = \"env:OPENAI_API_KEY\"\n";
 
 #[test]
@@ -100,7 +108,8 @@ fn a_known_vendor_needs_only_a_credential() {
 
 #[test]
 fn resolution() {
-    let environment = dev(&format!("{LOCAL}{OPENAI}[providers.other]\nbase_url = \"http://h\"\nmodels = [\"tiny\"]"));
+    let environment =
+        dev(&format!("{LOCAL}{OPENAI}[providers.other]\nbase_url = \"http://h\"\nmodels = [\"tiny\"]"));
     assert_eq!(&*place(&environment, "local/tiny").provider.base_path, "/v1");
     assert_eq!(&*place(&environment, "local/big/one").upstream_model, "big/one");
     assert_eq!(&*place(&environment, "big/one").name, "local/big/one");
@@ -108,21 +117,31 @@ fn resolution() {
     let two = ResolveError::Ambiguous { candidates: vec!["local/tiny".into(), "other/tiny".into()] };
     assert_eq!(environment.resolve("tiny").unwrap_err(), two);
     let unknown = |model: &str| match environment.resolve(model) {
-        Err(ResolveError::Unknown { nearest }) => nearest.iter().map(|name| name.to_string()).collect::<Vec<_>>(),
-        other => std::panic::panic_any(format!("{model}: {other:?}")),
+        Err(ResolveError::Unknown { nearest }) => {
+            nearest.iter().map(|name| name.to_string()).collect::<Vec<_>>()
+        }
+        other => unreachable!("{model}: {other:?}"),
     };
-    assert_eq!(unknown("local/tinny")[..1], ["local/tiny"], "a closed list does not pass on what it does not name");
+    assert_eq!(
+        unknown("local/tinny")[..1],
+        ["local/tiny"],
+        "a closed list does not pass on what it does not name"
+    );
     assert_eq!(unknown("demo/ehco")[..1], ["demo/echo"]);
     assert_eq!(unknown("nowhere/zzzzzz"), [""; 0]);
     assert_eq!(unknown(""), [""; 0]);
-    for hostile in ["openai/", "openai/a b", "openai/é", "openai/a\nb", &format!("openai/{}", "x".repeat(300))] {
+    for hostile in
+        ["openai/", "openai/a b", "openai/é", "openai/a\nb", &format!("openai/{}", "x".repeat(300))]
+    {
         assert!(environment.resolve(hostile).is_err(), "{hostile}");
     }
 }
 
 #[test]
 fn a_provider_is_never_shadowed_by_a_name_that_another_sells() {
-    let text = format!("{OPENAI}[providers.mall]\nbase_url = \"http://h/v1\"\nmodels = [\"openai/zeta\", \"mistral/x\"]");
+    let text = format!(
+        "{OPENAI}[providers.mall]\nbase_url = \"http://h/v1\"\nmodels = [\"openai/zeta\", \"mistral/x\"]"
+    );
     let environment = dev(&text);
     assert_eq!(&*place(&environment, "openai/zeta").provider.name, "openai");
     assert_eq!(&*place(&environment, "mall/openai/zeta").upstream_model, "openai/zeta");
@@ -147,7 +166,9 @@ fn prices_of_the_file_take_the_place_of_built_in_ones() {
 #[test]
 fn discovered_models_are_listed_and_others_passed_on() {
     let text = "[providers.lab]\nbase_url = \"http://h\"\nmodels = \"discover\"";
-    let found = |key: &str| Discovered { models: HashMap::from([(key.into(), vec!["m1".into(), "bad name".into()])]) };
+    let found = |key: &str| Discovered {
+        models: HashMap::from([(key.into(), vec!["m1".into(), "bad name".into()])]),
+    };
     for key in ["lab", "dev/lab"] {
         let compiled = compiled_with(text, &found(key)).unwrap();
         let environment = &compiled.snapshot.environments["dev"];
@@ -179,7 +200,8 @@ fn routes_choose_by_weight_and_fall_back_once() {
 
 #[test]
 fn a_route_overrides_the_timeouts_of_a_provider() {
-    let environment = dev("[providers.p]\nbase_url = \"http://h\"\ntimeouts = { connect = \"1s\", idle = \"2s\" }\n\
+    let environment =
+        dev("[providers.p]\nbase_url = \"http://h\"\ntimeouts = { connect = \"1s\", idle = \"2s\" }\n\
          [routes.r]\ntargets = [\"p/m\"]\ntimeouts = { idle = \"9s\" }\n");
     let timeouts = route(&environment, "r").timeouts_on(environment.provider("p").unwrap());
     assert_eq!((timeouts.connect, timeouts.idle), (Duration::from_secs(1), Duration::from_secs(9)));
@@ -267,7 +289,9 @@ t.toml:28:10: error: the secret of key `zero`: environment variable `MISSING` is
 
 #[test]
 fn an_ambiguous_target_lists_the_candidates() {
-    let text = format!("{LOCAL}[providers.b]\nbase_url = \"http://h\"\nmodels = [\"tiny\"]\n[routes.r]\ntargets = [\"tiny\"]");
+    let text = format!(
+        "{LOCAL}[providers.b]\nbase_url = \"http://h\"\nmodels = [\"tiny\"]\n[routes.r]\ntargets = [\"tiny\"]"
+    );
     assert_eq!(
         errors(&text),
         "t.toml:8:12: error: route `r`: several providers serve `tiny`\n  help: write one of b/tiny, local/tiny"
@@ -284,7 +308,9 @@ fn a_budget_in_a_foreign_currency_is_a_warning() {
     let budget = "budgets = [{ name = \"m\", amount = \"5\", window = \"month\" }]";
     let expected = "error: budget `m` of key `app` is in USD, but `local/tiny` is billed in CNY: its cost cannot be \
                     counted\n  help: add a budget in CNY, or leave such models out of the key's `models`";
-    for models in ["", "models = [\"*\"]\n", "models = [\"local/*\"]\n", "models = [\"tiny\"]\n", "models = [\"r\"]\n"] {
+    for models in
+        ["", "models = [\"*\"]\n", "models = [\"local/*\"]\n", "models = [\"tiny\"]\n", "models = [\"r\"]\n"]
+    {
         let warnings = warned(&format!("{models}{budget}"));
         assert!(warnings.ends_with(&expected.replacen("error: ", "warning: ", 1)), "{models}: {warnings}");
     }
@@ -298,7 +324,10 @@ fn a_budget_in_a_foreign_currency_is_a_warning() {
 #[test]
 fn responses_is_kept_and_said_to_do_nothing() {
     let compiled = compiled("[providers.p]\nbase_url = \"http://h\"\nresponses = true\n");
-    assert_eq!(show(&compiled.warnings), "t.toml:3:13: warning: `providers.p.responses` has no effect in this version");
+    assert_eq!(
+        show(&compiled.warnings),
+        "t.toml:3:13: warning: `providers.p.responses` has no effect in this version"
+    );
 }
 
 #[test]

@@ -17,15 +17,24 @@ impl Secrets for Any {
 }
 
 fn providers(variables: &[(&str, &str)]) -> Vec<(String, String, bool)> {
-    let get = |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+    let get =
+        |name: &str| variables.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
     let document = document_from_environment(&get, "http://127.0.0.1:7777/v1");
-    let compiled =
-        compile(&document, 1, &Any, &Pepper::derive(&[0; 32]), &Discovered::default(), Timestamp::from_micros(0))
-            .unwrap();
+    let compiled = compile(
+        &document,
+        1,
+        &Any,
+        &Pepper::derive(&[0; 32]),
+        &Discovered::default(),
+        Timestamp::from_micros(0),
+    )
+    .unwrap();
     let environment = &compiled.snapshot.environments["dev"];
     let mut found: Vec<_> = environment
         .providers()
-        .map(|one| (one.name.to_string(), format!("{}{}", one.origin, one.base_path), one.auth == Auth::Bearer))
+        .map(|one| {
+            (one.name.to_string(), format!("{}{}", one.origin, one.base_path), one.auth == Auth::Bearer)
+        })
         .collect();
     found.sort();
     found
@@ -34,7 +43,7 @@ fn providers(variables: &[(&str, &str)]) -> Vec<(String, String, bool)> {
 #[test]
 fn the_demo_is_always_there() {
     let demo = ("demo".to_owned(), "http://127.0.0.1:7777/v1".to_owned(), false);
-    assert_eq!(providers(&[]), [demo.clone()]);
+    assert_eq!(providers(&[]), std::slice::from_ref(&demo));
     assert_eq!(providers(&[("OPENAI_API_KEY", " "), ("OLLAMA_HOST", ""), ("VLLM_API_KEY", "k")]), [demo]);
 }
 

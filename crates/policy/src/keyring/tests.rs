@@ -42,7 +42,9 @@ fn allow_lists() {
     for model in ["chat", "openai/gpt-5-mini", "openai/a/b", "local/tiny", "openrouter/meta/x"] {
         assert!(state.may_use(model), "{model}");
     }
-    for model in ["cha", "chat2", "openai", "openai2/gpt", "local/other", "local/*", "openrouter/meta/y", "*", ""] {
+    for model in
+        ["cha", "chat2", "openai", "openai2/gpt", "local/other", "local/*", "openrouter/meta/y", "*", ""]
+    {
         assert!(!state.may_use(model), "{model}");
     }
 }

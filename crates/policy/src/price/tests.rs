@@ -95,8 +95,10 @@ fn the_highest_tier_reached_wins() {
         output: rate(output),
         ..Tier::default()
     };
-    let tiered =
-        Price { tiers: vec![tier(200_000, "2", "8"), tier(400_000, "3", "9"), tier(50, "1", "5")], ..price("1", "4") };
+    let tiered = Price {
+        tiers: vec![tier(200_000, "2", "8"), tier(400_000, "3", "9"), tier(50, "1", "5")],
+        ..price("1", "4")
+    };
     assert_eq!(nano(&tiered, &used(50, 1)), Some(50_000 + 4_000));
     assert_eq!(nano(&tiered, &used(51, 1)), Some(51_000 + 5_000));
     assert_eq!(nano(&tiered, &used(200_001, 1)), Some(400_002_000 + 8_000));

@@ -69,8 +69,15 @@ fn table(
     }
 }
 
-fn unknown(path: &Path<'_>, name: &str, start: usize, groups: &'static [&'static [Field]], findings: &mut Findings) {
-    let known = || fields(groups).filter(|field| !matches!(field.shape, Shape::Reserved)).map(|field| field.name);
+fn unknown(
+    path: &Path<'_>,
+    name: &str,
+    start: usize,
+    groups: &'static [&'static [Field]],
+    findings: &mut Findings,
+) {
+    let known =
+        || fields(groups).filter(|field| !matches!(field.shape, Shape::Reserved)).map(|field| field.name);
     let help = match nearest::one(name, known()) {
         Some(near) => format!("did you mean `{near}`?"),
         None => format!("known here: {}", known().collect::<Vec<_>>().join(", ")),
@@ -128,14 +135,23 @@ fn one(path: &Path<'_>, spot: &Spot<'_>, shape: &'static Shape, findings: &mut F
         (Shape::Either(first, second), _) => {
             let shape = if fits(first, value) { first } else { second };
             if !fits(shape, value) {
-                let message = format!("`{path}`: expected {} or {}, found {}", wanted(first), wanted(second), kind(value));
+                let message = format!(
+                    "`{path}`: expected {} or {}, found {}",
+                    wanted(first),
+                    wanted(second),
+                    kind(value)
+                );
                 return findings.error(findings.place(at), message, None);
             }
             return one(path, spot, shape, findings);
         }
         (Shape::Decimal, Value::Float(_)) => {
             let help = Some("put it in quotes, so that it stays exact: \"0.10\"".to_owned());
-            return findings.error(findings.place(at), format!("`{path}`: expected a decimal in quotes, found a float"), help);
+            return findings.error(
+                findings.place(at),
+                format!("`{path}`: expected a decimal in quotes, found a float"),
+                help,
+            );
         }
         _ => Some(format!("expected {}, found {}", wanted(shape), kind(value))),
     };
@@ -163,7 +179,10 @@ fn chosen(path: &Path<'_>, text: &str, at: usize, names: &'static [&'static str]
     }
     let help = match nearest::one(text, names.iter().copied()) {
         Some(near) => format!("did you mean \"{near}\"?"),
-        None => format!("one of {}", names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")),
+        None => format!(
+            "one of {}",
+            names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", ")
+        ),
     };
     let given: String = text.chars().take(60).collect();
     findings.error(findings.place(at), format!("`{path}`: unknown value {given:?}"), Some(help));
@@ -187,7 +206,9 @@ fn wanted(shape: &Shape) -> String {
         Shape::Weight => "a number".to_owned(),
         Shape::Text(form) => form.what.to_owned(),
         Shape::Decimal => "a decimal in quotes such as \"0.10\"".to_owned(),
-        Shape::Choice(names) => names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(" or "),
+        Shape::Choice(names) => {
+            names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(" or ")
+        }
         Shape::List(of, _) => format!("a list, each {}", wanted(of)),
         Shape::Table(_) | Shape::Named(..) => "a table".to_owned(),
         Shape::Either(first, second) => format!("{} or {}", wanted(first), wanted(second)),

@@ -173,7 +173,9 @@ fn server(node: &Node<'_, '_>, notes: &mut Notes) -> Server {
         data_dir: node.read("data_dir", value::path).unwrap_or(base.data_dir),
         admin_listen: node.read("admin_listen", value::address),
         admin_on_public_port: node.boolean("admin_on_public_port").unwrap_or(false),
-        tls: node.table("tls").map(|tls| Tls { certificate: path_text(&tls, "certificate"), key: path_text(&tls, "key") }),
+        tls: node
+            .table("tls")
+            .map(|tls| Tls { certificate: path_text(&tls, "certificate"), key: path_text(&tls, "key") }),
         master_key: node.read("master_key", value::secret),
         max_body: node.read("max_body", value::size).unwrap_or(base.max_body),
         max_memory: node.read("max_memory", value::size),
@@ -187,7 +189,10 @@ fn server(node: &Node<'_, '_>, notes: &mut Notes) -> Server {
     if !server.listen.ip().is_loopback() && server.admin_listen.is_none() && !server.admin_on_public_port {
         notes.error(
             node.place("listen"),
-            format!("`server.listen` {} is not loopback, so /api, / and /metrics would be public", server.listen),
+            format!(
+                "`server.listen` {} is not loopback, so /api, / and /metrics would be public",
+                server.listen
+            ),
             "set `admin_listen = \"127.0.0.1:8081\"`, or `admin_on_public_port = true` if that is meant",
         );
     }
@@ -218,7 +223,9 @@ fn server(node: &Node<'_, '_>, notes: &mut Notes) -> Server {
 /// The environment of the top-level tables first, then those with a name.
 fn environments(root: &Node<'_, '_>, notes: &mut Notes) -> Vec<EnvironmentDocument> {
     let mut top = environment(root, EnvironmentDocument::dev(), notes);
-    let told = ["providers", "models", "routes", "keys", "logs"].into_iter().find(|name| root.tree.contains_key(*name));
+    let told = ["providers", "models", "routes", "keys", "logs"]
+        .into_iter()
+        .find(|name| root.tree.contains_key(*name));
     let mut named = Vec::new();
     let Some((spot, Shape::Named(_, shape))) = root.find("environments") else { return vec![top] };
     for (key, value) in spot.get_ref().as_table().into_iter().flatten() {

@@ -18,7 +18,10 @@ pub(super) struct Form {
 /// What may stand somewhere.
 pub(super) enum Shape {
     Bool,
-    Integer { least: i64, most: i64 },
+    Integer {
+        least: i64,
+        most: i64,
+    },
     /// A number that is not negative.
     Weight,
     Text(&'static Form),
@@ -117,7 +120,11 @@ static SERVER: &[Field] = &[
     field("max_body", Shape::Text(&SIZE), "The largest request body. Default: 32MiB."),
     field("max_memory", Shape::Text(&SIZE), "The cap of all bodies in memory together."),
     field("drain", Shape::Table(&[DRAIN]), "How a stop goes."),
-    field("segment_bytes", Shape::Text(&SIZE), "The size at which the spool begins a new file. Default: 64MiB."),
+    field(
+        "segment_bytes",
+        Shape::Text(&SIZE),
+        "The size at which the spool begins a new file. Default: 64MiB.",
+    ),
     field("log", Shape::Choice(&["text", "json"]), "How the process writes its own log. Default: text."),
     reserved("sign_up"),
     reserved("allow_private_upstreams"),
@@ -175,8 +182,11 @@ static ENVIRONMENT: &[Field] = &[
     reserved("cache"),
 ];
 
-static LOGS: &[Field] =
-    &[field("bodies", Shape::Bool, "Whether prompts and answers are written to the request log. Default: false.")];
+static LOGS: &[Field] = &[field(
+    "bodies",
+    Shape::Bool,
+    "Whether prompts and answers are written to the request log. Default: false.",
+)];
 
 static PROVIDER: &[Field] = &[
     field("credential", Shape::Text(&SECRET), "Where its credential is found."),
@@ -191,7 +201,11 @@ static PROVIDER: &[Field] = &[
     field("stream_usage", Shape::Bool, "It understands stream_options.include_usage."),
     field("ca", Shape::Text(&FILE), "Certificates to trust, in PEM, in place of the system's."),
     field("http2", Shape::Bool, "Speak HTTP/2 to it. Default: false."),
-    field("headers", Shape::Named(&HEADER_NAME, &Shape::Text(&HEADER_VALUE)), "Sent with every call; no secrets."),
+    field(
+        "headers",
+        Shape::Named(&HEADER_NAME, &Shape::Text(&HEADER_VALUE)),
+        "Sent with every call; no secrets.",
+    ),
     field("timeouts", Shape::Table(&[TIMEOUTS]), "Where they differ from the default."),
     field(
         "max_connections",
@@ -235,7 +249,8 @@ static PRICE: &[Field] = &[
     reserved("hours"),
 ];
 
-static TIER: &[Field] = &[required("above_input_tokens", COUNT, "Holds for calls with more input tokens than this.")];
+static TIER: &[Field] =
+    &[required("above_input_tokens", COUNT, "Holds for calls with more input tokens than this.")];
 
 static ROUTE: &[Field] = &[
     required(
@@ -277,7 +292,11 @@ static BUDGET: &[Field] = &[
     required("name", Shape::Text(&NAME), "Unique within the key."),
     required("amount", Shape::Decimal, "What may be spent in one window."),
     field("currency", Shape::Text(&CURRENCY), "Of the amount. Default: USD."),
-    required("window", Shape::Choice(&["hour", "day", "week", "month", "total"]), "When it begins anew, in UTC."),
+    required(
+        "window",
+        Shape::Choice(&["hour", "day", "week", "month", "total"]),
+        "When it begins anew, in UTC.",
+    ),
 ];
 
 /// The fields of a table, whatever group they stand in.

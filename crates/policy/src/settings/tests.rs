@@ -24,7 +24,7 @@ fn good(text: &str) -> Document {
 
 fn panic_with(findings: &[Finding]) -> ! {
     let all: Vec<_> = findings.iter().map(ToString::to_string).collect();
-    std::panic::panic_any(all.join("\n"))
+    unreachable!("{}", all.join("\n"))
 }
 
 /// All findings as one text.
@@ -50,7 +50,8 @@ fn the_example_is_valid() {
     assert_eq!(document.environments.len(), 2);
     let dev = &document.environments[0];
     let key = &dev.keys["app"];
-    let limits = Limits { requests_per_minute: Some(600), tokens_per_minute: Some(200_000), concurrency: Some(50) };
+    let limits =
+        Limits { requests_per_minute: Some(600), tokens_per_minute: Some(200_000), concurrency: Some(50) };
     assert_eq!(key.limits, limits);
     assert_eq!(key.budgets[0].amount, Money::parse("25.00", Currency::USD).unwrap());
     assert_eq!(key.budgets[0].window, Window::Month);
@@ -219,11 +220,14 @@ fn environments() {
         "[environments.dev]\nlayer = \"development\"\nworkspace = \"w\"\n[environments.cn]\nlayer = \"domestic\"\n\
          region = \"cn-beijing\"\n[environments.cn.logs]\nbodies = true\n",
     );
-    let names: Vec<_> = document.environments.iter().map(|one| (&*one.name, &*one.workspace, &*one.region)).collect();
+    let names: Vec<_> =
+        document.environments.iter().map(|one| (&*one.name, &*one.workspace, &*one.region)).collect();
     assert_eq!(names, [("dev", "w", "local"), ("cn", "default", "cn-beijing")]);
     assert!(document.environments[1].log_bodies && !document.environments[0].log_bodies);
     assert!(document.environments[0].providers.contains_key("demo"));
-    assert!(bad("\n[environments.prod]\n").starts_with("t.toml:2:1: error: `environments.prod` has no `layer`"));
+    assert!(
+        bad("\n[environments.prod]\n").starts_with("t.toml:2:1: error: `environments.prod` has no `layer`")
+    );
     assert!(bad("[environments.\"a b\"]\nlayer = \"domestic\"\n").contains("`a b` is not a name"));
 }
 
@@ -253,11 +257,15 @@ fn findings_are_bounded() {
 
 #[test]
 fn headers_that_are_not_the_users_are_refused() {
-    for name in ["Authorization", "X-Api-Key", "cookie", "host", "Content-Length", "x-tidegate-cache", "my-token"] {
+    for name in
+        ["Authorization", "X-Api-Key", "cookie", "host", "Content-Length", "x-tidegate-cache", "my-token"]
+    {
         let text = format!("[providers.a]\nbase_url = \"http://h\"\nheaders = {{ {name} = \"v\" }}");
         assert!(bad(&text).contains(&format!("the header `{name}`")), "{name}");
     }
-    assert!(bad("[providers.a]\nbase_url = \"http://h\"\nheaders = { a = \"x\\ny\" }").contains("not the value"));
+    assert!(
+        bad("[providers.a]\nbase_url = \"http://h\"\nheaders = { a = \"x\\ny\" }").contains("not the value")
+    );
     let document = good("[providers.a]\nbase_url = \"http://h\"\nheaders = { X-Team = \"a b\" }");
     assert_eq!(document.environments[0].providers["a"].headers["x-team"], "a b".into());
 }
@@ -270,8 +278,22 @@ fn base_urls() {
     assert_eq!(taken("http://[::1]:80"), ("http://[::1]".into(), 80, String::new()));
     assert_eq!(taken("https://h"), ("https://h".into(), 443, String::new()));
     for text in [
-        "", "h", "ftp://h", "http://", "http:///v1", "http://h:0", "http://h:99999", "http://h:x", "http://a@h",
-        "http://h/v1?x", "http://h/#x", "http://[::1", "http://[::g]", "http://h/a b", "http://h/../x", "http://h:1:2",
+        "",
+        "h",
+        "ftp://h",
+        "http://",
+        "http:///v1",
+        "http://h:0",
+        "http://h:99999",
+        "http://h:x",
+        "http://a@h",
+        "http://h/v1?x",
+        "http://h/#x",
+        "http://[::1",
+        "http://[::g]",
+        "http://h/a b",
+        "http://h/../x",
+        "http://h:1:2",
     ] {
         assert!(base_url(text).is_err(), "{text}");
     }
@@ -354,7 +376,8 @@ fn every_field_that_is_checked_is_read() {
 #[test]
 fn places_and_order_are_not_part_of_the_meaning() {
     let one = "[keys.a]\n[keys.b]\nstrict = true\n[providers.p]\nbase_url = \"http://h\"\n";
-    let other = "# a comment\n\n[providers.p]\nbase_url = \"http://h\"\n\n[keys.b]\nstrict = true\n[keys.a]\n";
+    let other =
+        "# a comment\n\n[providers.p]\nbase_url = \"http://h\"\n\n[keys.b]\nstrict = true\n[keys.a]\n";
     assert_eq!(serde_json::to_string(&good(one)).unwrap(), serde_json::to_string(&good(other)).unwrap());
 }
 
@@ -410,17 +433,61 @@ proptest! {
 }
 
 const FIELDS: [&str; 30] = [
-    "server", "server.listen", "server.drain", "server.tls", "server.max_body", "store.url", "store.retention",
-    "environments", "environments.a.layer", "environments.a.keys.k.limits", "logs.bodies", "providers", "providers.p",
-    "providers.p.base_url", "providers.p.models", "providers.p.headers", "providers.p.timeouts.idle", "models.\"p/m\"",
-    "models.\"p/m\".price", "models.\"p/m\".price.tiers", "models.\"p/m\".price.input", "models.\"p/m\".context",
-    "routes.r", "routes.r.targets", "routes.r.fallbacks", "keys", "keys.k.models", "keys.k.limits.concurrency",
-    "keys.k.budgets", "limits",
+    "server",
+    "server.listen",
+    "server.drain",
+    "server.tls",
+    "server.max_body",
+    "store.url",
+    "store.retention",
+    "environments",
+    "environments.a.layer",
+    "environments.a.keys.k.limits",
+    "logs.bodies",
+    "providers",
+    "providers.p",
+    "providers.p.base_url",
+    "providers.p.models",
+    "providers.p.headers",
+    "providers.p.timeouts.idle",
+    "models.\"p/m\"",
+    "models.\"p/m\".price",
+    "models.\"p/m\".price.tiers",
+    "models.\"p/m\".price.input",
+    "models.\"p/m\".context",
+    "routes.r",
+    "routes.r.targets",
+    "routes.r.fallbacks",
+    "keys",
+    "keys.k.models",
+    "keys.k.limits.concurrency",
+    "keys.k.budgets",
+    "limits",
 ];
 
 const VALUES: [&str; 24] = [
-    "1", "-1", "0", "9223372036854775807", "-9223372036854775808", "99999999999999999999", "1.5", "nan", "-inf", "1e400",
-    "true", "\"\"", "\"discover\"", "\"5s\"", "\"99999999999999999999d\"", "\"http://h:1/v1\"", "\"env:X\"", "[]",
-    "[1, \"a/b\", {}]", "{}", "[{ model = \"p/m\", weight = 1e308 }, { model = \"p/m\", weight = 1e308 }]",
-    "{ x = 1, connect = 2 }", "2026-11-22T00:00:00Z", "[{ name = \"n\", amount = 9000000000, window = \"day\" }]",
+    "1",
+    "-1",
+    "0",
+    "9223372036854775807",
+    "-9223372036854775808",
+    "99999999999999999999",
+    "1.5",
+    "nan",
+    "-inf",
+    "1e400",
+    "true",
+    "\"\"",
+    "\"discover\"",
+    "\"5s\"",
+    "\"99999999999999999999d\"",
+    "\"http://h:1/v1\"",
+    "\"env:X\"",
+    "[]",
+    "[1, \"a/b\", {}]",
+    "{}",
+    "[{ model = \"p/m\", weight = 1e308 }, { model = \"p/m\", weight = 1e308 }]",
+    "{ x = 1, connect = 2 }",
+    "2026-11-22T00:00:00Z",
+    "[{ name = \"n\", amount = 9000000000, window = \"day\" }]",
 ];

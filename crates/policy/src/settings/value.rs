@@ -125,13 +125,16 @@ pub(super) fn amount(text: &str) -> Result<i64, Fault> {
     match parse_nano(text) {
         Ok(nano) if nano >= 0 => Ok(nano),
         Ok(_) => Err(fault("must not be negative", "write plain digits, such as \"25.00\"")),
-        Err(error) => Err(fault(format!("`{}`: {error}", shown(text)), "write plain digits, such as \"25.00\"")),
+        Err(error) => {
+            Err(fault(format!("`{}`: {error}", shown(text)), "write plain digits, such as \"25.00\""))
+        }
     }
 }
 
 /// Three upper-case letters.
 pub(super) fn currency(text: &str) -> Result<Currency, Fault> {
-    text.parse().map_err(|error| fault(format!("`{}`: {error}", shown(text)), "for example \"USD\" or \"CNY\""))
+    text.parse()
+        .map_err(|error| fault(format!("`{}`: {error}", shown(text)), "for example \"USD\" or \"CNY\""))
 }
 
 /// The name of a thing of the environment: it stands in URLs, logs, metrics and scopes.
@@ -148,7 +151,8 @@ pub(super) fn name(text: &str) -> Result<(), Fault> {
 
 /// `provider/model`.
 pub(super) fn full_model(text: &str) -> Result<(), Fault> {
-    let sound = text.split_once('/').is_some_and(|(provider, model)| name(provider).is_ok() && !model.is_empty());
+    let sound =
+        text.split_once('/').is_some_and(|(provider, model)| name(provider).is_ok() && !model.is_empty());
     if sound && model(text).is_ok() {
         return Ok(());
     }
@@ -172,7 +176,8 @@ pub(super) fn model(text: &str) -> Result<(), Fault> {
 /// What a key may be allowed: a name, `provider/*`, or `*`.
 pub(super) fn allowed(text: &str) -> Result<(), Fault> {
     let stars = text.matches('*').count();
-    let whole = stars == 0 || text == "*" || (stars == 1 && text.strip_suffix("/*").is_some_and(|p| name(p).is_ok()));
+    let whole =
+        stars == 0 || text == "*" || (stars == 1 && text.strip_suffix("/*").is_some_and(|p| name(p).is_ok()));
     if whole {
         return model(text);
     }
@@ -188,7 +193,8 @@ pub(super) fn store_url(text: &str) -> Result<StoreUrl, Fault> {
         return Ok(StoreUrl::Sqlite);
     }
     let postgres = ["postgres://", "postgresql://"].iter().any(|scheme| {
-        text.strip_prefix(scheme).is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_graphic()))
+        text.strip_prefix(scheme)
+            .is_some_and(|rest| !rest.is_empty() && rest.bytes().all(|b| b.is_ascii_graphic()))
     });
     if postgres {
         return Ok(StoreUrl::Postgres(text.to_owned()));
@@ -201,7 +207,9 @@ pub(super) fn dialect(text: &str) -> Result<(), Fault> {
     match text {
         "openai" => Ok(()),
         "anthropic" | "gemini" => Err(fault(
-            format!("the dialect `{text}` is not available in this version: only `openai` is spoken by this version"),
+            format!(
+                "the dialect `{text}` is not available in this version: only `openai` is spoken by this version"
+            ),
             "these vendors answer the openai dialect as well: leave `dialect` out, or name their base_url for it",
         )),
         _ => Err(fault(
@@ -241,7 +249,10 @@ const NOT_LITERAL: [&str; 22] = [
 pub(super) fn header_name(text: &str) -> Result<(), Fault> {
     let token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
     if text.is_empty() || text.len() > 64 || !text.bytes().all(token) {
-        return Err(fault(format!("`{}` is not the name of a header", shown(text)), "use letters, digits and hyphens"));
+        return Err(fault(
+            format!("`{}` is not the name of a header", shown(text)),
+            "use letters, digits and hyphens",
+        ));
     }
     let lower = text.to_ascii_lowercase();
     let credential = NOT_LITERAL[..8].contains(&lower.as_str());
@@ -288,12 +299,21 @@ pub(crate) fn base_url(text: &str) -> Result<(Origin, String), String> {
     };
     let (host, port) = host_and_port(authority)?;
     let port = match port {
-        None => if tls { 443 } else { 80 },
-        Some(port) => port.parse().ok().filter(|port| *port > 0).ok_or("its port is not a number up to 65535")?,
+        None => {
+            if tls {
+                443
+            } else {
+                80
+            }
+        }
+        Some(port) => {
+            port.parse().ok().filter(|port| *port > 0).ok_or("its port is not a number up to 65535")?
+        }
     };
     let path = path.trim_end_matches('/');
     let plain = |c: u8| c.is_ascii_graphic() && !b"\"<>\\^`{|}".contains(&c);
-    if path.len() > 500 || !path.bytes().all(plain) || path.split('/').any(|part| part == "." || part == "..") {
+    if path.len() > 500 || !path.bytes().all(plain) || path.split('/').any(|part| part == "." || part == "..")
+    {
         return Err("its path is not plain".to_owned());
     }
     Ok((Origin { tls, host: host.to_ascii_lowercase().into(), port }, path.to_owned()))
