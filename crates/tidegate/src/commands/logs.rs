@@ -9,12 +9,13 @@ use crate::outcome::Outcome;
 use crate::table::{Lean, Table};
 use crate::terminal::{Terminal, Tone};
 use serde_json::Value;
+use std::collections::HashSet;
 use std::time::Duration;
 
 /// How often a follower asks for what is new.
 const PACE: Duration = Duration::from_millis(500);
-/// How many a follower takes at once.
-const PAGE: u32 = 1_000;
+/// How many a follower looks at: more requests than this in one pace are not all shown.
+const PAGE: u32 = 500;
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -50,25 +51,42 @@ pub(crate) struct Args {
 pub(crate) async fn run(place: &Place, args: Args) -> anyhow::Result<Outcome> {
     let control = Control::of(place)?;
     let mut terminal = Terminal::stdout();
-    let mut logs = page(&control, &args, args.limit, None).await?;
-    print(&mut terminal, &args, &logs, true)?;
     if !args.follow {
+        let logs = page(&control, &args, args.limit).await?;
+        print(&mut terminal, &args, &logs, true)?;
         return Ok(Outcome::Done);
     }
-    let mut newest = newest_of(&logs);
+    let mut seen = Seen::default();
+    let mut logs = seen.fresh(page(&control, &args, PAGE).await?);
+    logs.drain(..logs.len().saturating_sub(usize::try_from(args.limit)?));
+    print(&mut terminal, &args, &logs, true)?;
     loop {
         tokio::select! {
             _ = tokio::signal::ctrl_c() => return Ok(Outcome::Done),
             () = tokio::time::sleep(PACE) => {}
         }
-        logs = page(&control, &args, PAGE, newest.clone()).await?;
-        newest = newest_of(&logs).or(newest);
+        let logs = seen.fresh(page(&control, &args, PAGE).await?);
         print(&mut terminal, &args, &logs, false)?;
     }
 }
 
-/// One page in the order of time.
-async fn page(control: &Control, args: &Args, limit: u32, after: Option<String>) -> anyhow::Result<Vec<Value>> {
+/// What was printed. Requests are ordered by when they came but appear when they end, so "newer than the last"
+/// would miss every long one; the follower takes the newest page and leaves out what it knows.
+#[derive(Default)]
+struct Seen(HashSet<String>);
+
+impl Seen {
+    /// Those not seen before; remembers exactly this page, so it never grows beyond one.
+    fn fresh(&mut self, logs: Vec<Value>) -> Vec<Value> {
+        let page: HashSet<String> = logs.iter().map(|log| text(&log["request_id"])).collect();
+        let fresh = logs.into_iter().filter(|log| !self.0.contains(&text(&log["request_id"]))).collect();
+        self.0 = page;
+        fresh
+    }
+}
+
+/// The newest page in the order of time.
+async fn page(control: &Control, args: &Args, limit: u32) -> anyhow::Result<Vec<Value>> {
     let query = [
         ("limit", Some(limit.to_string())),
         ("key", args.key.clone()),
@@ -76,16 +94,11 @@ async fn page(control: &Control, args: &Args, limit: u32, after: Option<String>)
         ("status", args.status.map(|status| status.to_string())),
         ("environment", args.environment.clone()),
         ("since", args.since.clone()),
-        ("after", after),
     ];
     let mut answer = control.get("/api/logs", &query).await?;
     let mut logs = answer["logs"].as_array_mut().map(std::mem::take).unwrap_or_default();
     logs.reverse();
     Ok(logs)
-}
-
-fn newest_of(logs: &[Value]) -> Option<String> {
-    logs.last().map(|log| text(&log["request_id"]))
 }
 
 fn print(terminal: &mut Terminal, args: &Args, logs: &[Value], first: bool) -> anyhow::Result<()> {
@@ -197,6 +210,15 @@ mod tests {
         assert_eq!(cells_of(&log)[7].0, "0.0012 USD");
         log["cost"] = Value::Null;
         assert_eq!(cells_of(&log)[7].0, "");
+    }
+
+    #[test]
+    fn a_follower_shows_a_long_request_that_ends_after_newer_ones() {
+        let log = |id: &str| json!({ "request_id": id });
+        let mut seen = Seen::default();
+        assert_eq!(seen.fresh(vec![log("2"), log("3")]).len(), 2);
+        assert_eq!(seen.fresh(vec![log("1"), log("2"), log("3")]), [log("1")]);
+        assert!(seen.fresh(vec![log("1"), log("2"), log("3")]).is_empty());
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! What a start says to the person who started it. Never the end of the process: a closed standard output is
 //! ignored here.
 
-use crate::environment;
 use crate::terminal::{Terminal, Tone};
 use policy::Secret;
 
@@ -14,7 +13,7 @@ pub(super) struct Banner<'a> {
     /// The first key of a first start.
     pub(super) first_key: Option<&'a Secret>,
     /// The providers by name.
-    pub(super) providers: Vec<String>,
+    pub(super) providers: &'a str,
     pub(super) settings: String,
     pub(super) data_dir: String,
     /// What to do first when nothing serves yet.
@@ -42,7 +41,7 @@ impl Banner<'_> {
             }
             None => fact(terminal, "New key", "tidegate keys create NAME")?,
         }
-        fact(terminal, "Providers", &self.providers.join(", "))?;
+        fact(terminal, "Providers", self.providers)?;
         fact(terminal, "Settings", &self.settings)?;
         fact(terminal, "Data", &self.data_dir)?;
         if let Some(waiting) = self.waiting {
@@ -80,16 +79,13 @@ pub(super) fn first_key(secret: &Secret) {
 }
 
 /// The providers in the order of a reader: real ones first, the simulated one last and named so.
-pub(super) fn provider_words(mut named: Vec<(String, bool)>) -> Vec<String> {
-    named.sort();
+pub(super) fn provider_words(mut named: Vec<(String, bool)>) -> String {
+    named.sort_by(|a, b| (a.1, &a.0).cmp(&(b.1, &b.0)));
     named.dedup();
-    named.sort_by_key(|(_, simulated)| *simulated);
-    let mut words: Vec<String> =
-        named.into_iter().map(|(name, simulated)| if simulated { format!("{name} (simulated)") } else { name }).collect();
-    if words.iter().all(|word| word.ends_with("(simulated)")) && environment::find("OPENAI_API_KEY").is_none() {
-        words.push("set OPENAI_API_KEY or another vendor's key for real ones".to_owned());
-    }
-    words
+    let only_simulated = named.iter().all(|(_, simulated)| *simulated);
+    let word = |(name, simulated): (String, bool)| if simulated { format!("{name} (simulated)") } else { name };
+    let words = named.into_iter().map(word).collect::<Vec<_>>().join(", ");
+    if only_simulated { format!("{words}; set OPENAI_API_KEY or another vendor's key for real ones") } else { words }
 }
 
 #[cfg(test)]
@@ -99,6 +95,7 @@ mod tests {
     #[test]
     fn the_simulated_provider_comes_last_and_says_so() {
         let named = vec![("demo".to_owned(), true), ("openai".to_owned(), false), ("openai".to_owned(), false)];
-        assert_eq!(provider_words(named), ["openai", "demo (simulated)"]);
+        assert_eq!(provider_words(named), "openai, demo (simulated)");
+        assert!(provider_words(vec![("demo".to_owned(), true)]).contains("OPENAI_API_KEY"));
     }
 }

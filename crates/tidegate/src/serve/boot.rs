@@ -219,13 +219,10 @@ fn say(engine: &Engine, origin: &str, admin_origin: Option<&str>, first_key: Opt
         console: Some(admin_origin.unwrap_or(origin)),
         origin,
         first_key,
-        providers: banner::provider_words(named),
+        providers: &banner::provider_words(named),
         settings,
         data_dir: engine.data_dir.display().to_string(),
         waiting: (!engine.is_serving()).then_some(waiting),
     }
     .print();
-    for finding in &engine.state.lock().settings.findings {
-        tracing::warn!("{finding}");
-    }
 }

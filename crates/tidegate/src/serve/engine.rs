@@ -181,6 +181,9 @@ impl Engine {
         if !first && compiled.checksum == state.checksum {
             return Ok(Change::Nothing);
         }
+        for finding in &state.settings.findings {
+            tracing::warn!("{finding}");
+        }
         let mut change = Change::Keys;
         if state.number == 0 || compiled.release_checksum != state.release_checksum {
             let number = state.number + 1;

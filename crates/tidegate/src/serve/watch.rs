@@ -68,9 +68,6 @@ fn read_again(engine: &Engine) {
         }
     }
     let state = engine.state.lock();
-    for finding in &state.settings.findings {
-        tracing::warn!("{finding}");
-    }
     if !state.settings.restart_needed.is_empty() {
         let fields = state.settings.restart_needed.join(", ");
         tracing::warn!(fields, "changed, but works only after a restart: {fields}");

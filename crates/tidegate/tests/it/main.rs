@@ -9,6 +9,10 @@
     reason = "tests"
 )]
 
+mod books;
 mod client;
+mod crash;
+// mod hostile;
+mod operate;
 mod stand;
 mod way;

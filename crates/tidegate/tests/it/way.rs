@@ -191,7 +191,7 @@ async fn bad_requests_are_told_clearly() {
     let client = stand.client();
     let big = chat("fake/ok", &format!(r#","x":"{}""#, "a".repeat(70_000)));
     for (path, body, status, code) in [
-        ("/v1/chat/completions", "{", 400, "invalid_request"),
+        ("/v1/chat/completions", "{", 400, "invalid_json"),
         ("/v1/chat/completions", "[]", 400, "invalid_request"),
         ("/v1/chat/completions", r#"{"messages":[]}"#, 400, "invalid_request"),
         ("/v1/chat/completions", r#"{"model":5}"#, 400, "invalid_request"),
