@@ -30,7 +30,9 @@ pub enum ApiError {
     #[error("{0}")]
     Conflict(String),
     /// The database cannot be reached; nothing was changed.
-    #[error("the database cannot be reached, so nothing was changed; model calls go on with the keys known here. {0}")]
+    #[error(
+        "the database cannot be reached, so nothing was changed; model calls go on with the keys known here. {0}"
+    )]
     StoreAway(String),
     /// The database answered with a failure of its own.
     #[error("{0}")]

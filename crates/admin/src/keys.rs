@@ -153,10 +153,14 @@ pub(crate) async fn revoke(
 fn refuse_rotation(record: &KeyRecord, declared: bool, now: Timestamp) -> Result<(), ApiError> {
     let name = &record.name;
     if record.revoked_at.is_some() {
-        return Err(ApiError::Conflict(format!("key `{name}` is revoked; make another with `tidegate keys create`")));
+        return Err(ApiError::Conflict(format!(
+            "key `{name}` is revoked; make another with `tidegate keys create`"
+        )));
     }
     if record.expires_at.is_some_and(|at| at <= now) {
-        return Err(ApiError::Conflict(format!("key `{name}` has expired; make another with `tidegate keys create`")));
+        return Err(ApiError::Conflict(format!(
+            "key `{name}` has expired; make another with `tidegate keys create`"
+        )));
     }
     if declared {
         let message = format!("the secret of key `{name}` is declared in the settings file; change it there");
@@ -189,5 +193,7 @@ where
         // The caller may have hung up; the change stands all the same.
         let _ = done.send(changed);
     });
-    outcome.await.map_err(|_| ApiError::Internal("the change was cut short; look at the key before trying again".into()))?
+    outcome.await.map_err(|_| {
+        ApiError::Internal("the change was cut short; look at the key before trying again".into())
+    })?
 }

@@ -75,7 +75,8 @@ fn filter_of(query: &LogsQuery, now: policy::Timestamp) -> Result<LogFilter, Api
     let point = |field: &str, text: &Option<String>| {
         text.as_deref().map(|text| spans::past_point(field, text, now)).transpose()
     };
-    let cursor = |field: &str, text: &Option<String>| text.as_deref().map(|text| parse_id(field, text)).transpose();
+    let cursor =
+        |field: &str, text: &Option<String>| text.as_deref().map(|text| parse_id(field, text)).transpose();
     let limit = query.limit.unwrap_or(50);
     if !(1..=MOST).contains(&limit) {
         return Err(ApiError::Invalid(format!("limit: `{limit}` is not between 1 and {MOST}")));
@@ -94,7 +95,8 @@ fn filter_of(query: &LogsQuery, now: policy::Timestamp) -> Result<LogFilter, Api
 }
 
 fn parse_id(field: &str, text: &str) -> Result<RequestId, ApiError> {
-    text.parse().map_err(|_| ApiError::Invalid(format!("{field}: `{}` is not a request id", text.escape_debug())))
+    text.parse()
+        .map_err(|_| ApiError::Invalid(format!("{field}: `{}` is not a request id", text.escape_debug())))
 }
 
 /// One line. What nobody knows is absent (`null`), never zero.

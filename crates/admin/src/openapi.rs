@@ -120,7 +120,7 @@ fn key_schemas(integer: &Value, boolean: &Value) -> Value {
         ("environment", text()),
         ("models", list(&text())),
         ("limits", limits),
-        ("strict", boolean.clone()),
+        ("durable", boolean.clone()),
         ("expires_at", maybe("string")),
     ];
     let mut new_key = shared.to_vec();

@@ -28,7 +28,8 @@ impl ApiAddress {
     /// `name:port`; nothing is decided by it.
     fn base_url(&self, headers: &HeaderMap) -> String {
         let scheme = self.origin.split("://").next().unwrap_or("http");
-        let named = headers.get(header::HOST).and_then(|host| host.to_str().ok()).filter(|host| is_plain_host(host));
+        let named =
+            headers.get(header::HOST).and_then(|host| host.to_str().ok()).filter(|host| is_plain_host(host));
         match named {
             Some(host) if self.same_port => format!("{scheme}://{host}/v1"),
             _ => format!("{}/v1", self.origin),

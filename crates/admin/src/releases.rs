@@ -77,8 +77,8 @@ pub(crate) async fn one(
     let environment = query.environment.unwrap_or_else(|| "dev".to_owned());
     let rows = admin.store.load()?.releases(usize::MAX).await?;
     let found = rows.into_iter().find(|row| row.number == number && *row.environment == *environment);
-    let row =
-        found.ok_or_else(|| ApiError::NotFound(format!("environment `{environment}` has no release {number}")))?;
+    let row = found
+        .ok_or_else(|| ApiError::NotFound(format!("environment `{environment}` has no release {number}")))?;
     Ok(Json(view(row, &running(&admin), true)))
 }
 

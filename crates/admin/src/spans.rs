@@ -9,7 +9,8 @@ const LONGEST: u64 = 10 * 365 * 86_400;
 
 /// Reads `30s`, `15m`, `48h`, `7d` or `2w`. The error says what is taken.
 pub fn parse_span(text: &str) -> Result<Duration, String> {
-    let refused = || format!("`{text}` is not a span of time; write a number and s, m, h, d or w, as in `48h`");
+    let refused =
+        || format!("`{text}` is not a span of time; write a number and s, m, h, d or w, as in `48h`");
     let text = text.trim();
     let unit_at = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(refused)?;
     let (number, unit) = text.split_at(unit_at);
@@ -55,7 +56,9 @@ fn point(field: &str, text: &str, from_span: impl Fn(Duration) -> Timestamp) -> 
         return Ok(at);
     }
     let span = parse_span(text).map_err(|_| {
-        ApiError::Invalid(format!("{field}: `{text}` is neither a time like `2026-11-22T00:00:00Z` nor a span like `7d`"))
+        ApiError::Invalid(format!(
+            "{field}: `{text}` is neither a time like `2026-11-22T00:00:00Z` nor a span like `7d`"
+        ))
     })?;
     Ok(from_span(span))
 }

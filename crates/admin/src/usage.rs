@@ -12,7 +12,10 @@ use store::{UsageBy, UsageFilter, UsageRow};
 pub(crate) const QUERY: &[(&str, &str)] = &[
     ("since", "A time (RFC 3339) or a span back from now (`7d`, the default)"),
     ("until", "A time or a span back from now; absent means now"),
-    ("by", "Comma-separated: key, model, provider, environment, day, hour, end_user, release, endpoint; absent means `key,model`"),
+    (
+        "by",
+        "Comma-separated: key, model, provider, environment, day, hour, end_user, release, endpoint; absent means `key,model`",
+    ),
     ("environment", "Only this environment"),
     ("key", "Only this key, by name or id"),
 ];
@@ -44,7 +47,8 @@ pub(crate) async fn read(
     let until = query.until.as_deref().map(|text| spans::past_point("until", text, now)).transpose()?;
     let words: Vec<String> = split(query.by.as_deref().unwrap_or("key,model"));
     let by = words.iter().map(|word| parse_by(word)).collect::<Result<Vec<_>, _>>()?;
-    let filter = UsageFilter { since: Some(since), until, environment: query.environment, key: query.key, by };
+    let filter =
+        UsageFilter { since: Some(since), until, environment: query.environment, key: query.key, by };
     let rows = admin.store.load()?.usage(&filter).await?;
     let usage = rows.iter().map(|row| view(row, &words)).collect();
     Ok(Json(UsageList { since: since.to_string(), until: until.map(|at| at.to_string()), by: words, usage }))
@@ -91,7 +95,9 @@ fn view(row: &UsageRow, words: &[String]) -> Map<String, Value> {
             "end_user" => text(&row.end_user),
             "endpoint" => text(&row.endpoint),
             "release" => row.release.map_or(Value::Null, Value::from),
-            "day" => row.period.map_or(Value::Null, |at| at.to_string().chars().take(10).collect::<String>().into()),
+            "day" => row
+                .period
+                .map_or(Value::Null, |at| at.to_string().chars().take(10).collect::<String>().into()),
             _ => row.period.map_or(Value::Null, |at| at.to_string().into()),
         };
         view.insert(word.clone(), value);

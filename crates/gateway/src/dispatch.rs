@@ -121,7 +121,7 @@ async fn attempt(
     reservation: Reservation,
 ) -> Result<http::Response<Body>, Box<Miss>> {
     let gateway = Arc::clone(&exchange.gateway);
-    let strict = exchange.caller.key.record.strict;
+    let durable = exchange.caller.key.record.durable;
     let upstream = match gateway.upstreams.of(&deployment.provider) {
         Ok(upstream) => upstream,
         Err(problem) => {
@@ -141,12 +141,12 @@ async fn attempt(
     };
     let request = build(&exchange, deployment, &upstream, up, body);
     let intent = intent(&exchange, deployment);
-    let opened = match gateway.ledger.begin(intent, reservation, strict) {
+    let opened = match gateway.ledger.begin(intent, reservation, durable) {
         Ok(opened) => opened,
         Err(error) => return Err(unrecorded(exchange, &error)),
     };
     let mut flight = Flight::new(exchange, opened, Arc::clone(deployment), timeouts);
-    if strict && let Err(error) = gateway.ledger.sync().await {
+    if durable && let Err(error) = gateway.ledger.sync().await {
         let (exchange, _) = flight.fail(Outcome::NeverDispatched);
         return Err(unrecorded(exchange, &error));
     }
@@ -438,7 +438,7 @@ async fn whole(mut flight: Flight, head: http::response::Parts) -> Result<http::
         Ending::completed(usage, basis, read.finish_reasons.first().map(|reason| reason.as_str().into()));
     ending.answer = exchange.request_body.is_some().then(|| body.clone());
     flight.settle(&ending);
-    sync_if_strict(&mut flight).await;
+    sync_if_durable(&mut flight).await;
     let exchange = flight.exchange();
     exchange.permit = None;
     let now = exchange.gateway.clock.moment();
@@ -456,12 +456,12 @@ async fn whole(mut flight: Flight, head: http::response::Parts) -> Result<http::
     Ok(answer)
 }
 
-async fn sync_if_strict(flight: &mut Flight) {
+async fn sync_if_durable(flight: &mut Flight) {
     let exchange = flight.exchange();
-    if exchange.caller.key.record.strict {
+    if exchange.caller.key.record.durable {
         let ledger = exchange.gateway.ledger.clone();
         if let Err(error) = ledger.sync().await {
-            tracing::error!(%error, "a strict key's settlement is not yet safe against loss of power");
+            tracing::error!(%error, "a durable key's settlement is not yet safe against loss of power");
         }
     }
 }

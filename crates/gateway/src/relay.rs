@@ -152,11 +152,11 @@ impl Relay {
         self.flight.land(context);
         let exchange = self.flight.exchange();
         exchange.permit = None;
-        self.state = if exchange.caller.key.record.strict {
+        self.state = if exchange.caller.key.record.durable {
             let ledger = exchange.gateway.ledger.clone();
             let syncing = async move {
                 if let Err(error) = ledger.sync().await {
-                    tracing::error!(%error, "a strict key's settlement is not yet safe against loss of power");
+                    tracing::error!(%error, "a durable key's settlement is not yet safe against loss of power");
                 }
             };
             State::Syncing(Box::pin(syncing), terminal)

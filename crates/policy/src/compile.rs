@@ -55,7 +55,7 @@ pub struct FileKey {
     /// Caps on money.
     pub budgets: Vec<BudgetRule>,
     /// Waits for accounting that survives a loss of power.
-    pub strict: bool,
+    pub durable: bool,
 }
 
 impl FileKey {
@@ -71,7 +71,7 @@ impl FileKey {
             models: self.models.clone(),
             limits: self.limits,
             budgets: self.budgets.clone(),
-            strict: self.strict,
+            durable: self.durable,
             created_at: now,
             expires_at: None,
             revoked_at: None,

@@ -83,7 +83,7 @@ pub struct KeyRecord {
     /// Caps on money.
     pub budgets: Vec<BudgetRule>,
     /// Waits for accounting that survives a loss of power.
-    pub strict: bool,
+    pub durable: bool,
     /// When it was made.
     pub created_at: Timestamp,
     /// From here on it is refused.

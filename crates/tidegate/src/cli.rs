@@ -115,7 +115,9 @@ mod tests {
 
     #[test]
     fn nonsense_is_wrong_usage() {
-        for line in ["tidegate", "tidegate fly", "tidegate serve --listen nowhere", "tidegate releases show x"] {
+        for line in
+            ["tidegate", "tidegate fly", "tidegate serve --listen nowhere", "tidegate releases show x"]
+        {
             assert_eq!(parse(line).unwrap_err().exit_code(), 2, "{line}");
         }
     }

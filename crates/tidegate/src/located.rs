@@ -33,7 +33,8 @@ impl Place {
         }
         let named = match self.find_settings() {
             Some(path) => {
-                let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read `{}`", path.display()))?;
+                let text = std::fs::read_to_string(&path)
+                    .with_context(|| format!("cannot read `{}`", path.display()))?;
                 find_in_server(&text, "data_dir").map(PathBuf::from)
             }
             None => None,

@@ -54,7 +54,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Outcome> {
     match cli.command {
         Command::Serve(args) => Box::pin(commands::serve::run(place, args)).await,
         Command::Check(args) => commands::check::run(&place, &args),
-        Command::Schema(args) => commands::schema::run(args),
+        Command::Schema(args) => commands::schema::run(&args),
         Command::Chat(args) => Box::pin(commands::chat::run(&place, args)).await,
         Command::Keys(args) => commands::keys::run(&place, args).await,
         Command::Usage(args) => commands::usage::run(&place, args).await,

@@ -39,7 +39,8 @@ impl Table {
     }
 
     fn widths(&self) -> Vec<usize> {
-        let cell = |row: &Vec<(String, Tone)>, column: usize| row.get(column).map_or(0, |(text, _)| width(text));
+        let cell =
+            |row: &Vec<(String, Tone)>, column: usize| row.get(column).map_or(0, |(text, _)| width(text));
         (0..self.heads.len())
             .map(|column| {
                 let widest = self.rows.iter().map(|row| cell(row, column)).max().unwrap_or(0);
@@ -116,8 +117,16 @@ mod tests {
         let paper = Paper::default();
         let mut terminal = Terminal::plain(Box::new(paper.clone()));
         let mut table = Table::new(&[("NAME", Lean::Left), ("EMPTY", Lean::Left), ("COST", Lean::Right)]);
-        table.row(vec![("明天".into(), Tone::Plain), (String::new(), Tone::Plain), ("1.50".into(), Tone::Plain)]);
-        table.row(vec![("app\x1b[1m".into(), Tone::Plain), (String::new(), Tone::Plain), ("12.00".into(), Tone::Good)]);
+        table.row(vec![
+            ("明天".into(), Tone::Plain),
+            (String::new(), Tone::Plain),
+            ("1.50".into(), Tone::Plain),
+        ]);
+        table.row(vec![
+            ("app\x1b[1m".into(), Tone::Plain),
+            (String::new(), Tone::Plain),
+            ("12.00".into(), Tone::Good),
+        ]);
         table.print(&mut terminal).unwrap();
         let text = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text, "NAME       COST\n明天       1.50\napp\u{fffd}[1m  12.00\n");

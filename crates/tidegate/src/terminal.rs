@@ -55,7 +55,11 @@ impl Terminal {
 
     /// `text` in its tone, or as it is where colours are off.
     pub(crate) fn paint(&self, tone: Tone, text: &str) -> String {
-        if self.colour && tone != Tone::Plain { format!("{}{text}\x1b[0m", tone.code()) } else { text.to_owned() }
+        if self.colour && tone != Tone::Plain {
+            format!("{}{text}\x1b[0m", tone.code())
+        } else {
+            text.to_owned()
+        }
     }
 
     /// One line.

@@ -2,7 +2,8 @@
 
 use crate::{ApiError, parse_span, spans};
 use policy::{
-    BudgetRule, Currency, KeyHash, KeyId, KeyRecord, Limits, Money, Name, KeyOrigin, Pepper, Secret, Timestamp, Window,
+    BudgetRule, Currency, KeyHash, KeyId, KeyOrigin, KeyRecord, Limits, Money, Name, Pepper, Secret,
+    Timestamp, Window,
 };
 use serde::Deserialize;
 use std::time::Duration;
@@ -24,7 +25,7 @@ pub(crate) struct NewKey {
     #[serde(default)]
     budgets: Vec<NewBudget>,
     #[serde(default)]
-    strict: bool,
+    durable: bool,
     expires_at: Option<String>,
 }
 
@@ -100,7 +101,7 @@ impl NewKey {
             models,
             limits,
             budgets,
-            strict: self.strict,
+            durable: self.durable,
             created_at: now,
             expires_at,
             revoked_at: None,
@@ -119,7 +120,8 @@ impl NewLimits {
             ("concurrency", concurrency == Some(0)),
         ];
         if let Some((field, _)) = zero.iter().find(|(_, is_zero)| *is_zero) {
-            let message = format!("limits.{field}: 0 would refuse every call; leave it out, or revoke the key");
+            let message =
+                format!("limits.{field}: 0 would refuse every call; leave it out, or revoke the key");
             return Err(ApiError::Invalid(message));
         }
         Ok(Limits { requests_per_minute, tokens_per_minute, concurrency })
@@ -156,9 +158,13 @@ fn check_models(models: Vec<String>) -> Result<Vec<String>, ApiError> {
     if models.len() > MAX_MODELS {
         return Err(ApiError::Invalid(format!("models: at most {MAX_MODELS} names; use `provider/*`")));
     }
-    let odd = |name: &&String| name.is_empty() || name.len() > 256 || name.chars().any(|c| c.is_control() || c == ' ');
+    let odd = |name: &&String| {
+        name.is_empty() || name.len() > 256 || name.chars().any(|c| c.is_control() || c == ' ')
+    };
     match models.iter().find(odd) {
-        Some(name) => Err(ApiError::Invalid(format!("models: `{}` is not a model name", name.escape_debug()))),
+        Some(name) => {
+            Err(ApiError::Invalid(format!("models: `{}` is not a model name", name.escape_debug())))
+        }
         None => Ok(models),
     }
 }

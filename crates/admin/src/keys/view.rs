@@ -15,7 +15,7 @@ pub(crate) struct KeyView {
     models: Vec<String>,
     limits: LimitsView,
     budgets: Vec<BudgetView>,
-    strict: bool,
+    durable: bool,
     /// `file` or `live`.
     owner: &'static str,
     created_at: String,
@@ -74,7 +74,7 @@ impl KeyView {
                 concurrency: record.limits.concurrency,
             },
             budgets: budgets.collect(),
-            strict: record.strict,
+            durable: record.durable,
             owner: match record.origin {
                 KeyOrigin::File => "file",
                 KeyOrigin::Live => "live",

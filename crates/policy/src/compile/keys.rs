@@ -44,7 +44,7 @@ pub(super) fn compile(
             models: said.models.iter().map(|allowed| allowed.value.to_string()).collect(),
             limits: said.limits,
             budgets: said.budgets.iter().map(rule).collect(),
-            strict: said.strict,
+            durable: said.durable,
         });
     }
 }

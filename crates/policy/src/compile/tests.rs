@@ -335,7 +335,7 @@ fn checksums_follow_the_meaning() {
     let base = compiled(&format!("{LOCAL}[keys.app]\nsecret = \"env:APP_KEY\"\n"));
     let same = compiled(&format!("# later\n[keys.app]\nsecret = \"env:APP_KEY\"\n\n{LOCAL}"));
     assert_eq!((&base.checksum, &base.release_checksum), (&same.checksum, &same.release_checksum));
-    let key = compiled(&format!("{LOCAL}[keys.app]\nsecret = \"env:APP_KEY\"\nstrict = true\n"));
+    let key = compiled(&format!("{LOCAL}[keys.app]\nsecret = \"env:APP_KEY\"\ndurable = true\n"));
     assert_ne!(base.checksum, key.checksum);
     assert_eq!(base.release_checksum, key.release_checksum, "keys are no part of a release");
     let route = compiled(&format!("{LOCAL}[routes.r]\ntargets = [\"demo/echo\"]\n"));

@@ -21,7 +21,7 @@ fn record(number: u8) -> KeyRecord {
             amount: Money { currency: Currency::USD, nano: 1 },
             window: Window::Month,
         }],
-        strict: false,
+        durable: false,
         created_at: Timestamp::from_micros(0),
         expires_at: None,
         revoked_at: None,

@@ -387,7 +387,7 @@ pub struct KeyDocument {
     /// Caps on money.
     pub budgets: Vec<BudgetDocument>,
     /// Waits for accounting that survives a loss of power.
-    pub strict: bool,
+    pub durable: bool,
 }
 
 /// One of `budgets`.

@@ -405,7 +405,7 @@ fn key(node: &Node<'_, '_>) -> KeyDocument {
         models: node.names("models"),
         limits,
         budgets: budgets.filter_map(budget).collect(),
-        strict: node.boolean("strict").unwrap_or(false),
+        durable: node.boolean("durable").unwrap_or(false),
     }
 }
 

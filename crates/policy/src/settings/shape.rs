@@ -279,7 +279,8 @@ static KEY: &[Field] = &[
     field("models", Shape::List(&Shape::Text(&ALLOWED), 1_000), "Names it may ask for. Default: all."),
     field("limits", Shape::Table(&[LIMITS]), "Caps on rate."),
     field("budgets", Shape::List(&Shape::Table(&[BUDGET]), 8), "Caps on money."),
-    field("strict", Shape::Bool, "Waits for accounting that survives a loss of power. Default: false."),
+    field("durable", Shape::Bool, "Waits for accounting that survives a loss of power. Default: false."),
+    reserved("strict"),
 ];
 
 static LIMITS: &[Field] = &[

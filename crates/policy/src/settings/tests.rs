@@ -360,7 +360,7 @@ fn every_field_that_is_checked_is_read() {
         ("[keys.k]", "limits = { tokens_per_minute = 1 }"),
         ("[keys.k]", "limits = { concurrency = 1 }"),
         ("[keys.k]", budget),
-        ("[keys.k]", "strict = true"),
+        ("[keys.k]", "durable = true"),
         ("[server]", "\n[logs]\nbodies = true"),
     ] {
         let text = base.replacen(table, &format!("{table}\n{line}"), 1);

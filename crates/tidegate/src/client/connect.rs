@@ -54,7 +54,9 @@ impl Door {
         match self {
             Door::Unix(_) => "localhost".to_owned(),
             Door::Plain { host, port: 80 } | Door::Tls { host, port: 443, .. } => bracketed(host),
-            Door::Plain { host, port } | Door::Tls { host, port, .. } => format!("{}:{port}", bracketed(host)),
+            Door::Plain { host, port } | Door::Tls { host, port, .. } => {
+                format!("{}:{port}", bracketed(host))
+            }
         }
     }
 }
@@ -68,7 +70,8 @@ pub(crate) async fn send(
 ) -> anyhow::Result<Response<Incoming>> {
     request.headers_mut().insert(hyper::header::HOST, door.host_header().parse()?);
     let opened = tokio::time::timeout(CONNECT, open(door));
-    let stream = opened.await.map_err(|_| anyhow::anyhow!("no connection within {} s", CONNECT.as_secs()))??;
+    let stream =
+        opened.await.map_err(|_| anyhow::anyhow!("no connection within {} s", CONNECT.as_secs()))??;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
     tasks.spawn("client_connection", async move {
         // What ends a connection badly is seen by whoever reads the answer.
@@ -91,7 +94,8 @@ pub(crate) async fn fetch(
         let answer = send(door, tasks, request, within).await?;
         let status = answer.status();
         let limited = http_body_util::Limited::new(answer.into_body(), most).collect().await;
-        let body = limited.map_err(|error| anyhow::anyhow!("the answer broke off or is too long: {error}"))?;
+        let body =
+            limited.map_err(|error| anyhow::anyhow!("the answer broke off or is too long: {error}"))?;
         Ok(Reply { status, body: body.to_bytes() })
     };
     tokio::time::timeout(within, whole)
@@ -113,7 +117,8 @@ async fn open(door: &Door) -> anyhow::Result<Box<dyn Stream>> {
             let stream = tcp(host, *port).await?;
             let roots = roots(ca.as_deref())?;
             let config = rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-            let name = ServerName::try_from(host.clone()).context("not a name that a certificate can carry")?;
+            let name =
+                ServerName::try_from(host.clone()).context("not a name that a certificate can carry")?;
             let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
             Ok(Box::new(connector.connect(name, stream).await.context("TLS handshake failed")?))
         }
@@ -123,12 +128,14 @@ async fn open(door: &Door) -> anyhow::Result<Box<dyn Stream>> {
 /// Whether anything takes connections there.
 pub(crate) async fn reach(host: &str, port: u16) -> anyhow::Result<()> {
     let opened = tokio::time::timeout(CONNECT, tcp(host, port)).await;
-    opened.map_err(|_| anyhow::anyhow!("{host}:{port} takes no connection within {} s", CONNECT.as_secs()))??;
+    opened
+        .map_err(|_| anyhow::anyhow!("{host}:{port} takes no connection within {} s", CONNECT.as_secs()))??;
     Ok(())
 }
 
 async fn tcp(host: &str, port: u16) -> anyhow::Result<TcpStream> {
-    let stream = TcpStream::connect((host, port)).await.with_context(|| format!("cannot connect to {host}:{port}"))?;
+    let stream =
+        TcpStream::connect((host, port)).await.with_context(|| format!("cannot connect to {host}:{port}"))?;
     stream.set_nodelay(true)?;
     Ok(stream)
 }
@@ -155,7 +162,10 @@ mod tests {
     #[test]
     fn a_url_is_a_door_and_a_path() {
         let plain = |host: &str, port| Door::Plain { host: host.into(), port };
-        assert_eq!(Door::of_url("http://127.0.0.1:8080/v1/").unwrap(), (plain("127.0.0.1", 8080), "/v1".into()));
+        assert_eq!(
+            Door::of_url("http://127.0.0.1:8080/v1/").unwrap(),
+            (plain("127.0.0.1", 8080), "/v1".into())
+        );
         assert_eq!(Door::of_url("http://[::1]:9").unwrap(), (plain("::1", 9), String::new()));
         let (door, _) = Door::of_url("https://gate.example").unwrap();
         assert_eq!(door, Door::Tls { host: "gate.example".into(), port: 443, ca: None });

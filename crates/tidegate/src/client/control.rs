@@ -62,7 +62,9 @@ impl Control {
 }
 
 fn message_of(answer: &Value, status: StatusCode) -> String {
-    answer["error"]["message"].as_str().map_or_else(|| format!("the gateway answered {status}"), str::to_owned)
+    answer["error"]["message"]
+        .as_str()
+        .map_or_else(|| format!("the gateway answered {status}"), str::to_owned)
 }
 
 /// Percent-encodes everything that is not plain in a query.
@@ -70,7 +72,9 @@ pub(crate) fn escape(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => escaped.push(char::from(byte)),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                escaped.push(char::from(byte));
+            }
             other => escaped.push_str(&format!("%{other:02X}")),
         }
     }

@@ -76,7 +76,10 @@ fn first_message(args: &Args) -> anyhow::Result<Option<String>> {
         return Ok(None);
     }
     let mut text = String::new();
-    std::io::stdin().take(MOST_INPUT).read_to_string(&mut text).context("cannot read the message from standard input")?;
+    std::io::stdin()
+        .take(MOST_INPUT)
+        .read_to_string(&mut text)
+        .context("cannot read the message from standard input")?;
     if text.trim().is_empty() {
         return Err(WrongUsage("there is no message: give one, or pipe one in".into()).into());
     }
@@ -94,8 +97,8 @@ impl Talk {
         let url = environment::find(environment::URL)
             .or_else(|| place.find_listen().map(|listen| format!("http://{listen}")))
             .unwrap_or_else(|| USUAL_URL.to_owned());
-        let (door, path) =
-            Door::of_url(&with_version(&url)).map_err(|error| WrongUsage(format!("{}: {error:#}", environment::URL)))?;
+        let (door, path) = Door::of_url(&with_version(&url))
+            .map_err(|error| WrongUsage(format!("{}: {error:#}", environment::URL)))?;
         let key = environment::find(environment::API_KEY).ok_or_else(|| {
             WrongUsage(format!(
                 "{} is not set: put a virtual key there; `tidegate keys create NAME` makes one",
@@ -184,7 +187,9 @@ impl Talk {
                 "" => {}
                 "/exit" | "/quit" => return Ok(Outcome::Done),
                 "/clear" => self.messages.retain(|message| message["role"] == "system"),
-                command if command.starts_with("/model ") => command["/model ".len()..].trim().clone_into(&mut self.model),
+                command if command.starts_with("/model ") => {
+                    command["/model ".len()..].trim().clone_into(&mut self.model);
+                }
                 message => {
                     if let Err(error) = self.say(message.to_owned()).await {
                         complain(&format!("error: {error:#}"));

@@ -43,7 +43,9 @@ pub(crate) fn run(place: &Place, args: &Args) -> anyhow::Result<Outcome> {
     }
     for reason in &missing {
         if args.shape.json {
-            terminal.json(&json!({ "severity": "warning", "file": file, "line": 0, "column": 0, "message": reason }))?;
+            terminal.json(
+                &json!({ "severity": "warning", "file": file, "line": 0, "column": 0, "message": reason }),
+            )?;
         } else {
             let text = format!("{}: warning: {reason}", file.display());
             terminal.line(&terminal.paint(Tone::Warn, &text))?;
@@ -111,7 +113,10 @@ mod tests {
     #[test]
     fn a_file_with_a_mistake_is_found_with_its_place() {
         let (findings, _) = examine("[server]\nlisten = \"127.0.0.1:1\"\nlimts = 3\n", Path::new("x.toml"));
-        assert!(findings.iter().any(|finding| finding.line == 3 && finding.message.contains("limts")), "{findings:?}");
+        assert!(
+            findings.iter().any(|finding| finding.line == 3 && finding.message.contains("limts")),
+            "{findings:?}"
+        );
     }
 
     #[test]

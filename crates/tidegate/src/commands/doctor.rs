@@ -55,7 +55,12 @@ impl Check {
     }
 
     fn remark(check: &str, message: impl Into<String>, help: &str) -> Self {
-        Self { check: check.to_owned(), verdict: Verdict::Remark, message: message.into(), help: Some(help.to_owned()) }
+        Self {
+            check: check.to_owned(),
+            verdict: Verdict::Remark,
+            message: message.into(),
+            help: Some(help.to_owned()),
+        }
     }
 
     fn wrong(check: &str, message: impl Into<String>, help: &str) -> Self {
@@ -67,29 +72,29 @@ pub(crate) async fn run(place: &Place, args: Args) -> anyhow::Result<Outcome> {
     let mut report = Report { terminal: Terminal::stdout(), json: args.shape.json, wrong: 0, remarks: 0 };
     let (settings, understood) = look_at_settings(place);
     for check in settings {
-        report.add(check)?;
+        report.add(&check)?;
     }
     let data_dir = match &understood {
         Some((read, _)) => read.document.server.data_dir.clone(),
         None => place.data_dir()?,
     };
     for check in host::look(&data_dir, understood.as_ref().map(|(read, _)| &read.document.server)) {
-        report.add(check)?;
+        report.add(&check)?;
     }
     let running = running::look(place, &data_dir).await;
     let answers = running.answers;
     for check in running.checks {
-        report.add(check)?;
+        report.add(&check)?;
     }
     if let Some((read, snapshot)) = understood {
         if !answers {
-            report.add(host::look_at_port(&read.document.server))?;
+            report.add(&host::look_at_port(&read.document.server))?;
         }
         if let Some(check) = providers::look_at_database(&read.document.store).await {
-            report.add(check)?;
+            report.add(&check)?;
         }
         for provider in providers::listed(&snapshot) {
-            report.add(providers::look(&provider).await)?;
+            report.add(&providers::look(&provider).await)?;
         }
     }
     report.end()
@@ -136,7 +141,7 @@ struct Report {
 }
 
 impl Report {
-    fn add(&mut self, check: Check) -> anyhow::Result<()> {
+    fn add(&mut self, check: &Check) -> anyhow::Result<()> {
         let (mark, tone) = match check.verdict {
             Verdict::Fine => ("ok   ", Tone::Good),
             Verdict::Remark => ("note ", Tone::Warn),
@@ -145,7 +150,7 @@ impl Report {
         self.wrong += usize::from(check.verdict == Verdict::Wrong);
         self.remarks += usize::from(check.verdict == Verdict::Remark);
         if self.json {
-            self.terminal.json(&check)?;
+            self.terminal.json(check)?;
             return Ok(());
         }
         let (name, message) = (harmless(&check.check, false), harmless(&check.message, true));

@@ -62,12 +62,12 @@ struct Create {
     budgets: Vec<String>,
     /// Wait for power-safe accounting on every call
     #[arg(long)]
-    strict: bool,
+    durable: bool,
     /// When it ends: a span (30d) or a time (2027-01-01T00:00:00Z)
     #[arg(long, value_name = "WHEN")]
     expires: Option<String>,
     /// Only print a secret in our format; no server is asked
-    #[arg(long, conflicts_with_all = ["environment", "models", "requests_per_minute", "tokens_per_minute", "concurrency", "budgets", "strict", "expires"])]
+    #[arg(long, conflicts_with_all = ["environment", "models", "requests_per_minute", "tokens_per_minute", "concurrency", "budgets", "durable", "expires"])]
     offline: bool,
     #[command(flatten)]
     shape: Shape,
@@ -133,7 +133,7 @@ fn offline(ask: &Create, terminal: &mut Terminal) -> anyhow::Result<Outcome> {
 
 async fn create(control: &Control, ask: Create, terminal: &mut Terminal) -> anyhow::Result<Outcome> {
     let shape = ask.shape;
-    let made = control.post("/api/keys", &body_of(ask)?).await?;
+    let made = control.post("/api/keys", &body_of(&ask)?).await?;
     if shape.json {
         terminal.json(&with_secret(made))?;
         return Ok(Outcome::Done);
@@ -145,7 +145,7 @@ async fn create(control: &Control, ask: Create, terminal: &mut Terminal) -> anyh
     Ok(Outcome::Done)
 }
 
-fn body_of(ask: Create) -> anyhow::Result<Value> {
+fn body_of(ask: &Create) -> anyhow::Result<Value> {
     let budgets = ask.budgets.iter().map(|text| parse_budget(text)).collect::<Result<Vec<_>, _>>()?;
     Ok(json!({
         "name": ask.name,
@@ -157,14 +157,15 @@ fn body_of(ask: Create) -> anyhow::Result<Value> {
             "concurrency": ask.concurrency,
         },
         "budgets": budgets,
-        "strict": ask.strict,
+        "durable": ask.durable,
         "expires_at": ask.expires,
     }))
 }
 
 /// `25.00/month`, `180CNY/day`: the server checks the parts, this only takes them apart.
 fn parse_budget(text: &str) -> Result<Value, WrongUsage> {
-    let refused = || WrongUsage(format!("--budget: `{text}` is not AMOUNT[CURRENCY]/WINDOW, as in 25.00/month"));
+    let refused =
+        || WrongUsage(format!("--budget: `{text}` is not AMOUNT[CURRENCY]/WINDOW, as in 25.00/month"));
     let (money, window) = text.split_once('/').ok_or_else(refused)?;
     let money = money.trim();
     let end = money.find(|c: char| !(c.is_ascii_digit() || c == '.')).unwrap_or(money.len());
@@ -180,8 +181,7 @@ fn parse_budget(text: &str) -> Result<Value, WrongUsage> {
 }
 
 async fn list(control: &Control, ask: &List, terminal: &mut Terminal) -> anyhow::Result<Outcome> {
-    let query =
-        [("environment", ask.environment.clone()), ("revoked", ask.all.then(|| "true".to_owned()))];
+    let query = [("environment", ask.environment.clone()), ("revoked", ask.all.then(|| "true".to_owned()))];
     let answer = control.get("/api/keys", &query).await?;
     let keys = answer["keys"].as_array().map(Vec::as_slice).unwrap_or_default();
     if ask.shape.json {
@@ -245,15 +245,19 @@ fn models_of(key: &Value) -> String {
 }
 
 fn limits_of(limits: &Value) -> String {
-    let named = [("requests_per_minute", "req/min"), ("tokens_per_minute", "tok/min"), ("concurrency", "at once")];
-    let parts = named.iter().filter_map(|(field, unit)| Some(format!("{} {unit}", grouped(limits[*field].as_u64()?))));
+    let named =
+        [("requests_per_minute", "req/min"), ("tokens_per_minute", "tok/min"), ("concurrency", "at once")];
+    let parts = named
+        .iter()
+        .filter_map(|(field, unit)| Some(format!("{} {unit}", grouped(limits[*field].as_u64()?))));
     parts.collect::<Vec<_>>().join(", ")
 }
 
 fn budgets_of(key: &Value) -> String {
     let budgets = key["budgets"].as_array().into_iter().flatten();
     let parts = budgets.map(|budget| {
-        let [spent, amount, currency, window] = ["spent", "amount", "currency", "window"].map(|f| text(&budget[f]));
+        let [spent, amount, currency, window] =
+            ["spent", "amount", "currency", "window"].map(|f| text(&budget[f]));
         format!("{spent} of {amount} {currency}/{window}")
     });
     parts.collect::<Vec<_>>().join(", ")
@@ -326,7 +330,10 @@ fn print_secret(terminal: &mut Terminal, made: &Value) -> anyhow::Result<()> {
 }
 
 pub(super) fn text(value: &Value) -> String {
-    value.as_str().map_or_else(|| if value.is_null() { String::new() } else { value.to_string() }, |text| harmless(text, false))
+    value.as_str().map_or_else(
+        || if value.is_null() { String::new() } else { value.to_string() },
+        |text| harmless(text, false),
+    )
 }
 
 fn day_of(value: &Value) -> String {

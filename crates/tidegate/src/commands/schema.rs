@@ -11,9 +11,10 @@ pub(crate) struct Args {
     json: bool,
 }
 
-pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
+pub(crate) fn run(args: &Args) -> anyhow::Result<Outcome> {
     let schema = policy::json_schema();
-    let text = if args.json { serde_json::to_string(&schema)? } else { serde_json::to_string_pretty(&schema)? };
+    let text =
+        if args.json { serde_json::to_string(&schema)? } else { serde_json::to_string_pretty(&schema)? };
     Terminal::stdout().line(&text)?;
     Ok(Outcome::Done)
 }

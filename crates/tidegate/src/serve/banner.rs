@@ -83,9 +83,14 @@ pub(super) fn provider_words(mut named: Vec<(String, bool)>) -> String {
     named.sort_by(|a, b| (a.1, &a.0).cmp(&(b.1, &b.0)));
     named.dedup();
     let only_simulated = named.iter().all(|(_, simulated)| *simulated);
-    let word = |(name, simulated): (String, bool)| if simulated { format!("{name} (simulated)") } else { name };
+    let word =
+        |(name, simulated): (String, bool)| if simulated { format!("{name} (simulated)") } else { name };
     let words = named.into_iter().map(word).collect::<Vec<_>>().join(", ");
-    if only_simulated { format!("{words}; set OPENAI_API_KEY or another vendor's key for real ones") } else { words }
+    if only_simulated {
+        format!("{words}; set OPENAI_API_KEY or another vendor's key for real ones")
+    } else {
+        words
+    }
 }
 
 #[cfg(test)]
@@ -94,7 +99,8 @@ mod tests {
 
     #[test]
     fn the_simulated_provider_comes_last_and_says_so() {
-        let named = vec![("demo".to_owned(), true), ("openai".to_owned(), false), ("openai".to_owned(), false)];
+        let named =
+            vec![("demo".to_owned(), true), ("openai".to_owned(), false), ("openai".to_owned(), false)];
         assert_eq!(provider_words(named), "openai, demo (simulated)");
         assert!(provider_words(vec![("demo".to_owned(), true)]).contains("OPENAI_API_KEY"));
     }

@@ -27,7 +27,8 @@ use std::sync::Arc;
 /// Serves until a signal asks for the end.
 pub(crate) async fn run(place: Place, listen: Option<SocketAddr>) -> anyhow::Result<Outcome> {
     let (clock, tasks, demo_tasks) = (Clock::system(), Tasks::new(), Tasks::new());
-    let simulated = demo::start(clock.clone(), &demo_tasks).await.context("cannot start the simulated provider")?;
+    let simulated =
+        demo::start(clock.clone(), &demo_tasks).await.context("cannot start the simulated provider")?;
     let demo_base = format!("http://{}/v1", simulated.addr);
     let source = place.find_settings().map_or(Source::Environment, Source::File);
     let overrides = Overrides { listen, data_dir: place.data_dir.clone() };
@@ -98,7 +99,10 @@ fn open_ledger(server: &Server, clock: &Clock, tasks: &Tasks) -> anyhow::Result<
     let (ledger, recovery) = Ledger::open(options, clock.clone(), tasks)?;
     let (settled, damaged) = (recovery.open_intents_settled, recovery.damaged_bytes);
     if settled > 0 {
-        tracing::warn!(settled, "{settled} attempts of the last run had no end; they are settled from their last mark");
+        tracing::warn!(
+            settled,
+            "{settled} attempts of the last run had no end; they are settled from their last mark"
+        );
     }
     if damaged > 0 {
         tracing::warn!(damaged, "{damaged} bytes of the spool were damaged and are left out");
@@ -153,7 +157,10 @@ impl Ports {
     fn open(server: &Server) -> anyhow::Result<Self> {
         Ok(Self {
             public: doors::bind(server.listen, "--listen")?,
-            admin: server.admin_listen.map(|address| doors::bind(address, "server.admin_listen")).transpose()?,
+            admin: server
+                .admin_listen
+                .map(|address| doors::bind(address, "server.admin_listen"))
+                .transpose()?,
             tls: server.tls.as_ref().map(doors::tls).transpose()?,
         })
     }

@@ -95,7 +95,8 @@ pub(super) fn tls(settings: &Tls) -> anyhow::Result<Arc<rustls::ServerConfig>> {
     let chain = CertificateDer::pem_file_iter(&settings.certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
         .with_context(|| unreadable("certificate", &settings.certificate))?;
-    let key = PrivateKeyDer::from_pem_file(&settings.key).with_context(|| unreadable("key", &settings.key))?;
+    let key =
+        PrivateKeyDer::from_pem_file(&settings.key).with_context(|| unreadable("key", &settings.key))?;
     let mut config = rustls::ServerConfig::builder()
         .with_no_client_auth()
         .with_single_cert(chain, key)
@@ -105,7 +106,12 @@ pub(super) fn tls(settings: &Tls) -> anyhow::Result<Arc<rustls::ServerConfig>> {
 }
 
 /// The port of the console's own, with the metrics and the probes.
-pub(super) fn serve_admin_port(listener: TcpListener, router: Router, gateway: &Arc<Gateway>, tasks: &Tasks) -> anyhow::Result<()> {
+pub(super) fn serve_admin_port(
+    listener: TcpListener,
+    router: Router,
+    gateway: &Arc<Gateway>,
+    tasks: &Tasks,
+) -> anyhow::Result<()> {
     let measured = gateway.clone();
     let kind = [("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")];
     let router = router
@@ -133,7 +139,8 @@ pub(super) fn serve_socket(data_dir: &Path, router: Router, tasks: &Tasks) -> an
         _ => {}
     }
     let reachable = Reachable::new(&path)?;
-    let listener = tokio::net::UnixListener::bind(reachable.path()).with_context(|| format!("cannot make `{shown}`"))?;
+    let listener =
+        tokio::net::UnixListener::bind(reachable.path()).with_context(|| format!("cannot make `{shown}`"))?;
     std::fs::set_permissions(&path, Permissions::from_mode(0o600))?;
     let stopping = tasks.stopping();
     tasks.spawn("control_socket", async move {
@@ -155,7 +162,8 @@ pub(super) fn usual_memory() -> u64 {
         let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
         Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? << 10)
     });
-    let allowed = number("/sys/fs/cgroup/memory.max").or_else(|| number("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
+    let allowed =
+        number("/sys/fs/cgroup/memory.max").or_else(|| number("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
     let there = [machine, allowed].into_iter().flatten().min().unwrap_or(MOST);
     (there / 4).clamp(LEAST, MOST)
 }

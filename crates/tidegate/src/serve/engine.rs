@@ -14,7 +14,8 @@ use gateway::Gateway;
 use ledger::Ledger;
 use parking_lot::Mutex;
 use policy::{
-    Compiled, Discovered, Document, FileKey, KeyId, KeyRecord, Keyring, Name, Pepper, Server, StoreSettings, Timestamp,
+    Compiled, Discovered, Document, FileKey, KeyId, KeyRecord, Keyring, Name, Pepper, Server, StoreSettings,
+    Timestamp,
 };
 use runtime::{Clock, Tasks};
 use std::collections::HashMap;
@@ -210,13 +211,16 @@ impl Engine {
         match self.compile(state, document, state.number) {
             Ok(compiled) => self.gateway.publish(compiled.snapshot),
             // A secret may have been taken away since; what serves goes on serving.
-            Err(Refused(findings)) => tracing::warn!(reasons = findings.join("; "), "the settings no longer compile"),
+            Err(Refused(findings)) => {
+                tracing::warn!(reasons = findings.join("; "), "the settings no longer compile");
+            }
         }
     }
 
     fn compile(&self, state: &State, document: &Document, number: u64) -> Result<Compiled, Refused> {
         let now = self.clock.now();
-        let compiled = policy::compile(document, number, &ProcessSecrets, &self.pepper, &state.discovered, now);
+        let compiled =
+            policy::compile(document, number, &ProcessSecrets, &self.pepper, &state.discovered, now);
         compiled.map_err(Refused::from)
     }
 
@@ -235,7 +239,13 @@ impl Engine {
     }
 
     /// Gives the next number and remembers it on disk before anybody sees it.
-    fn number(&self, state: &mut State, read: &Read, compiled: &Compiled, number: u64) -> Result<(), Refused> {
+    fn number(
+        &self,
+        state: &mut State,
+        read: &Read,
+        compiled: &Compiled,
+        number: u64,
+    ) -> Result<(), Refused> {
         let message = match (number, &self.source) {
             (1, _) => "first release",
             (_, Source::File(_)) => "settings file changed",
@@ -250,7 +260,8 @@ impl Engine {
             message: message.to_owned(),
             document: read.text.clone(),
         });
-        let before = (state.number, std::mem::take(&mut state.release_checksum), state.unsaved_releases.len());
+        let before =
+            (state.number, std::mem::take(&mut state.release_checksum), state.unsaved_releases.len());
         state.unsaved_releases.extend(rows);
         state.number = number;
         state.release_checksum.clone_from(&compiled.release_checksum);

@@ -87,7 +87,7 @@ mod tests {
             models: Vec::new(),
             limits: Limits::default(),
             budgets: Vec::new(),
-            strict: false,
+            durable: false,
         }
     }
 
@@ -114,10 +114,10 @@ mod tests {
         let mut record = declared("app", None).record(NOW);
         record.hash = Some(KeyHash([9; 32]));
         let mut key = declared("app", None);
-        key.strict = true;
+        key.durable = true;
         let plan = decide(&[key], &[record], NOW);
         assert_eq!(plan.changed[0].hash, Some(KeyHash([9; 32])));
-        assert!(plan.changed[0].strict);
+        assert!(plan.changed[0].durable);
     }
 
     #[test]

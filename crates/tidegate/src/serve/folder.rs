@@ -15,7 +15,8 @@ pub(crate) fn prepare(dir: &Path) -> anyhow::Result<()> {
     let shown = dir.display();
     let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.with_context(|| format!("cannot make the data folder `{shown}`"))?;
-    let mode = std::fs::metadata(dir).with_context(|| format!("cannot look at the data folder `{shown}`"))?.mode();
+    let mode =
+        std::fs::metadata(dir).with_context(|| format!("cannot look at the data folder `{shown}`"))?.mode();
     if mode & 0o077 != 0 && std::fs::set_permissions(dir, Permissions::from_mode(0o700)).is_err() {
         tracing::warn!(folder = %shown, "the data folder is open to others and is not ours to close");
     }
@@ -29,7 +30,8 @@ pub(crate) fn load_master_key(
     secrets: &dyn Secrets,
 ) -> anyhow::Result<[u8; 32]> {
     if let Some(reference) = declared {
-        let secret = secrets.read(reference).map_err(|reason| anyhow::anyhow!("server.master_key: {reason}"))?;
+        let secret =
+            secrets.read(reference).map_err(|reason| anyhow::anyhow!("server.master_key: {reason}"))?;
         return parse_master_key(secret.expose()).with_context(|| format!("server.master_key ({reference})"));
     }
     let path = dir.join(MASTER_KEY);
@@ -52,7 +54,8 @@ fn make_master_key(path: &PathBuf) -> anyhow::Result<[u8; 32]> {
     let beside = path.with_extension("key.new");
     let _ = std::fs::remove_file(&beside);
     let unwritable = || format!("cannot write `{}`", path.display());
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).with_context(unwritable)?;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).with_context(unwritable)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).with_context(unwritable)?;
     std::fs::rename(&beside, path).with_context(unwritable)?;
     Ok(key)
@@ -61,7 +64,10 @@ fn make_master_key(path: &PathBuf) -> anyhow::Result<[u8; 32]> {
 /// Reads 64 hex digits. Something short or repeated is refused: it protects every secret there is.
 pub(crate) fn parse_master_key(text: &str) -> anyhow::Result<[u8; 32]> {
     let text = text.trim();
-    ensure!(text.len() == 64 && text.is_ascii(), "a master key is 64 hex digits; `openssl rand -hex 32` makes one");
+    ensure!(
+        text.len() == 64 && text.is_ascii(),
+        "a master key is 64 hex digits; `openssl rand -hex 32` makes one"
+    );
     let mut key = [0_u8; 32];
     for (byte, pair) in key.iter_mut().zip(text.as_bytes().chunks(2)) {
         let digits = std::str::from_utf8(pair)?;

@@ -105,7 +105,7 @@ async fn make_first_key(engine: &Engine, store: &Store) -> Result<Option<Secret>
         models: Vec::new(),
         limits: Limits::default(),
         budgets: Vec::new(),
-        strict: false,
+        durable: false,
         created_at: engine.clock.now(),
         expires_at: None,
         revoked_at: None,
@@ -129,7 +129,8 @@ async fn keep(engine: Arc<Engine>) {
     let mut pause = SHORTEST;
     let mut away = false;
     loop {
-        let outcome = if engine.store.find().is_some() { write_down(&engine).await } else { come_up(&engine).await };
+        let outcome =
+            if engine.store.find().is_some() { write_down(&engine).await } else { come_up(&engine).await };
         match outcome {
             Ok(()) => {
                 if away {
@@ -246,7 +247,10 @@ async fn save(engine: Arc<Engine>) {
         let saving = engine.clone();
         let saved = tokio::task::spawn_blocking(move || saving.save(&saving.state.lock())).await;
         if let Ok(Err(error)) = saved {
-            tracing::error!(error = format!("{error:#}"), "what is needed without the database cannot be remembered");
+            tracing::error!(
+                error = format!("{error:#}"),
+                "what is needed without the database cannot be remembered"
+            );
         }
         if last {
             return;
@@ -269,7 +273,9 @@ async fn retain(engine: Arc<Engine>) {
         };
         match store.retain(engine.store_settings.retention).await {
             Ok(dropped) if dropped.is_empty() => {}
-            Ok(dropped) => tracing::info!(days = dropped.join(", "), "old days of the request log were dropped"),
+            Ok(dropped) => {
+                tracing::info!(days = dropped.join(", "), "old days of the request log were dropped");
+            }
             Err(error) => tracing::warn!(%error, "old days of the request log could not be dropped"),
         }
     }

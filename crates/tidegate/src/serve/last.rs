@@ -41,8 +41,19 @@ pub(crate) struct Accepted {
 }
 
 impl Last {
-    pub(crate) fn new(number: u64, release_checksum: &str, unsaved: Vec<Accepted>, keys: Vec<KeyRecord>) -> Self {
-        Self { format: FORMAT, number, release_checksum: release_checksum.to_owned(), unsaved_releases: unsaved, keys }
+    pub(crate) fn new(
+        number: u64,
+        release_checksum: &str,
+        unsaved: Vec<Accepted>,
+        keys: Vec<KeyRecord>,
+    ) -> Self {
+        Self {
+            format: FORMAT,
+            number,
+            release_checksum: release_checksum.to_owned(),
+            unsaved_releases: unsaved,
+            keys,
+        }
     }
 
     /// What was remembered, if anything was.
@@ -53,8 +64,8 @@ impl Last {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(error).with_context(|| format!("cannot read `{}`", path.display())),
         };
-        let last: Self =
-            serde_json::from_slice(&bytes).with_context(|| format!("`{}` cannot be understood", path.display()))?;
+        let last: Self = serde_json::from_slice(&bytes)
+            .with_context(|| format!("`{}` cannot be understood", path.display()))?;
         anyhow::ensure!(last.format == FORMAT, "`{}` is of another version of this program", path.display());
         Ok(Some(last))
     }
@@ -88,7 +99,8 @@ pub(crate) mod tests {
 
     impl Scratch {
         pub(crate) fn new(name: &str) -> Self {
-            let unique: String = runtime::random_bytes::<8>().iter().map(|byte| format!("{byte:02x}")).collect();
+            let unique: String =
+                runtime::random_bytes::<8>().iter().map(|byte| format!("{byte:02x}")).collect();
             let path = std::env::temp_dir().join(format!("tidegate-{name}-{unique}"));
             std::fs::create_dir_all(&path).unwrap();
             Self(path)

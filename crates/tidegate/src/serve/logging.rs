@@ -18,7 +18,8 @@ pub(crate) fn begin(format: LogFormat) {
         None => (EnvFilter::new(USUAL), None),
     };
     let colour = environment::wants_colour(std::io::stderr().is_terminal());
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(colour);
     // Only a second start in one process could be refused, and that one logs already.
     let _ = match format {
         LogFormat::Text => builder.with_target(false).try_init(),

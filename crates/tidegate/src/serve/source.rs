@@ -92,7 +92,9 @@ fn read_text(path: &Path) -> anyhow::Result<String> {
     let shown = path.display();
     let file = std::fs::File::open(path).with_context(|| format!("{shown}: error: cannot be read"))?;
     let mut text = String::new();
-    file.take(LONGEST + 1).read_to_string(&mut text).with_context(|| format!("{shown}: error: cannot be read"))?;
+    file.take(LONGEST + 1)
+        .read_to_string(&mut text)
+        .with_context(|| format!("{shown}: error: cannot be read"))?;
     anyhow::ensure!(u64::try_from(text.len())? <= LONGEST, "{shown}: error: longer than {LONGEST} bytes");
     Ok(text)
 }
@@ -104,7 +106,9 @@ fn without_passwords(text: &str) -> String {
     while let Some(at) = rest.find("://") {
         let (before, after) = rest.split_at(at + 3);
         kept.push_str(before);
-        let end = after.find(|c: char| c == '"' || c == '\'' || c == '/' || c.is_whitespace()).unwrap_or(after.len());
+        let end = after
+            .find(|c: char| c == '"' || c == '\'' || c == '/' || c.is_whitespace())
+            .unwrap_or(after.len());
         let (authority, tail) = after.split_at(end);
         match authority.rsplit_once('@').and_then(|(user, host)| Some((user.split_once(':')?.0, host))) {
             Some((user, host)) => kept.extend([user, ":…@", host]),

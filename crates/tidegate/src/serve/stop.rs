@@ -65,7 +65,10 @@ async fn in_order(engine: &Arc<Engine>, asked: Asked) {
     }
     engine.gateway.stop_accepting();
     if !quiet_within(engine, times.deadline).await {
-        tracing::warn!(running = engine.gateway.in_flight(), "the deadline has passed: what still runs is cut");
+        tracing::warn!(
+            running = engine.gateway.in_flight(),
+            "the deadline has passed: what still runs is cut"
+        );
         engine.gateway.cut();
         quiet_within(engine, AFTER_CUT).await;
     }

@@ -63,7 +63,11 @@ fn read_again(engine: &Engine) {
         Ok(Change::Keys) => tracing::info!(source, "the settings are accepted; the release stays"),
         Ok(Change::Release(number)) => tracing::info!(source, release = number, "release {number} serves"),
         Err(Refused(findings)) => {
-            tracing::error!(source, "the settings are refused; what served before goes on:\n{}", findings.join("\n"));
+            tracing::error!(
+                source,
+                "the settings are refused; what served before goes on:\n{}",
+                findings.join("\n")
+            );
             return;
         }
     }

@@ -53,7 +53,8 @@ pub(crate) async fn sqlite(data_dir: &Path) -> Tables {
 
 pub(crate) fn rules(limits: &[(&str, i64)]) -> Rules {
     let rates = Rates::usd(INPUT, OUTPUT).unwrap();
-    let prices = MODELS.iter().fold(Prices::default(), |p, model| p.with(&format!("fake/{model}"), rates.clone()));
+    let prices =
+        MODELS.iter().fold(Prices::default(), |p, model| p.with(&format!("fake/{model}"), rates.clone()));
     Rules {
         prices,
         limits: limits.iter().map(|(scope, nano)| ((*scope).to_owned(), *nano)).collect(),

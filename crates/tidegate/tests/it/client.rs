@@ -92,7 +92,12 @@ impl Client {
         client
     }
 
-    pub(crate) async fn open(&self, method: &str, path: &str, body: impl Into<Bytes>) -> anyhow::Result<Coming> {
+    pub(crate) async fn open(
+        &self,
+        method: &str,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> anyhow::Result<Coming> {
         let stream = tokio::time::timeout(PATIENCE, TcpStream::connect(self.address)).await??;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(async move {
@@ -115,7 +120,12 @@ impl Client {
         Ok(Coming { status: head.status.as_u16(), headers: head.headers, body, connection })
     }
 
-    pub(crate) async fn send(&self, method: &str, path: &str, body: impl Into<Bytes>) -> anyhow::Result<Reply> {
+    pub(crate) async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        body: impl Into<Bytes>,
+    ) -> anyhow::Result<Reply> {
         let coming = self.open(method, path, body).await?;
         let (status, headers) = (coming.status, coming.headers.clone());
         let body = tokio::time::timeout(PATIENCE, coming.body.collect()).await??.to_bytes();

@@ -10,7 +10,8 @@ use crate::client::chat;
 use crate::stand::{PATIENCE, Setup, Stand};
 
 fn setup() -> Setup {
-    let key = r#"budgets = [{ name = "total", amount = "50.00", currency = "USD", window = "total" }]"#.to_owned();
+    let key =
+        r#"budgets = [{ name = "total", amount = "50.00", currency = "USD", window = "total" }]"#.to_owned();
     Setup { key, more: books::priced_models(), ..Setup::default() }
 }
 
@@ -132,7 +133,7 @@ async fn a_full_disk_refuses_strict_keys_and_heals_by_itself() {
     let dir = crate::stand::fresh_dir();
     let data = dir.join("data");
     let _disk = SmallDisk::mount(&data.join("spool"));
-    let key = format!("strict = true\n{}", setup().key);
+    let key = format!("durable = true\n{}", setup().key);
     let server = "segment_bytes = \"128KiB\"".to_owned();
     let setup = Setup { key, server, data_dir: Some(data.clone()), ..setup() };
     let mut stand = Stand::start(setup).await;
@@ -149,7 +150,12 @@ async fn a_full_disk_refuses_strict_keys_and_heals_by_itself() {
         }
     }
     let refused = refused.expect("a full disk is noticed");
-    assert_eq!((refused.status, refused.code().as_str()), (503, "accounting_unavailable"), "{}", refused.text());
+    assert_eq!(
+        (refused.status, refused.code().as_str()),
+        (503, "accounting_unavailable"),
+        "{}",
+        refused.text()
+    );
     std::fs::remove_file(&filler).unwrap();
     stand
         .wait_until("the spool can be written again", |stand| {
@@ -179,7 +185,9 @@ async fn failing_writes_lose_nothing_that_was_acknowledged() {
         let every = if call == "fdatasync" { "when=1+2" } else { "when=50+50" };
         tracer.args(["-e", &format!("inject={call}:error={error}:{every}"), "-e", &format!("trace={call}")]);
         let mut tracer = tracer.stderr(std::process::Stdio::null()).spawn().expect("strace is installed");
-        let report = fakes::load::run(fakes::load::Load { aborts: 0.0, ..books::load(&stand, 4.0, 11) }).await.unwrap();
+        let report = fakes::load::run(fakes::load::Load { aborts: 0.0, ..books::load(&stand, 4.0, 11) })
+            .await
+            .unwrap();
         assert!(report.class("ok") + report.class("stream_ok") > 100, "{:?}", report.classes);
         let _ = tracer.kill();
         let _ = tracer.wait();
@@ -198,13 +206,16 @@ async fn giant_prompts_are_refused_before_memory_runs_out() {
     // The cap stands in for a small machine: bodies of many requests together may hold so much and no more.
     let server = "max_body = \"32MiB\"\nmax_memory = \"96MiB\"".to_owned();
     let wrapper = ["prlimit", "--as=2147483648"].map(str::to_owned).to_vec();
-    let stand = Stand::start(Setup { server, wrapper, more: books::priced_models(), ..Setup::default() }).await;
+    let stand =
+        Stand::start(Setup { server, wrapper, more: books::priced_models(), ..Setup::default() }).await;
     let giant = chat("fake/ok-t3", &format!(r#","x":"{}""#, "a".repeat(30 << 20)));
     let giant = bytes::Bytes::from(giant);
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..24 {
         let (client, body) = (stand.client(), giant.clone());
-        tasks.spawn(async move { client.send("POST", "/v1/chat/completions", body).await.map(|reply| reply.status) });
+        tasks.spawn(async move {
+            client.send("POST", "/v1/chat/completions", body).await.map(|reply| reply.status)
+        });
     }
     let statuses: Vec<_> = tasks.join_all().await.into_iter().map(Result::unwrap).collect();
     assert!(statuses.iter().all(|status| [200, 413, 503].contains(status)), "{statuses:?}");

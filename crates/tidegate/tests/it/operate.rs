@@ -34,7 +34,11 @@ impl Database {
 
     pub(crate) fn address(&self) -> std::net::SocketAddr {
         let (server, _) = self.admin.rsplit_once('/').unwrap();
-        server.rsplit_once('@').map_or_else(|| server.trim_start_matches("postgres://"), |(_, host)| host).parse().unwrap()
+        server
+            .rsplit_once('@')
+            .map_or_else(|| server.trim_start_matches("postgres://"), |(_, host)| host)
+            .parse()
+            .unwrap()
     }
 
     pub(crate) async fn drop(self) {
@@ -66,7 +70,10 @@ async fn a_database_that_stops_under_load_fails_no_request_and_loses_nothing() {
             let client = stand.client();
             async move {
                 let reply = client.get("/metrics").await;
-                reply.is_ok_and(|r| r.text().contains("tidegate_spool_draining 1") && r.text().contains("tidegate_keys_current 1"))
+                reply.is_ok_and(|r| {
+                    r.text().contains("tidegate_spool_draining 1")
+                        && r.text().contains("tidegate_keys_current 1")
+                })
             }
         })
         .await;
@@ -109,7 +116,11 @@ async fn a_start_without_the_database_serves_from_the_last_snapshot_or_says_503(
     proxy.set(|setting| setting.refuse = true);
     stand.run().await;
     assert_eq!(stand.client().chat("fake/ok").await.status, 200);
-    assert_eq!(stand.client().with_key(&live).chat("fake/ok").await.status, 200, "a key of the last snapshot");
+    assert_eq!(
+        stand.client().with_key(&live).chat("fake/ok").await.status,
+        200,
+        "a key of the last snapshot"
+    );
     let unknown = stand.client().with_key(&crate::stand::offline_key()).chat("fake/ok").await;
     assert_eq!((unknown.status, unknown.code().as_str()), (503, "key_store_unavailable"));
     let (code, _, err) = stand.command(&["keys", "create", "other"]);
@@ -145,12 +156,15 @@ async fn a_start_without_the_database_serves_from_the_last_snapshot_or_says_503(
 async fn a_thousand_reloads_fail_no_request() {
     let mut stand = Stand::start(Setup { more: books::priced_models(), ..Setup::default() }).await;
     let reloads = books::rounds(1000, 1000);
-    let run = books::run(fakes::load::Load { rate: Some(100.0), aborts: 0.0, ..books::load(&stand, 20.0, 5) });
+    let run =
+        books::run(fakes::load::Load { rate: Some(100.0), aborts: 0.0, ..books::load(&stand, 20.0, 5) });
     for number in 0..reloads {
         if number % 10 == 9 {
             stand.write_settings("[routes.chat]\ntargts = []");
         } else {
-            stand.write_settings(&format!("[routes.r{number}]\ntargets = [{{ model = \"fake/ok\", weight = 1 }}]"));
+            stand.write_settings(&format!(
+                "[routes.r{number}]\ntargets = [{{ model = \"fake/ok\", weight = 1 }}]"
+            ));
         }
         stand.signal(libc::SIGHUP);
         tokio::time::sleep(books::millis(10)).await;
@@ -239,7 +253,8 @@ async fn keys_are_made_rotated_and_revoked_while_traffic_runs() {
     assert_eq!(old.chat("fake/ok").await.status, 200);
     let (code, _, err) = stand.command(&["keys", "create", "web"]);
     assert_eq!(code, 1, "a second key of the name: {err}");
-    let second = made(&["keys", "rotate", "web", "--grace", "1h", "--json"])["secret"].as_str().unwrap().to_owned();
+    let second =
+        made(&["keys", "rotate", "web", "--grace", "1h", "--json"])["secret"].as_str().unwrap().to_owned();
     let new = stand.client().with_key(&second);
     assert_eq!((old.chat("fake/ok").await.status, new.chat("fake/ok").await.status), (200, 200));
     let third = made(&["keys", "rotate", "web", "--json"])["secret"].as_str().unwrap().to_owned();

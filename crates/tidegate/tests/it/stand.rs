@@ -273,5 +273,7 @@ impl Drop for Stand {
 
 /// Lines of a file, for journals and logs.
 pub(crate) fn lines(path: &Path) -> Vec<String> {
-    std::fs::File::open(path).map(|f| BufReader::new(f).lines().map_while(Result::ok).collect()).unwrap_or_default()
+    std::fs::File::open(path)
+        .map(|f| BufReader::new(f).lines().map_while(Result::ok).collect())
+        .unwrap_or_default()
 }

@@ -54,7 +54,9 @@ async fn a_request_reaches_the_provider_byte_for_byte() {
         let stream = round % 2 == 1;
         let flag = if stream { r#","stream":true"# } else { "" };
         let body = |model: &str, end: &str| {
-            format!(r#"{{"messages":[{{"role":"user","content":"h\u0069"}}],"model":"{model}"{flag}{members}{end} }}"#)
+            format!(
+                r#"{{"messages":[{{"role":"user","content":"h\u0069"}}],"model":"{model}"{flag}{members}{end} }}"#
+            )
         };
         let reply = client.post("/v1/chat/completions", body("fake/ok", "")).await;
         assert_eq!(reply.status, 200, "{}", reply.text());
@@ -63,7 +65,11 @@ async fn a_request_reaches_the_provider_byte_for_byte() {
         let raw = String::from_utf8(sent.raw.to_vec()).unwrap();
         assert_eq!(raw.replace(' ', ""), body("ok", usage).replace(' ', ""), "round {round}");
         // The same but for blanks at the very end, where the inserted member goes.
-        assert_eq!(raw.trim_end_matches(['}', ' ']), body("ok", usage).trim_end_matches(['}', ' ']), "round {round}");
+        assert_eq!(
+            raw.trim_end_matches(['}', ' ']),
+            body("ok", usage).trim_end_matches(['}', ' ']),
+            "round {round}"
+        );
         assert!(sent.problems.is_empty(), "{:?}", sent.problems);
         assert!(!sent.headers.iter().any(|(_, value)| value.contains("tg-")), "the virtual key went up");
         assert!(!sent.headers.iter().any(|(name, _)| name.starts_with("x-tidegate")));
@@ -79,7 +85,8 @@ async fn an_answer_comes_back_byte_for_byte() {
     let whole = Plan { body: Some(odd.to_owned()), ..Plan::default() };
     let reply = stand.client().post("/v1/chat/completions", chat("fake/ok", &plan(whole))).await;
     assert_eq!(reply.body, odd);
-    let event = "data: {\"id\":\"a\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\\u00e9\"},\"x\":1.0}]}\n\n";
+    let event =
+        "data: {\"id\":\"a\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\\u00e9\"},\"x\":1.0}]}\n\n";
     let last = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"y\":1e400}\n\n";
     let events = [event, ": keep-alive\n\n", last, "data: [DONE]\n\n"].map(str::to_owned).to_vec();
     let streamed = Plan { events: Some(events.clone()), ..Plan::default() };
@@ -146,11 +153,14 @@ async fn an_early_failure_is_a_real_status_and_a_late_one_an_error_event() {
         assert_eq!(reply.status, status, "{early:?}: {}", reply.text());
         assert!(reply.json()["error"]["message"].is_string());
     }
-    for late in [Fault::Reset(5), Fault::Close(5), Fault::ResetAtByte(700), Fault::CloseAtByte(701), Fault::Error(5)] {
+    for late in
+        [Fault::Reset(5), Fault::Close(5), Fault::ResetAtByte(700), Fault::CloseAtByte(701), Fault::Error(5)]
+    {
         let plan = Plan { fault: Some(late), ..Plan::default() };
         let text = client.post("/v1/chat/completions", streamed(plan)).await.text();
         let last = text.trim_end().rsplit("\n\n").next().unwrap().strip_prefix("data: ").unwrap();
-        let last: serde_json::Value = serde_json::from_str(last).unwrap_or_else(|e| panic!("{late:?} {e}: {text}"));
+        let last: serde_json::Value =
+            serde_json::from_str(last).unwrap_or_else(|e| panic!("{late:?} {e}: {text}"));
         assert!(last["error"]["message"].is_string(), "{late:?}: {text}");
         assert!(!text.contains("[DONE]"), "{late:?}: a clean end was made up");
         assert!(text.ends_with("\n\n"), "{late:?}: not whole events");
@@ -161,10 +171,22 @@ async fn an_early_failure_is_a_real_status_and_a_late_one_an_error_event() {
 async fn every_status_of_a_provider_becomes_the_right_one() {
     let stand = Stand::start(Setup::default()).await;
     let client = stand.client();
-    for (theirs, ours) in [(400, 400), (401, 502), (403, 502), (404, 404), (413, 413), (422, 422), (429, 429), (500, 500), (503, 503), (529, 529)] {
+    for (theirs, ours) in [
+        (400, 400),
+        (401, 502),
+        (403, 502),
+        (404, 404),
+        (413, 413),
+        (422, 422),
+        (429, 429),
+        (500, 500),
+        (503, 503),
+        (529, 529),
+    ] {
         for flag in ["", r#","stream":true"#] {
             let p = Plan { status: theirs, retry_after: Some("3".to_owned()), ..Plan::default() };
-            let reply = client.post("/v1/chat/completions", chat("fake/ok", &format!("{flag}{}", plan(p)))).await;
+            let reply =
+                client.post("/v1/chat/completions", chat("fake/ok", &format!("{flag}{}", plan(p)))).await;
             assert_eq!(reply.status, ours, "{theirs}: {}", reply.text());
             assert!(reply.json()["error"]["message"].is_string());
             assert!(reply.header("x-request-id").is_some());
@@ -178,7 +200,9 @@ async fn every_status_of_a_provider_becomes_the_right_one() {
         }
     }
     // Two hundreds that are none.
-    for body in ["<html>oops</html>", r#"{"error":{"message":"overloaded","type":"server_error"}}"#, "", "[1]"] {
+    for body in
+        ["<html>oops</html>", r#"{"error":{"message":"overloaded","type":"server_error"}}"#, "", "[1]"]
+    {
         let p = Plan { body: Some(body.to_owned()), ..Plan::default() };
         let reply = client.post("/v1/chat/completions", chat("fake/ok", &plan(p))).await;
         assert_eq!(reply.status, 502, "{body}: {}", reply.text());
@@ -269,7 +293,8 @@ async fn limits_hold_exactly() {
 
 #[tokio::test]
 async fn a_budget_is_never_overspent() {
-    let key = r#"budgets = [{ name = "total", amount = "0.01", currency = "USD", window = "total" }]"#.to_owned();
+    let key =
+        r#"budgets = [{ name = "total", amount = "0.01", currency = "USD", window = "total" }]"#.to_owned();
     let mut stand = Stand::start(Setup { key, ..priced() }).await;
     let client = stand.client();
     // 16 output tokens cost 0.000032, the reservation at most 1,000 x 0.000002 + input: a few at once fit.
@@ -302,7 +327,13 @@ async fn a_budget_is_never_overspent() {
     let (_, out, _) = stand.command(&["usage", "--json"]);
     let total: f64 = out
         .lines()
-        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["cost"].as_str().unwrap().parse::<f64>().unwrap())
+        .map(|line| {
+            serde_json::from_str::<serde_json::Value>(line).unwrap()["cost"]
+                .as_str()
+                .unwrap()
+                .parse::<f64>()
+                .unwrap()
+        })
         .sum();
     assert!(total <= 0.01 && total > 0.007, "{total}");
     let unpriced = client.chat("fake/ok-t3").await;
@@ -353,7 +384,8 @@ async fn missing_usage_is_an_estimate_and_unknown_price_is_unknown() {
     let mut stand = Stand::start(priced()).await;
     for flag in ["", r#","stream":true"#] {
         let p = Plan { usage: UsageQuirk::Missing, ..Plan::default() };
-        let reply = stand.client().post("/v1/chat/completions", chat("fake/ok", &format!("{flag}{}", plan(p)))).await;
+        let reply =
+            stand.client().post("/v1/chat/completions", chat("fake/ok", &format!("{flag}{}", plan(p)))).await;
         assert_eq!(reply.status, 200);
     }
     let unpriced = stand.client().chat("fake/ok-t3").await;
@@ -396,7 +428,8 @@ fallbacks = ["fake/ok"]
 
 #[tokio::test]
 async fn deadlines_end_what_hangs() {
-    let provider = r#"timeouts = { connect = "300ms", first_byte = "300ms", idle = "300ms", total = "60s" }"#.to_owned();
+    let provider =
+        r#"timeouts = { connect = "300ms", first_byte = "300ms", idle = "300ms", total = "60s" }"#.to_owned();
     let stand = Stand::start(Setup { provider, ..Setup::default() }).await;
     let hang = Plan { fault: Some(Fault::Hang), ..Plan::default() };
     let reply = stand.client().post("/v1/chat/completions", chat("fake/ok", &plan(hang))).await;
@@ -409,7 +442,8 @@ async fn deadlines_end_what_hangs() {
 
 #[tokio::test]
 async fn completions_embeddings_and_models_go_the_same_way() {
-    let stand = Stand::start(Setup { provider: r#"models = ["ok", "ok-t3"]"#.to_owned(), ..Setup::default() }).await;
+    let stand =
+        Stand::start(Setup { provider: r#"models = ["ok", "ok-t3"]"#.to_owned(), ..Setup::default() }).await;
     let client = stand.client();
     let reply = client.post("/v1/completions", r#"{"model":"fake/ok","prompt":"once"}"#).await;
     assert_eq!(reply.status, 200, "{}", reply.text());
@@ -417,7 +451,8 @@ async fn completions_embeddings_and_models_go_the_same_way() {
     assert_eq!(reply.status, 200, "{}", reply.text());
     assert_eq!(reply.json()["data"].as_array().unwrap().len(), 2);
     let list = client.get("/v1/models").await.unwrap().json();
-    let ids: Vec<_> = list["data"].as_array().unwrap().iter().map(|m| m["id"].as_str().unwrap().to_owned()).collect();
+    let ids: Vec<_> =
+        list["data"].as_array().unwrap().iter().map(|m| m["id"].as_str().unwrap().to_owned()).collect();
     assert!(ids.contains(&"fake/ok".to_owned()) && ids.iter().any(|id| id.starts_with("demo/")), "{ids:?}");
     let one = client.get("/v1/models/fake/ok").await.unwrap();
     assert_eq!(one.json()["id"], "fake/ok");

@@ -105,8 +105,10 @@ pub(super) async fn ask(
             return Ok(Answer { stopped: true, total_ms: ms_since(clock, began), ..Answer::default() });
         }
     };
-    let header = |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    let mut answer = Answer { request_id: header("x-request-id"), model: header("x-tidegate-model"), ..Answer::default() };
+    let header =
+        |name: &str| response.headers().get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let mut answer =
+        Answer { request_id: header("x-request-id"), model: header("x-tidegate-model"), ..Answer::default() };
     if response.status() != StatusCode::OK {
         return Err(refusal(response).await);
     }
@@ -180,7 +182,8 @@ async fn refusal(response: Response<Incoming>) -> anyhow::Error {
     let body = read.map(|whole| whole.to_bytes()).unwrap_or_default();
     let answer: Value = serde_json::from_slice(&body).unwrap_or_default();
     let told = answer["error"]["message"].as_str().map(|text| harmless(text, false));
-    let hint = if status == StatusCode::UNAUTHORIZED { "; is TIDEGATE_API_KEY a key of this gateway?" } else { "" };
+    let hint =
+        if status == StatusCode::UNAUTHORIZED { "; is TIDEGATE_API_KEY a key of this gateway?" } else { "" };
     match told {
         Some(message) => anyhow::anyhow!("{message} ({status}{hint})"),
         None => anyhow::anyhow!("the gateway answered {status}{hint}"),

@@ -33,7 +33,8 @@ pub(super) fn look(data_dir: &Path, server: Option<&Server>) -> Vec<Check> {
 
 fn look_at_clock(now: Timestamp) -> Check {
     if now < BEFORE_US {
-        let help = "set the clock (for example `timedatectl set-ntp true`); budgets and certificates depend on it";
+        let help =
+            "set the clock (for example `timedatectl set-ntp true`); budgets and certificates depend on it";
         return Check::wrong("clock", format!("this machine believes it is {now}"), help);
     }
     Check::fine("clock", format!("{now}"))
@@ -51,7 +52,11 @@ fn look_at_folder(dir: &Path) -> Option<Check> {
         }
     };
     if !about.is_dir() {
-        return Some(Check::wrong("data folder", format!("{shown} is not a folder"), "name another with --data-dir"));
+        return Some(Check::wrong(
+            "data folder",
+            format!("{shown} is not a folder"),
+            "name another with --data-dir",
+        ));
     }
     if about.mode() & 0o077 != 0 {
         let help = format!("run: chmod 700 {shown}");
@@ -96,7 +101,7 @@ fn free_space(dir: &Path) -> Option<Check> {
 
 fn judge_space(free: u64) -> Check {
     let told = format!("{} MiB free where the data folder lies", free >> 20);
-    let help = "make room: while the disk is full, calls of strict keys and keys with budgets are refused";
+    let help = "make room: while the disk is full, calls of durable keys and keys with budgets are refused";
     match free {
         _ if free < TOO_LITTLE => Check::wrong("disk", told, help),
         _ if free < LITTLE => Check::remark("disk", told, help),
@@ -118,11 +123,15 @@ fn look_at_master_key(dir: &Path, server: Option<&Server>) -> Check {
         Err(error) if error.kind() == ErrorKind::NotFound => {
             Check::fine("master key", "it is made at the next start".to_owned())
         }
-        Err(error) => Check::wrong("master key", format!("{shown}: {error}"), "run this as the gateway's user"),
+        Err(error) => {
+            Check::wrong("master key", format!("{shown}: {error}"), "run this as the gateway's user")
+        }
         Ok(text) => {
             let open = std::fs::metadata(&path).is_ok_and(|about| about.mode() & 0o077 != 0);
             match parse_master_key(&text) {
-                Err(error) => Check::wrong("master key", format!("{shown}: {error:#}"), "restore it from a backup"),
+                Err(error) => {
+                    Check::wrong("master key", format!("{shown}: {error:#}"), "restore it from a backup")
+                }
                 Ok(_) if open => {
                     let help = format!("run: chmod 600 {shown}");
                     Check::wrong("master key", format!("{shown} can be read by other users"), &help)
@@ -141,7 +150,9 @@ pub(super) fn look_at_port(server: &Server) -> Check {
             let help = "stop the program that listens there, or choose another with --listen";
             Check::wrong("port", format!("{} is in use by another program", server.listen), help)
         }
-        Err(error) => Check::wrong("port", format!("{}: {error}", server.listen), "choose another with --listen"),
+        Err(error) => {
+            Check::wrong("port", format!("{}: {error}", server.listen), "choose another with --listen")
+        }
     }
 }
 

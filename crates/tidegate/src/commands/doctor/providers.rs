@@ -16,7 +16,9 @@ pub(super) fn listed(snapshot: &Snapshot) -> Vec<(String, Arc<Provider>)> {
         .values()
         .flat_map(|environment| environment.providers().map(move |provider| (environment, provider)))
         .filter(|(_, provider)| !provider.simulated)
-        .map(|(environment, provider)| (format!("provider {} of {}", provider.name, environment.name), provider.clone()))
+        .map(|(environment, provider)| {
+            (format!("provider {} of {}", provider.name, environment.name), provider.clone())
+        })
         .collect();
     listed.sort_by(|a, b| a.0.cmp(&b.0));
     listed

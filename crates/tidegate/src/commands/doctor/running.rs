@@ -38,7 +38,12 @@ pub(super) async fn look(place: &Place, data_dir: &Path) -> Running {
 
 /// What a status means.
 fn judge(status: &Value) -> Vec<Check> {
-    vec![judge_service(status), judge_accepted(status), judge_store(&status["store"]), judge_spool(&status["spool"])]
+    vec![
+        judge_service(status),
+        judge_accepted(status),
+        judge_store(&status["store"]),
+        judge_spool(&status["spool"]),
+    ]
 }
 
 fn judge_service(status: &Value) -> Check {
@@ -57,12 +62,18 @@ fn judge_accepted(status: &Value) -> Check {
         finding.as_str().unwrap_or_default().to_owned()
     });
     if settings["accepted"] == false {
-        let told: Vec<String> = std::iter::once("the newest settings were refused; the old ones serve:".to_owned())
-            .chain(findings)
-            .collect();
-        return Check::wrong("running settings", told.join("\n"), "mend the file; it is read again by itself");
+        let told: Vec<String> =
+            std::iter::once("the newest settings were refused; the old ones serve:".to_owned())
+                .chain(findings)
+                .collect();
+        return Check::wrong(
+            "running settings",
+            told.join("\n"),
+            "mend the file; it is read again by itself",
+        );
     }
-    let waiting: Vec<String> = settings["restart_needed"].as_array().into_iter().flatten().map(text).collect();
+    let waiting: Vec<String> =
+        settings["restart_needed"].as_array().into_iter().flatten().map(text).collect();
     if !waiting.is_empty() {
         let told = format!("changed, but not in force: {}", waiting.join(", "));
         return Check::remark("running settings", told, "restart the gateway when it suits");
@@ -78,7 +89,8 @@ fn judge_store(store: &Value) -> Check {
     match store["error"].as_str() {
         None if store["connected"] == true => Check::fine("database", format!("{kind} answers the gateway")),
         reason => {
-            let told = format!("{kind} does not answer the gateway: {}", reason.unwrap_or("no reason is known"));
+            let told =
+                format!("{kind} does not answer the gateway: {}", reason.unwrap_or("no reason is known"));
             let help = "model calls go on and records wait in the spool; bring the database back";
             Check::wrong("database", told, help)
         }
