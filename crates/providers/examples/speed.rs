@@ -1,4 +1,5 @@
-//! Nanoseconds of each operation on the hot path: `cargo run --release -p providers --example speed`.
+//! Nanoseconds of each operation on the hot path: `cargo run --release -p providers --example speed`,
+//! with a part of a name as argument to measure only what bears it.
 
 #![expect(clippy::print_stdout, clippy::disallowed_methods, reason = "a program for people, with a clock")]
 
@@ -11,21 +12,25 @@ use providers::request::{Edits, Operation, read, rewrite};
 use providers::tap::{Tap, TapOptions};
 use smallvec::SmallVec;
 
-/// The best of five rounds of a fifth of a second: what the work costs when nothing disturbs it.
+/// The best of many short rounds: what the work costs when nothing disturbs it.
 fn measure(name: &str, mut work: impl FnMut()) {
+    if std::env::args().nth(1).is_some_and(|wanted| !name.contains(&wanted)) {
+        return;
+    }
     let mut best = f64::MAX;
-    for _ in 0..5 {
+    let end = Instant::now() + Duration::from_millis(800);
+    while Instant::now() < end {
         let start = Instant::now();
         let mut rounds = 0_u32;
-        while start.elapsed() < Duration::from_millis(200) {
-            for _ in 0..16 {
+        while start.elapsed() < Duration::from_micros(500) {
+            for _ in 0..4 {
                 work();
             }
-            rounds += 16;
+            rounds += 4;
         }
         best = best.min(start.elapsed().as_secs_f64() * 1e9 / f64::from(rounds));
     }
-    println!("{name:<44} {best:>10.0} ns");
+    println!("{name:<52} {best:>10.0} ns");
 }
 
 /// A conversation of `turns` messages whose texts hold an escaped line end every 60 bytes.
@@ -47,6 +52,9 @@ fn reading(size: &str, body: &Bytes) {
     assert!(!asked.model.is_empty(), "the sample is a valid request");
     let name = format!("{size} ({} bytes)", body.len());
     measure(&format!("read {name}"), || drop(black_box(read(Operation::Chat, black_box(body)))));
+    measure(&format!("serde_json Value of {name}, to compare"), || {
+        drop(black_box(serde_json::from_slice::<serde_json::Value>(black_box(body))));
+    });
     let edits = Edits { model: Some("gpt-5-mini"), include_usage: true, remove_models: true };
     measure(&format!("rewrite {name}"), || drop(black_box(rewrite(body, &asked, black_box(&edits)))));
 }

@@ -9,7 +9,7 @@
 //! - DashScope: `prompt_tokens_details.cache_creation_input_tokens`.
 //! - Perplexity: `reasoning_tokens` beside the others. Groq, in streams: `x_groq.usage`.
 //! - xAI and Gemini's OpenAI endpoint: `completion_tokens` does *not* include reasoning, while
-//!   `total_tokens` does; see [`Counts::output`].
+//!   `total_tokens` does; see `Counts::output`.
 //!
 //! Streams tell usage once, or on every chunk with growing numbers: the last non-null value of each
 //! field counts.

@@ -14,43 +14,58 @@ const BLOCK: usize = 32;
 /// character, or the length of `text`.
 #[inline]
 pub(crate) fn find_special(text: &[u8], from: usize) -> usize {
+    // Most strings are short: words first, blocks only once a string proves long.
+    match find_in_words(text, from, BLOCK / 8) {
+        Search::Found(at) => at,
+        Search::NotWithin(at) => find_special_long(text, at),
+    }
+}
+
+enum Search {
+    Found(usize),
+    /// Not before this place.
+    NotWithin(usize),
+}
+
+/// Looks at up to `words` words, and at the bytes that follow the last whole word of the text.
+#[inline(always)]
+fn find_in_words(text: &[u8], from: usize, words: usize) -> Search {
     let mut at = from;
-    // Most strings are short: four words before the set-up of the long loop pays.
-    for _ in 0..4 {
+    for _ in 0..words {
         let Some(word) = text.get(at..).and_then(|rest| rest.first_chunk::<8>()) else {
-            return find_special_bytewise(text, at);
+            return Search::Found(find_bytewise(text, at));
         };
         let hits = special_bytes(u64::from_le_bytes(*word));
         if hits != 0 {
             let found = at + (hits.trailing_zeros() / 8) as usize;
             steps::count(found - from);
-            return found;
+            return Search::Found(found);
         }
         at += 8;
     }
     steps::count(at - from);
-    find_special_long(text, at)
+    Search::NotWithin(at)
 }
 
 #[inline(never)]
 fn find_special_long(text: &[u8], from: usize) -> usize {
     let mut at = from;
     while let Some(block) = text.get(at..).and_then(|rest| rest.first_chunk::<BLOCK>()) {
-        let mut hit = false;
-        for &byte in block {
-            hit |= is_special(byte);
-        }
+        // No way out within the block, so that it becomes a few vector instructions.
+        let hit = block.iter().fold(false, |hit, &byte| hit | is_special(byte));
         if hit {
             break;
         }
         at += BLOCK;
     }
     steps::count(at - from);
-    find_special_bytewise(text, at)
+    match find_in_words(text, at, usize::MAX) {
+        Search::Found(at) | Search::NotWithin(at) => at,
+    }
 }
 
-#[inline]
-fn find_special_bytewise(text: &[u8], from: usize) -> usize {
+#[cold]
+fn find_bytewise(text: &[u8], from: usize) -> usize {
     let rest = text.get(from..).unwrap_or_default();
     let passed = rest.iter().position(|&byte| is_special(byte)).unwrap_or(rest.len());
     steps::count(passed);

@@ -81,17 +81,16 @@ pub(super) fn recognize(text: &[u8], key: StringToken) -> Key {
     {
         return Key::Is(known);
     }
-    // The slow comparison is only for keys that begin like a known one, or not plainly at all.
-    let plausible = match raw.first() {
-        Some(b'm' | b's' | b'n' | b'b' | b'u' | b'M' | b'S' | b'N' | b'B' | b'U') => true,
-        Some(first) => key.escaped || !first.is_ascii(),
-        None => false,
-    };
-    if plausible && raw.len() <= LONGEST_SPELLING { compare(raw) } else { Key::Other }
+    if key.escaped || !raw.is_ascii() {
+        return if raw.len() <= LONGEST_SPELLING { compare_characters(raw) } else { Key::Other };
+    }
+    let resembles = |&&(_, name): &&(Known, &str)| raw.eq_ignore_ascii_case(name.as_bytes());
+    ALL.iter().find(resembles).map_or(Key::Other, |&(known, _)| Key::Resembles(known))
 }
 
-#[inline(never)]
-fn compare(raw: &[u8]) -> Key {
+/// The slow comparison, for keys with escapes or letters beyond ASCII.
+#[cold]
+fn compare_characters(raw: &[u8]) -> Key {
     for (known, name) in ALL {
         if Unescaped::new(raw).map(fold).eq(name.chars()) {
             let same = Unescaped::new(raw).eq(name.chars());

@@ -67,6 +67,7 @@ static FIND: LazyLock<Finders> = LazyLock::new(|| Finders {
     text: Finder::new("\"text\""),
 });
 
+const LAST_NULL_USAGE: &[u8] = b",\"usage\":null}";
 /// More choices than any request may ask for are not told apart.
 const MOST_CHOICES: usize = 4096;
 /// Vendors that leave `model` empty at first (Azure) name it within a few events.
@@ -112,6 +113,13 @@ impl Inspector {
         let tells_choices = any_value(&FIND.finish_reason, data, |value| !value.starts_with(b"null"))
             || any_value(&FIND.index, data, |value| !is_zero(value));
         let wants_model = self.model.is_none() && self.searched_for_model < EVENTS_WITH_MODEL;
+        // The commonest event by far when usage was asked for: in JSON that ends so, the last brace
+        // closes the event itself, so this is a member of its top level.
+        if !(has_error || tells_choices || wants_model) && swallow_usage && data.ends_with(LAST_NULL_USAGE) {
+            self.started = true;
+            self.count_output(data);
+            return Verdict::Cut(Span::new(data.len() - LAST_NULL_USAGE.len(), data.len() - 1));
+        }
         if has_usage || has_error || tells_choices || wants_model {
             // Text that is no JSON after all passes as it came: it is the client's to refuse.
             let Ok(object) = top_level(data) else { return Verdict::Pass };
