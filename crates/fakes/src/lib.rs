@@ -13,6 +13,7 @@
     reason = "a test tool with a runtime, a clock and a process of its own; the product's rules on them do not reach here"
 )]
 
+pub mod h2;
 pub mod histogram;
 pub mod journal;
 pub mod load;
@@ -20,4 +21,5 @@ pub mod oracle;
 pub mod plan;
 pub mod proxy;
 pub mod random;
+pub mod smuggle;
 pub mod upstream;

@@ -167,7 +167,7 @@ pub fn unchanged(before: &Tables, after: &Tables) -> Vec<Violation> {
         match old.get(&key(entry)) {
             Some(same) if *same == entry => {}
             other => {
-                compare(&name(&entry.request_id, entry.attempt), format!("{other:?}"), format!("{entry:?}"))
+                compare(&name(&entry.request_id, entry.attempt), format!("{other:?}"), format!("{entry:?}"));
             }
         }
     }

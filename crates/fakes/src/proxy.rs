@@ -233,8 +233,10 @@ async fn connection(
         () = cut => Ended::Reset,
     };
     if matches!(ended, Ended::Reset) {
-        let _ = up.from.as_ref().set_zero_linger();
-        let _ = down.from.as_ref().set_zero_linger();
+        // A dropped writing half would say goodbye first. If linger cannot be set the close is orderly.
+        let _ = (up.from.as_ref().set_zero_linger(), down.from.as_ref().set_zero_linger());
+        up.to.forget();
+        down.to.forget();
     }
 }
 
@@ -350,8 +352,7 @@ impl Way {
             (slice, _) => slice,
         };
         for piece in bytes.chunks(piece) {
-            if faults.bandwidth > 0 {
-                let nanos = piece.len() as u64 * 1_000_000_000 / faults.bandwidth;
+            if let Some(nanos) = (piece.len() as u64 * 1_000_000_000).checked_div(faults.bandwidth) {
                 tokio::time::sleep(Duration::from_nanos(nanos)).await;
             }
             self.to.write_all(piece).await.map_err(|_| Ended::Reset)?;

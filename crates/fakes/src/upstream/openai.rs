@@ -457,14 +457,14 @@ pub(super) fn error(status: u16) -> String {
         422 => ("invalid_request_error", None, "the request cannot be processed"),
         429 => ("rate_limit_error", Some("rate_limit_exceeded"), "Rate limit reached"),
         503 | 529 => ("overloaded_error", None, "the engine is overloaded"),
-        400..=499 => ("invalid_request_error", None, "the request is refused"),
+        status if status < 500 => ("invalid_request_error", None, "the request is refused"),
         _ => ("server_error", None, "the server had an error"),
     };
     json!({"error": {"message": message, "type": kind, "param": null, "code": code}}).to_string()
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
+#[expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 mod tests {
     use super::*;
 
