@@ -83,7 +83,7 @@ impl Row {
             return "–".to_owned();
         };
         let ratios: Vec<f64> =
-            of.iter().zip(to).filter(|(_, to)| **to > 0.0).map(|(of, to)| of / to).collect();
+            of.iter().zip(to).filter(|(of, to)| **of > 0.0 && **to > 0.0).map(|(of, to)| of / to).collect();
         if ratios.is_empty() { "–".to_owned() } else { cell(&ratios, digits) }
     }
 }
