@@ -222,7 +222,13 @@ fn media_counts_by_piece_not_by_byte() {
     near(with(json!({"type": "input_audio", "input_audio": {"data": sound, "format": "wav"}})), 5_000);
     // A text that only looks like media is text.
     near(with(json!({"type": "text", "text": data})), data.len() as u64);
-    // Two pictures are two, also after one whose address is remote.
+    // Two pictures are two, also where the second is under a key of a vendor's own, and also after one
+    // whose address is remote.
+    let pair =
+        json!([{"type": "image_url", "image_url": {"url": data}}, {"type": "vendor", "picture": data}]);
+    let both =
+        bound(Operation::Chat, &json!({"model": "m", "messages": [{"role": "user", "content": pair}]}));
+    assert!((2 * MEDIA_TOKENS_BOUND..2 * MEDIA_TOKENS_BOUND + 400).contains(&both), "{both}");
     let two = json!([{"type": "image_url", "image_url": {"url": "https://x"}},
                      {"type": "image_url", "image_url": {"url": data}}]);
     let both = bound(Operation::Chat, &json!({"model": "m", "messages": [{"role": "user", "content": two}]}));
