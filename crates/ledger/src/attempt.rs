@@ -35,7 +35,12 @@ pub struct Attempt {
 }
 
 impl Attempt {
-    pub(crate) fn new(spool: Arc<Spool>, open: Arc<OpenAttempt>, slot: usize, reservation: Reservation) -> Self {
+    pub(crate) fn new(
+        spool: Arc<Spool>,
+        open: Arc<OpenAttempt>,
+        slot: usize,
+        reservation: Reservation,
+    ) -> Self {
         let at = open.intent.at;
         Self {
             spool,

@@ -19,7 +19,9 @@ const SHARDS: usize = 16;
 
 /// Why a reservation was refused: the first budget without enough left.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("budget `{budget}` has {spent} spent and {reserved} reserved of {limit}; {wanted} more was asked for")]
+#[error(
+    "budget `{budget}` has {spent} spent and {reserved} reserved of {limit}; {wanted} more was asked for"
+)]
 pub struct Spent {
     /// Name of the budget's rule.
     pub budget: Name,
@@ -184,17 +186,19 @@ impl Budgets {
     }
 
     /// Takes over a balance that another keeper remembers. A window that is unknown here is filled; one that
-    /// began here without any history gets it added when `add` says so.
-    pub(crate) fn restore(&self, scope: &Name, start: Timestamp, spent: Money, add: bool) {
+    /// began here without any history gets it added when `add` says so. Whether anything changed.
+    pub(crate) fn restore(&self, scope: &Name, start: Timestamp, spent: Money, add: bool) -> bool {
         let scope = self.scope(scope);
         let mut cells = scope.cells.lock();
         let known = cells.windows.iter().any(|cell| cell.start == start && cell.currency == spent.currency);
         let index = cells.find_or_add(start, spent.currency);
         let cell = &mut cells.windows[index];
-        if !known || (add && !cell.based) {
+        let takes = !known || (add && !cell.based);
+        if takes {
             cell.spent = cell.spent.saturating_add(spent.nano);
             cell.based = true;
         }
+        takes && spent.nano != 0
     }
 
     /// Every window that is known, in no order.
@@ -243,7 +247,8 @@ impl Cells {
     /// Keeps the newest window and the one before it (a clock may step back), and all that will be settled.
     fn prune(&mut self) {
         let newest = self.windows.iter().map(|cell| cell.start).max();
-        let previous = self.windows.iter().map(|cell| cell.start).filter(|start| Some(*start) != newest).max();
+        let previous =
+            self.windows.iter().map(|cell| cell.start).filter(|start| Some(*start) != newest).max();
         if let Some(previous) = previous {
             let last = self.windows.len() - 1;
             let mut index = 0;
@@ -374,6 +379,9 @@ impl Drop for Reservation {
 
 impl std::fmt::Debug for Reservation {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reservation").field("amount", &self.amount).field("budgets", &self.holds.len()).finish()
+        f.debug_struct("Reservation")
+            .field("amount", &self.amount)
+            .field("budgets", &self.holds.len())
+            .finish()
     }
 }

@@ -113,8 +113,7 @@ impl Disk for Folder {
     }
 
     fn overwrite(&self, name: &str, content: &[u8]) -> io::Result<()> {
-        let file =
-            OpenOptions::new().write(true).create(true).truncate(false).open(self.dir.join(name))?;
+        let file = OpenOptions::new().write(true).create(true).truncate(false).open(self.dir.join(name))?;
         file.write_all_at(content, 0)?;
         file.set_len(content.len() as u64)
     }

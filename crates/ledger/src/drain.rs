@@ -149,7 +149,9 @@ impl Drainer {
     /// The next batch, read on a thread that may wait for the disk.
     async fn read(&mut self) -> Result<Option<Batch>, String> {
         let spool = self.spool.clone();
-        if spool.segments.undrained() == 0 && self.source.as_ref().is_some_and(|source| source.is_at_end(&spool)) {
+        if spool.segments.undrained() == 0
+            && self.source.as_ref().is_some_and(|source| source.is_at_end(&spool))
+        {
             return Ok(None);
         }
         let position = self.state.position();

@@ -88,7 +88,11 @@ pub(crate) fn look(window: &[u8], last: bool) -> Look {
         return Look::End;
     }
     if window.len() < HEADER {
-        return if last { Look::Damage(resync(window, usize::from(starts(window)), last)) } else { Look::Need(HEADER) };
+        return if last {
+            Look::Damage(resync(window, usize::from(starts(window)), last))
+        } else {
+            Look::Need(HEADER)
+        };
     }
     if window[..2] != MAGIC {
         return Look::Damage(resync(window, 0, last));
@@ -179,7 +183,13 @@ mod tests {
         bytes.extend(framed(Kind::Mark, b"x"));
         assert_eq!(look(&bytes, true), Look::Damage(garbage));
         // A magic cut by the edge is kept for the next look.
-        assert_eq!(look(&[0; 12].iter().copied().chain([MAGIC[0]]).collect::<Vec<_>>(), false), Look::Damage(12));
-        assert_eq!(look(&[0; 12].iter().copied().chain([MAGIC[0]]).collect::<Vec<_>>(), true), Look::Damage(13));
+        assert_eq!(
+            look(&[0; 12].iter().copied().chain([MAGIC[0]]).collect::<Vec<_>>(), false),
+            Look::Damage(12)
+        );
+        assert_eq!(
+            look(&[0; 12].iter().copied().chain([MAGIC[0]]).collect::<Vec<_>>(), true),
+            Look::Damage(13)
+        );
     }
 }

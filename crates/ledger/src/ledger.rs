@@ -96,6 +96,7 @@ impl Ledger {
     ///
     /// # Panics
     /// Outside of a tokio runtime: the background task is started here.
+    #[expect(clippy::needless_pass_by_value, reason = "made for this call, as everywhere")]
     pub fn open(options: Options, clock: Clock, tasks: &Tasks) -> Result<(Self, Recovery), LedgerError> {
         let disk = Arc::new(Folder::lock(&options.dir)?);
         let sync_every = options.sync_every;
@@ -111,9 +112,11 @@ impl Ledger {
         clock: Clock,
         tasks: &Tasks,
     ) -> Result<(Self, Recovery), LedgerError> {
-        let names = disk
-            .list()
-            .map_err(|source| LedgerError::Io { what: "list", path: options.dir.clone(), source })?;
+        let names = disk.list().map_err(|source| LedgerError::Io {
+            what: "list",
+            path: options.dir.clone(),
+            source,
+        })?;
         let numbers = segment_numbers(&names);
         let drained = position::read(&*disk).unwrap_or_default();
         let mut replay = Replay::read(&*disk, &numbers, drained);
@@ -127,8 +130,7 @@ impl Ledger {
         let next_number = numbers.last().copied().unwrap_or(0).max(drained.0) + 1;
         let bounds = Bounds { segment_bytes: options.segment_bytes, max_backlog: options.max_backlog as u64 };
         let fresh = replay.fresh;
-        let spool =
-            Spool::start(disk, clock, bounds, (replay.budgets, replay.segments, next_number), first);
+        let spool = Spool::start(disk, clock, bounds, (replay.budgets, replay.segments, next_number), first);
         let inner = Inner {
             spool: Arc::new(spool),
             tasks: tasks.clone(),
@@ -158,8 +160,12 @@ impl Ledger {
     /// is among them.
     pub fn restore_balances(&self, balances: &[(Name, Timestamp, Money)]) {
         let add = self.0.fresh && self.0.drainer.lock().is_none();
-        for (scope, start, spent) in balances {
-            self.0.spool.budgets.restore(scope, *start, *spent, add);
+        let restore = |(scope, start, spent): &(Name, Timestamp, Money)| {
+            self.0.spool.budgets.restore(scope, *start, *spent, add)
+        };
+        if balances.iter().map(restore).fold(false, |any, changed| any | changed) {
+            // What came from outside of the log must be in the log before it counts there.
+            self.0.spool.checkpoint();
         }
     }
 
@@ -233,6 +239,11 @@ impl Ledger {
     #[must_use]
     pub fn balances(&self) -> Vec<Balance> {
         self.0.spool.budgets.balances()
+    }
+
+    #[cfg(test)]
+    pub(crate) fn retry(&self) {
+        self.0.spool.retry();
     }
 
     /// Hands everything to the store now, at most until `deadline`; whether it is done. For the stop, also after

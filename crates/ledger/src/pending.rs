@@ -167,7 +167,11 @@ impl Pending {
     }
 
     /// Appends an intent and opens its attempt: ticket and slot.
-    pub(crate) fn intent(&mut self, attempt: &Arc<OpenAttempt>, must: bool) -> postcard::Result<(u64, usize)> {
+    pub(crate) fn intent(
+        &mut self,
+        attempt: &Arc<OpenAttempt>,
+        must: bool,
+    ) -> postcard::Result<(u64, usize)> {
         let start = self.batch.bytes.len();
         wire::intent(&mut self.batch.bytes, &attempt.intent, &attempt.windows)?;
         let slot = match self.free.pop() {
@@ -207,7 +211,10 @@ impl Pending {
     }
 
     /// Appends frames of the drainable kind as they are.
-    pub(crate) fn drainable(&mut self, encode: impl FnOnce(&mut Vec<u8>) -> postcard::Result<()>) -> postcard::Result<u64> {
+    pub(crate) fn drainable(
+        &mut self,
+        encode: impl FnOnce(&mut Vec<u8>) -> postcard::Result<()>,
+    ) -> postcard::Result<u64> {
         encode(&mut self.batch.bytes)?;
         Ok(self.said(1))
     }

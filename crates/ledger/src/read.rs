@@ -83,9 +83,11 @@ impl SegmentReader {
                     let offset = self.offset;
                     let found = match decoder.record(kind, version, payload) {
                         Ok(record) => Found::Record(record),
-                        Err(_) => {
-                            Found::Damage { offset, bytes: length as u64, what: "a valid frame with an unreadable record" }
-                        }
+                        Err(_) => Found::Damage {
+                            offset,
+                            bytes: length as u64,
+                            what: "a valid frame with an unreadable record",
+                        },
                     };
                     self.skip(length);
                     return Ok(Some(found));
@@ -138,11 +140,16 @@ impl SegmentReader {
 /// When the folder cannot be listed.
 pub fn folder(path: &Path) -> Result<impl Iterator<Item = Result<Record, Damage>> + use<>, LedgerError> {
     let disk = Folder::unlocked(path);
-    let names = disk.list().map_err(|source| LedgerError::Io { what: "list", path: path.to_owned(), source })?;
+    let names =
+        disk.list().map_err(|source| LedgerError::Io { what: "list", path: path.to_owned(), source })?;
     Ok(records(Box::new(disk), segment_numbers(&names)))
 }
 
-fn records(disk: Box<dyn Disk>, numbers: Vec<u64>) -> impl Iterator<Item = Result<Record, Damage>> {
+/// All records of the segments `numbers`, in that order.
+pub(crate) fn records(
+    disk: Box<dyn Disk>,
+    numbers: Vec<u64>,
+) -> impl Iterator<Item = Result<Record, Damage>> {
     let mut numbers = numbers.into_iter();
     let mut decoder = Decoder::default();
     let mut current: Option<(u64, SegmentReader, u64)> = None;
@@ -153,9 +160,15 @@ fn records(disk: Box<dyn Disk>, numbers: Vec<u64>) -> impl Iterator<Item = Resul
                 None => {
                     let number = numbers.next()?;
                     let opened = disk.open(&crate::segments::file_name(number));
-                    let Ok((file, length)) = opened.and_then(|file| file.length().map(|length| (file, length)))
+                    let Ok((file, length)) =
+                        opened.and_then(|file| file.length().map(|length| (file, length)))
                     else {
-                        return Some(Err(Damage { segment: number, offset: 0, bytes: 0, what: "cannot be opened" }));
+                        return Some(Err(Damage {
+                            segment: number,
+                            offset: 0,
+                            bytes: 0,
+                            what: "cannot be opened",
+                        }));
                     };
                     current.insert((number, SegmentReader::new(file, 0), length))
                 }

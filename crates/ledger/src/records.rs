@@ -236,7 +236,6 @@ pub struct RequestLog {
 
 /// What the drain hands to the store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[expect(clippy::large_enum_variant, reason = "short-lived, in one batch; a box each would cost an allocation each")]
 pub enum Drained {
     /// A terminal entry.
     Entry(Entry),

@@ -72,7 +72,7 @@ impl Replay {
                 return;
             }
         };
-        self.segments.add(Segment::new(number, length, true));
+        self.segments.add(Segment::found(number, length));
         let mut reader = SegmentReader::new(file, 0);
         loop {
             let at = (number, reader.offset());
@@ -153,8 +153,7 @@ impl Replay {
         let mut settled = 0;
         for Open { record: IntentRecord { intent, budgets }, output, marked_at } in open {
             let settlement = from_mark(&intent, output, marked_at, now, Basis::Crashed);
-            let said =
-                pending.drainable(|out| wire::terminal(out, &intent, &settlement, &budgets, false));
+            let said = pending.drainable(|out| wire::terminal(out, &intent, &settlement, &budgets, false));
             if said.is_err() {
                 continue;
             }

@@ -16,11 +16,21 @@ pub(crate) struct Segment {
     committed: AtomicU64,
     /// Nothing is added any more.
     sealed: AtomicBool,
+    /// It holds a checkpoint.
+    pub(crate) checkpointed: bool,
 }
 
 impl Segment {
-    pub(crate) fn new(number: u64, committed: u64, sealed: bool) -> Arc<Self> {
-        Arc::new(Self { number, committed: AtomicU64::new(committed), sealed: AtomicBool::new(sealed) })
+    /// One that a former process wrote.
+    pub(crate) fn found(number: u64, length: u64) -> Arc<Self> {
+        let sealed = AtomicBool::new(true);
+        Arc::new(Self { number, committed: AtomicU64::new(length), sealed, checkpointed: false })
+    }
+
+    /// One that begins with `length` good bytes.
+    pub(crate) fn begin(number: u64, length: u64, checkpointed: bool) -> Arc<Self> {
+        let sealed = AtomicBool::new(false);
+        Arc::new(Self { number, committed: AtomicU64::new(length), sealed, checkpointed })
     }
 
     pub(crate) fn committed(&self) -> u64 {
@@ -44,7 +54,7 @@ impl Segment {
 #[derive(Default)]
 pub(crate) struct Segments {
     list: Mutex<BTreeMap<u64, Arc<Segment>>>,
-    /// The newest segment that holds a checkpoint: older ones are not needed to know the state.
+    /// The newest segment with a checkpoint that is on the device: older ones are not needed to know the state.
     checkpointed: AtomicU64,
     /// Records that the store should get, ever written.
     pub(crate) written: AtomicU64,
@@ -66,8 +76,12 @@ impl Segments {
         self.list.lock().range(number..).next().map(|(_, segment)| segment.clone())
     }
 
-    pub(crate) fn checkpoint_in(&self, number: u64) {
-        self.checkpointed.fetch_max(number, Ordering::AcqRel);
+    /// The segments `numbers` are on the device.
+    pub(crate) fn synced(&self, numbers: impl Iterator<Item = u64>) {
+        let list = self.list.lock();
+        let newest =
+            numbers.filter(|number| list.get(number).is_some_and(|segment| segment.checkpointed)).max();
+        self.checkpointed.fetch_max(newest.unwrap_or(0), Ordering::AcqRel);
     }
 
     /// Segments before `drained_to` of which nothing is needed any more.

@@ -152,6 +152,12 @@ impl Spool {
         }
     }
 
+    /// Writes the state as it is now into the log: a new segment with a checkpoint. (While the disk refuses, the
+    /// checkpoint comes with the recovery.)
+    pub(crate) fn checkpoint(&self) {
+        self.writer.lock().push_and(self, true);
+    }
+
     /// Sees to it that the record with `ticket` is written; whether it is in the kernel.
     fn push(&self, ticket: u64) -> bool {
         if self.passed.load(Ordering::Acquire) < ticket {
@@ -167,7 +173,8 @@ impl Spool {
     pub(crate) fn intent(&self, attempt: &Arc<OpenAttempt>, must: bool) -> Result<usize, SpoolUnavailable> {
         if self.state() != State::Healthy {
             self.retry();
-            let refused = self.state() != State::Healthy && (must || self.backlog() >= self.bounds.max_backlog);
+            let refused =
+                self.state() != State::Healthy && (must || self.backlog() >= self.bounds.max_backlog);
             if refused {
                 return Err(SpoolUnavailable);
             }

@@ -4,7 +4,6 @@ mod crash;
 mod damage;
 mod disk;
 mod drain;
-mod failpoints;
 mod lifecycle;
 mod model;
 mod threads;
@@ -213,6 +212,12 @@ impl Bench {
             .collect()
     }
 
+    /// Long enough later that a disk which refused is tried again.
+    pub(crate) fn retry(&self) {
+        self.hand.advance(Duration::from_millis(100));
+        self.ledger.retry();
+    }
+
     pub(crate) fn drain_to(&self, store: &Arc<Store>) {
         self.ledger.start_drain(store.clone(), &self.tasks);
     }
@@ -259,6 +264,12 @@ impl Store {
 
     pub(crate) fn feel(&self, mood: Mood) {
         *self.mood.lock() = mood;
+    }
+
+    /// Entries, log lines, and records that had come before.
+    pub(crate) fn counts(&self) -> (usize, usize, u64) {
+        let rows = self.rows.lock();
+        (rows.entries.len(), rows.requests.len(), rows.repeated)
     }
 
     /// Sum of charges per scope and window, each entry once.

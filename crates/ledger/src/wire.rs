@@ -172,7 +172,10 @@ fn put<T: Serialize>(out: &mut Vec<u8>, value: &T) -> postcard::Result<()> {
 }
 
 /// Writes a u32 length before what `inner` writes.
-fn sized(out: &mut Vec<u8>, inner: impl FnOnce(&mut Vec<u8>) -> postcard::Result<()>) -> postcard::Result<()> {
+fn sized(
+    out: &mut Vec<u8>,
+    inner: impl FnOnce(&mut Vec<u8>) -> postcard::Result<()>,
+) -> postcard::Result<()> {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
     inner(out)?;
@@ -227,7 +230,11 @@ fn intent_payload(out: &mut Vec<u8>, intent: &Intent, budgets: &[(Name, Timestam
 }
 
 /// Appends an intent's frame.
-pub(crate) fn intent(out: &mut Vec<u8>, intent: &Intent, budgets: &[(Name, Timestamp)]) -> postcard::Result<()> {
+pub(crate) fn intent(
+    out: &mut Vec<u8>,
+    intent: &Intent,
+    budgets: &[(Name, Timestamp)],
+) -> postcard::Result<()> {
     framed(out, Kind::Intent, |out| intent_payload(out, intent, budgets))
 }
 

@@ -87,10 +87,7 @@ impl Spool {
                         writer.names_unsynced = true;
                         return Err(SpoolUnavailable);
                     }
-                    // Every segment begins with a checkpoint, which is on the device now.
-                    if let Some((number, _)) = files.last() {
-                        self.segments.checkpoint_in(*number);
-                    }
+                    self.segments.synced(files.iter().map(|(number, _)| *number));
                     self.synced.fetch_max(ticket, Ordering::AcqRel);
                     return Ok(());
                 }

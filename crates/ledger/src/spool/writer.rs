@@ -20,6 +20,18 @@ const EARLY_SYNC: usize = 2 << 20;
 /// Unsynced bytes at which the writer itself waits for the device: the bound of the tail.
 const FORCED_SYNC: usize = 16 << 20;
 
+/// What a new segment begins with.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Head {
+    /// Everything in hand, the tail where it must be, and a checkpoint.
+    Everything,
+    /// Terminal entries and a checkpoint, so that older segments can go.
+    Terminals,
+    /// Terminal entries and no checkpoint, which may be long: where there is room for little. Older segments stay
+    /// needed.
+    TerminalsAlone,
+}
+
 /// The segment that is written.
 struct Active {
     segment: Arc<Segment>,
@@ -69,12 +81,17 @@ impl Writer {
 
     /// Writes everything that is pending, or keeps it.
     pub(super) fn push(&mut self, spool: &Spool) {
+        self.push_and(spool, false);
+    }
+
+    /// As `push`, and begins a new segment when `rotate` says so, or when the old one is long enough.
+    pub(super) fn push_and(&mut self, spool: &Spool, rotate: bool) {
         let state = spool.state();
         let room = self.active.as_ref().map_or(0, |a| spool.bounds.segment_bytes.saturating_sub(a.offset));
         let (mut taken, checkpoint) = {
             let mut pending = spool.pending.lock();
             self.hand.take(&mut pending.batch);
-            let rotate = state == State::Healthy && self.hand.bytes.len() as u64 >= room;
+            let rotate = state == State::Healthy && (rotate || self.hand.bytes.len() as u64 >= room);
             // Taken under the same lock as the batch: it is the state after this batch and before any other.
             let checkpoint = rotate.then(|| pending.checkpoint(&spool.budgets, spool.clock.now()));
             (pending.ticket(), checkpoint)
@@ -138,11 +155,11 @@ impl Writer {
     fn rotate(&mut self, spool: &Spool, checkpoint: Option<postcard::Result<Vec<u8>>>) -> io::Result<()> {
         let Some(checkpoint) = checkpoint else { return Ok(()) };
         let checkpoint = checkpoint.map_err(io::Error::other)?;
-        self.open_next(spool, &checkpoint)
+        self.open_next(spool, &checkpoint, true)
     }
 
     /// A new segment that begins with `bytes`; the one before it waits to be synced.
-    fn open_next(&mut self, spool: &Spool, bytes: &[u8]) -> io::Result<()> {
+    fn open_next(&mut self, spool: &Spool, bytes: &[u8], checkpointed: bool) -> io::Result<()> {
         let number = self.next_number;
         self.next_number += 1;
         let name = file_name(number);
@@ -155,7 +172,7 @@ impl Writer {
             return Err(error);
         }
         let offset = bytes.len() as u64;
-        let segment = Segment::new(number, offset, false);
+        let segment = Segment::begin(number, offset, checkpointed);
         spool.segments.add(segment.clone());
         self.names_unsynced = true;
         if let Some(before) = self.active.replace(Active { segment, file, offset }) {
@@ -188,7 +205,7 @@ impl Writer {
     /// disk is full. The ticket up to which it has taken.
     fn recover(&mut self, spool: &Spool) -> u64 {
         spool.tried.store(spool.clock.moment().as_nanos(), Ordering::Release);
-        let (taken, done) = self.reopen(spool, true);
+        let (taken, done) = self.reopen(spool, Head::Everything);
         let error = match done {
             Ok(()) => {
                 let state = if self.take_ballast(spool) { State::Healthy } else { State::Tight };
@@ -197,21 +214,23 @@ impl Writer {
             }
             Err(error) => error,
         };
+        let (mut taken, mut state) = (taken, State::Down);
         if is_full(&error) && spool.disk.remove(BALLAST_NAME).is_ok() {
             self.ballast = false;
-            let (taken, done) = self.reopen(spool, false);
-            let state = if done.is_ok() { State::Tight } else { State::Down };
-            self.set_state(spool, state, Some(&error));
-            return taken;
+            let (up_to, done) = self.reopen(spool, Head::TerminalsAlone);
+            taken = up_to;
+            if done.is_ok() {
+                state = State::Tight;
+            }
         }
-        self.set_state(spool, State::Down, Some(&error));
+        self.set_state(spool, state, Some(&error));
         taken
     }
 
-    /// A new segment: the tail where it must be, what is in hand (terminal entries only unless `everything`),
-    /// and a checkpoint last. The checkpoint replaces all that a later start has read before it, so records that
-    /// are in the files twice count once.
-    fn reopen(&mut self, spool: &Spool, everything: bool) -> (u64, io::Result<()>) {
+    /// A new segment that begins with `head`. Its checkpoint comes last: it replaces all that a later start has
+    /// read before it, so records that are in the files twice count once.
+    fn reopen(&mut self, spool: &Spool, head: Head) -> (u64, io::Result<()>) {
+        let everything = head == Head::Everything;
         let (taken, checkpoint) = {
             let mut pending = spool.pending.lock();
             self.hand.take(&mut pending.batch);
@@ -230,11 +249,14 @@ impl Writer {
         let mut drainable = if again { self.tail.append_to(&mut bytes) } else { 0 };
         let mut now = if everything { std::mem::take(&mut self.hand) } else { self.hand.split_terminals() };
         bytes.extend_from_slice(&now.bytes);
-        bytes.extend_from_slice(&checkpoint);
+        let checkpointed = head != Head::TerminalsAlone;
+        if checkpointed {
+            bytes.extend_from_slice(&checkpoint);
+        }
         drainable += now.drainable;
         // Counted first: a drain must not find a record that was not counted.
         spool.segments.written.fetch_add(drainable, Ordering::AcqRel);
-        if let Err(error) = self.open_next(spool, &bytes) {
+        if let Err(error) = self.open_next(spool, &bytes, checkpointed) {
             spool.segments.written.fetch_sub(drainable, Ordering::AcqRel);
             now.take(&mut self.hand);
             self.hand = now;
@@ -247,22 +269,53 @@ impl Writer {
         (taken, Ok(()))
     }
 
-    /// From `Tight` back to `Healthy` when there is room for the ballast again.
+    /// From `Tight` back to `Healthy` when there is room for the ballast again. The ticket up to which it has
+    /// taken, where that moved.
     fn relax(&mut self, spool: &Spool) -> Option<u64> {
         if self.reappend {
             return Some(self.recover(spool));
         }
         spool.tried.store(spool.clock.moment().as_nanos(), Ordering::Release);
-        if !self.take_ballast(spool) {
-            return None;
+        let mut taken = None;
+        let mut relaxed = Ok(());
+        if !self.is_checkpointed() && spool.segments.undrained() == 0 {
+            // The store has everything: with a checkpoint the full segments can go.
+            (taken, relaxed) = self.reopened(spool, Head::Terminals);
         }
-        spool.pending.lock().forget_ended(&mut self.hand);
-        if let Err(error) = self.write_hand(spool) {
+        if relaxed.is_ok() && self.take_ballast(spool) {
+            if self.is_checkpointed() {
+                spool.pending.lock().forget_ended(&mut self.hand);
+                if let Err(error) = self.write_hand(spool) {
+                    self.broken(spool, &error);
+                    return Some(self.recover(spool));
+                }
+            } else {
+                (taken, relaxed) = self.reopened(spool, Head::Everything);
+            }
+            if relaxed.is_ok() {
+                self.set_state(spool, State::Healthy, None);
+                return taken;
+            }
+            // There is room for running requests only: they get it back.
+            self.ballast = false;
+            let _ = spool.disk.remove(BALLAST_NAME);
+        }
+        // A segment that could not be opened has left its terminal entries in hand.
+        if let Err(error) = self.write_terminals(spool) {
             self.broken(spool, &error);
-            return Some(self.recover(spool));
+            taken = Some(self.recover(spool));
         }
-        self.set_state(spool, State::Healthy, None);
-        None
+        taken
+    }
+
+    fn reopened(&mut self, spool: &Spool, head: Head) -> (Option<u64>, io::Result<()>) {
+        let (taken, done) = self.reopen(spool, head);
+        (Some(taken), done)
+    }
+
+    /// Whether the active segment holds a checkpoint.
+    fn is_checkpointed(&self) -> bool {
+        self.active.as_ref().is_some_and(|active| active.segment.checkpointed)
     }
 
     /// Sets the ballast's room aside, where it is not.
@@ -289,7 +342,9 @@ impl Writer {
         let error = error.map(ToString::to_string).unwrap_or_default();
         match state {
             State::Healthy => tracing::info!("spool is written again"),
-            State::Tight => tracing::warn!(error, "spool is almost full, only running requests are recorded: {error}"),
+            State::Tight => {
+                tracing::warn!(error, "spool is almost full, only running requests are recorded: {error}");
+            }
             State::Down => tracing::error!(error, "spool cannot be written: {error}"),
         }
     }

@@ -142,10 +142,10 @@ fn balances_from_the_store_fill_only_what_the_spool_does_not_know() {
     assert_eq!(bench.balance("key_b/month"), (30, 0));
     let attempt = bench.ledger.begin(intent(1, 1, START), held, false).unwrap();
     attempt.settle(completed(1, START, 7)).unwrap();
-    block_on(async { bench.ledger.sync().await }).unwrap();
     let second = bench.after_kill();
+    assert_eq!(second.balance("key_a/month").0, 407, "what was restored is in the log");
     second.ledger.restore_balances(&[("key_a/month".into(), this_month, usd(1))]);
-    assert_eq!(second.balance("key_a/month").0, 7, "what the spool knows is not touched");
+    assert_eq!(second.balance("key_a/month").0, 407, "what the spool knows is not touched");
 }
 
 #[test]
