@@ -14,7 +14,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::{Arguments, Column, Decode, Executor, Postgres, Row as _, SqlStr, Sqlite, TypeInfo, ValueRef};
 
 use crate::StoreError;
-use crate::statements::{Bulk, Home, Statement, text};
+use crate::statements::{Bulk, Statement, text};
 use crate::value::{Row, Value, storable};
 
 pub(crate) mod day;
@@ -147,7 +147,12 @@ impl Session {
         self.execute_sql(statement.name, statement.sql(), values).await
     }
 
-    async fn execute_sql(&mut self, name: &str, sql: SqlStr, values: Vec<Value>) -> Result<u64, StoreError> {
+    async fn execute_sql(
+        &mut self,
+        name: &str,
+        sql: SqlStr,
+        values: impl IntoIterator<Item = Value>,
+    ) -> Result<u64, StoreError> {
         let done: Affected = run!(self, name, connection, arguments(values) =>
             (&mut **connection).execute(sqlx::query_with(sql, arguments)).await)?;
         Ok(done.0)
@@ -180,34 +185,17 @@ impl Session {
         Ok(())
     }
 
-    /// Inserts rows whose values follow one another in `values`. For each chunk: how many rows it had, and how many
-    /// were written.
-    pub(crate) async fn insert(
-        &mut self,
-        bulk: &Bulk,
-        values: Vec<Value>,
-    ) -> Result<Vec<(usize, u64)>, StoreError> {
-        let mut chunks = Vec::new();
-        let mut rest = Chunks::new(bulk, values);
-        while let Some((size, values)) = rest.next() {
-            let written = self.execute_sql(bulk.name, bulk.sql(self.dialect(), size), values).await?;
-            chunks.push((Bulk::SIZES[size], written));
+    /// Inserts rows whose values follow one another in `values`, as many at a time as there are prepared texts for.
+    pub(crate) async fn insert(&mut self, bulk: &Bulk, values: Vec<Value>) -> Result<(), StoreError> {
+        let width = bulk.width();
+        let mut values = values.into_iter();
+        for (size, rows) in Bulk::SIZES.into_iter().enumerate() {
+            while values.len() >= rows * width {
+                let sql = bulk.sql(self.dialect(), size);
+                self.execute_sql(bulk.name, sql, values.by_ref().take(rows * width)).await?;
+            }
         }
-        Ok(chunks)
-    }
-
-    /// Inserts rows by a statement that ends in `RETURNING`; what it returned.
-    pub(crate) async fn insert_returning(
-        &mut self,
-        bulk: &Bulk,
-        values: Vec<Value>,
-    ) -> Result<Vec<Row>, StoreError> {
-        let mut rows = Vec::new();
-        let mut rest = Chunks::new(bulk, values);
-        while let Some((size, values)) = rest.next() {
-            rows.extend(self.fetch_sql(bulk.name, bulk.sql(self.dialect(), size), values).await?);
-        }
-        Ok(rows)
+        Ok(())
     }
 
     /// Has the database read a statement without running it.
@@ -242,26 +230,6 @@ impl Drop for Session {
             Some(Connection::Postgres(connection)) => drop(connection.detach()),
             None => {}
         }
-    }
-}
-
-/// Cuts the values of many rows into the sizes that have a prepared text.
-struct Chunks {
-    values: std::vec::IntoIter<Value>,
-    width: usize,
-}
-
-impl Chunks {
-    fn new(bulk: &Bulk, values: Vec<Value>) -> Self {
-        Self { values: values.into_iter(), width: bulk.width() }
-    }
-
-    /// The index into [`Bulk::SIZES`], and that many rows of values.
-    fn next(&mut self) -> Option<(usize, Vec<Value>)> {
-        let rows = self.values.len() / self.width;
-        let size = Bulk::SIZES.iter().position(|size| *size <= rows)?;
-        let values = self.values.by_ref().take(Bulk::SIZES[size] * self.width).collect();
-        Some((size, values))
     }
 }
 
@@ -311,9 +279,12 @@ fn refused(error: sqlx::error::BoxDynError) -> StoreError {
     StoreError::from_sqlx("bind", &sqlx::Error::Encode(error))
 }
 
-fn sqlite_arguments(values: Vec<Value>) -> Result<sqlx::sqlite::SqliteArguments, StoreError> {
+fn sqlite_arguments(
+    values: impl IntoIterator<Item = Value>,
+) -> Result<sqlx::sqlite::SqliteArguments, StoreError> {
     let mut arguments = sqlx::sqlite::SqliteArguments::default();
-    arguments.reserve(values.len(), 0);
+    let values = values.into_iter();
+    arguments.reserve(values.size_hint().0, 0);
     for value in values {
         match value {
             Value::Int(number) => arguments.add(number),
@@ -326,9 +297,12 @@ fn sqlite_arguments(values: Vec<Value>) -> Result<sqlx::sqlite::SqliteArguments,
     Ok(arguments)
 }
 
-fn postgres_arguments(values: Vec<Value>) -> Result<sqlx::postgres::PgArguments, StoreError> {
+fn postgres_arguments(
+    values: impl IntoIterator<Item = Value>,
+) -> Result<sqlx::postgres::PgArguments, StoreError> {
     let mut arguments = sqlx::postgres::PgArguments::default();
-    arguments.reserve(values.len(), values.len() * 16);
+    let values = values.into_iter();
+    arguments.reserve(values.size_hint().0, values.size_hint().0 * 16);
     for value in values {
         match value {
             Value::Int(number) => arguments.add(number),

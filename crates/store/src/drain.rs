@@ -1,27 +1,32 @@
 //! Takes a batch of the ledger's records into the tables: all or nothing, and any number of times.
 //!
-//! Entries, balances and hourly usage change in one transaction, and the sums only for entries that were not there
-//! before. Nearly always all are new, which the number of written rows tells without asking; a batch of which
-//! part is known (a drain that died before it could remember, an answer that was lost) is rolled back and written
-//! again by a statement that names the new ones. The log follows in a second transaction, in SQLite in the file of its
-//! day: a line there is only ever inserted, so repeating it is harmless.
+//! An entry or a log line is only ever inserted, and one that is there already is left as it is; sums are views over
+//! the entries (see the migration `ledger`). So nothing has to be found out about what was new, and a batch that
+//! comes again, whole or in part, changes nothing. Entries go first, in a transaction of their own; the log follows,
+//! in SQLite in the file of its day.
+//!
+//! What the views have to add up is kept short by folding: [`Store::fold`] adds the entries since the last fold to
+//! the stored sums. Why not with each batch: a batch of a thousand records of a thousand keys would write a thousand
+//! pages, where a fold of a hundred thousand writes each page once.
 
 use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use ledger::{Drain, DrainError, Drained, Entry, RequestLog};
 
 use crate::database::day::Day;
-use crate::database::{Database, Place, Session};
-use crate::rollup::Rollup;
+use crate::database::{Database, Dialect, Place};
 use crate::statements::text;
 use crate::value::Value;
 use crate::{Store, StoreError, entries, request_log};
 
-/// How long a batch may take before it is rolled back and reported as unavailable.
+/// How long a batch or a fold may take before it is rolled back and reported as unavailable.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// Entries between two folds: reading that many takes a tenth of a second.
+const FOLD_EVERY: u64 = 100_000;
 
 impl Drain for Store {
     fn drain<'a>(
@@ -29,45 +34,52 @@ impl Drain for Store {
         batch: &'a [Drained],
     ) -> Pin<Box<dyn Future<Output = Result<(), DrainError>> + Send + 'a>> {
         Box::pin(async move {
-            let late =
-                || StoreError::Unavailable(format!("the batch took more than {} s", PATIENCE.as_secs()));
-            let done = tokio::time::timeout(PATIENCE, self.take(batch)).await.unwrap_or_else(|_| Err(late()));
-            done.map_err(DrainError::from)
+            patient(self.take(batch)).await.map_err(DrainError::from)?;
+            let entries = batch.iter().filter(|record| matches!(record, Drained::Entry(_))).count() as u64;
+            if self.unfolded.fetch_add(entries, Ordering::Relaxed) + entries >= FOLD_EVERY {
+                self.unfolded.store(0, Ordering::Relaxed);
+                // The batch is taken whether or not this succeeds: sums are right before and after.
+                if let Err(error) = self.fold().await {
+                    tracing::warn!("the sums of usage and balances were not folded: {error}");
+                }
+            }
+            Ok(())
         })
     }
 }
 
+async fn patient<T>(operation: impl Future<Output = Result<T, StoreError>> + Send) -> Result<T, StoreError> {
+    let late = || StoreError::Unavailable(format!("no answer within {} s", PATIENCE.as_secs()));
+    tokio::time::timeout(PATIENCE, operation).await.unwrap_or_else(|_| Err(late()))
+}
+
 impl Store {
     async fn take(&self, batch: &[Drained]) -> Result<(), StoreError> {
-        let mut new_entries = Vec::with_capacity(batch.len());
+        let mut entries = Vec::with_capacity(batch.len());
         let mut days: BTreeMap<Day, Vec<&RequestLog>> = BTreeMap::new();
         for record in batch {
             match record {
-                Drained::Entry(entry) => new_entries.push(entry),
+                Drained::Entry(entry) => entries.push(entry),
                 Drained::Request(log) => days.entry(self.day(log)).or_default().push(log),
             }
         }
-        if !new_entries.is_empty() {
-            self.take_entries(&new_entries).await?;
+        if !entries.is_empty() {
+            self.insert_entries(&entries).await?;
         }
         runtime::failpoint!("store.between");
         self.take_logs(days).await
     }
 
-    async fn take_entries(&self, batch: &[&Entry]) -> Result<(), StoreError> {
-        let mut session = self.database.write(Place::Control).await?;
-        if let Some(rollup) = insert_new(&mut session, batch).await? {
-            return self.finish(session, &rollup).await;
+    async fn insert_entries(&self, batch: &[&Entry]) -> Result<(), StoreError> {
+        let mut values = Vec::with_capacity(batch.len() * entries::WIDTH);
+        for entry in batch {
+            entries::push(&mut values, entry);
         }
-        session.roll_back().await?;
         let mut session = self.database.write(Place::Control).await?;
-        let rollup = insert_some(&mut session, batch).await?;
-        self.finish(session, &rollup).await
-    }
-
-    async fn finish(&self, mut session: Session, rollup: &Rollup<'_>) -> Result<(), StoreError> {
-        session.insert(&text::ADD_TO_BALANCES, rollup.balances(self.clock.now())).await?;
-        session.insert(&text::ADD_TO_USAGE, rollup.usage()).await?;
+        if self.database.dialect() == Dialect::Postgres {
+            session.fetch(&text::SHARE_ENTRIES, Vec::new()).await?;
+        }
+        session.insert(&text::INSERT_ENTRIES, values).await?;
         session.commit().await
     }
 
@@ -110,49 +122,26 @@ impl Store {
         session.insert(&text::INSERT_LOGS, values).await?;
         session.commit().await
     }
-}
 
-/// Inserts a batch of which all, or whole chunks, are new; `None` when a chunk was new in part.
-async fn insert_new<'a>(
-    session: &mut Session,
-    batch: &[&'a Entry],
-) -> Result<Option<Rollup<'a>>, StoreError> {
-    let chunks = session.insert(&text::INSERT_ENTRIES, values(batch)).await?;
-    let mut rollup = Rollup::default();
-    let mut rest = batch;
-    for (rows, written) in chunks {
-        let (chunk, tail) = rest.split_at(rows);
-        rest = tail;
-        match usize::try_from(written) {
-            Ok(0) => {}
-            Ok(written) if written == rows => chunk.iter().for_each(|entry| rollup.add(entry)),
-            _ => return Ok(None),
-        }
+    /// Adds the entries since the last fold to the stored sums, in one transaction. Changes no sum that anybody can see.
+    pub(crate) async fn fold(&self) -> Result<(), StoreError> {
+        patient(async {
+            let mut session = self.database.write(Place::Control).await?;
+            if self.database.dialect() == Dialect::Postgres {
+                session.fetch(&text::LOCK_ENTRIES, Vec::new()).await?;
+            }
+            let Some(mut row) = session.fetch(&text::UNFOLDED, Vec::new()).await?.into_iter().next() else {
+                return Err(StoreError::Corrupt("the table `folded` has no row".into()));
+            };
+            let (from, to) = (row.int()?, row.int()?);
+            if from >= to {
+                return session.roll_back().await;
+            }
+            session.execute(&text::FOLD_BALANCES, vec![from.into(), to.into()]).await?;
+            session.execute(&text::FOLD_USAGE, vec![from.into(), to.into()]).await?;
+            session.execute(&text::FOLDED, vec![Value::Int(to)]).await?;
+            session.commit().await
+        })
+        .await
     }
-    Ok(Some(rollup))
-}
-
-/// Inserts a batch of which any part is new.
-async fn insert_some<'a>(session: &mut Session, batch: &[&'a Entry]) -> Result<Rollup<'a>, StoreError> {
-    let mut inserted = HashSet::new();
-    for mut row in session.insert_returning(&text::INSERT_ENTRIES_RETURNING, values(batch)).await? {
-        inserted.insert((row.request_id()?, row.small()?, row.text()?, row.small()?));
-    }
-    let mut rollup = Rollup::default();
-    for entry in batch {
-        // Removed, since a batch may hold the same entry twice: it was inserted once.
-        let key = (entry.request_id, entry.attempt_no, entries::kind(entry.kind).clone(), entry.seq);
-        if inserted.remove(&key) {
-            rollup.add(entry);
-        }
-    }
-    Ok(rollup)
-}
-
-fn values(batch: &[&Entry]) -> Vec<Value> {
-    let mut values = Vec::with_capacity(batch.len() * entries::WIDTH);
-    for entry in batch {
-        entries::push(&mut values, entry);
-    }
-    values
 }

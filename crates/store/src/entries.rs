@@ -29,7 +29,7 @@ static WORDS: LazyLock<Words> = LazyLock::new(|| Words {
     no_budgets: "[]".into(),
 });
 
-pub(crate) fn kind(kind: EntryKind) -> &'static Name {
+fn kind(kind: EntryKind) -> &'static Name {
     match kind {
         EntryKind::Settle => &WORDS.settle,
         EntryKind::Void => &WORDS.void,
@@ -125,7 +125,7 @@ pub(crate) fn push_money(values: &mut Vec<Value>, money: Option<Money>) {
 }
 
 /// A currency's code as a shared text: nearly all records have the same one.
-pub(crate) fn code(currency: policy::Currency) -> Name {
+fn code(currency: policy::Currency) -> Name {
     static USD: LazyLock<Name> = LazyLock::new(|| policy::Currency::USD.as_str().into());
     if currency == policy::Currency::USD { USD.clone() } else { currency.as_str().into() }
 }

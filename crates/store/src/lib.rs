@@ -12,6 +12,7 @@
 use std::future::Future;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use policy::{Currency, Money, Name, StoreUrl, Timestamp};
@@ -27,7 +28,6 @@ mod migrations;
 mod releases;
 mod request_log;
 mod retention;
-mod rollup;
 mod statements;
 mod usage;
 mod value;
@@ -51,6 +51,8 @@ const LONGEST_WINDOW: Duration = Duration::from_secs(32 * 24 * 3600);
 pub struct Store {
     database: Arc<Database>,
     clock: Clock,
+    /// Entries taken since the last fold, about.
+    unfolded: Arc<AtomicU64>,
 }
 
 impl Store {
@@ -69,7 +71,7 @@ impl Store {
                 Database::Postgres(database::postgres::Server::open(url, &clock).await?)
             }
         };
-        Ok(Self { database: Arc::new(database), clock })
+        Ok(Self { database: Arc::new(database), clock, unfolded: Arc::default() })
     }
 
     /// Whether the database answers.

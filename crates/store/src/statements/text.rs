@@ -35,46 +35,72 @@ pub(crate) static PING: Statement = Statement::control("ping", "SELECT 1");
 pub(crate) static INSERT_ENTRIES: Bulk =
     Bulk::new("insert entries", Home::Control, "entries", entry_columns!(), "ON CONFLICT DO NOTHING");
 
-/// Tells which rows were new: for a batch of which a part is there already.
-pub(crate) static INSERT_ENTRIES_RETURNING: Bulk = Bulk::new(
-    "insert entries, returning the new",
-    Home::Control,
-    "entries",
-    entry_columns!(),
-    "ON CONFLICT DO NOTHING RETURNING request_id, attempt_no, kind, seq",
+macro_rules! usage_key {
+    () => {
+        "hour, key_id, model, endpoint, release, variant, prompt_version, end_user, currency"
+    };
+}
+
+/// How far the entries are folded, and how far they reach.
+pub(crate) static UNFOLDED: Statement =
+    Statement::control("unfolded", "SELECT up_to, (SELECT COALESCE(MAX(id), 0) FROM entries) FROM folded");
+
+/// $1 and $2: after and up to which entry. Sums stop at half of what an integer holds, where adding two still fits: an
+/// error here would come again for ever.
+pub(crate) static FOLD_BALANCES: Statement = Statement::control(
+    "fold balances",
+    "INSERT INTO balance_sums (scope, window_start, currency, spent) \
+     SELECT scope, window_start, currency, CAST(SUM(spent) AS BIGINT) FROM entry_charges \
+     WHERE id > $1 AND id <= $2 GROUP BY scope, window_start, currency \
+     ON CONFLICT (scope, window_start, currency) DO UPDATE SET \
+     spent = CASE WHEN balance_sums.spent + excluded.spent > 4611686018427387903 THEN 4611686018427387903 \
+     ELSE balance_sums.spent + excluded.spent END",
 );
 
-/// Money stops at half of what an integer holds, where a sum of two still fits: a database error here would hold
-/// up every batch behind it.
-pub(crate) static ADD_TO_BALANCES: Bulk = Bulk::new(
-    "add to balances",
-    Home::Control,
-    "balances",
-    "scope, window_start, currency, spent, updated_at",
-    "ON CONFLICT (scope, window_start, currency) DO UPDATE SET \
-     spent = CASE WHEN balances.spent + excluded.spent > 4611686018427387903 THEN 4611686018427387903 \
-     ELSE balances.spent + excluded.spent END, updated_at = excluded.updated_at",
+pub(crate) static FOLD_USAGE: Statement = Statement::control(
+    "fold usage",
+    concat!(
+        "INSERT INTO usage_sums (",
+        usage_key!(),
+        ", organization, workspace, environment, layer, region, key_name, provider, requests, attempts, \
+         input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, cost, \
+         unknown_cost_requests, estimated_requests) SELECT ",
+        usage_key!(),
+        ", MAX(organization), MAX(workspace), MAX(environment), MAX(layer), MAX(region), MAX(key_name), \
+         MAX(provider), SUM(requests), SUM(attempts), CAST(SUM(input_tokens) AS BIGINT), \
+         CAST(SUM(cached_input_tokens) AS BIGINT), CAST(SUM(cache_write_tokens) AS BIGINT), \
+         CAST(SUM(output_tokens) AS BIGINT), CAST(SUM(reasoning_tokens) AS BIGINT), CAST(SUM(cost) AS BIGINT), \
+         SUM(unknown_cost_requests), SUM(estimated_requests) \
+         FROM entry_usage WHERE id > $1 AND id <= $2 GROUP BY ",
+        usage_key!(),
+        " ON CONFLICT (",
+        usage_key!(),
+        ") DO UPDATE SET \
+         requests = usage_sums.requests + excluded.requests, \
+         attempts = usage_sums.attempts + excluded.attempts, \
+         input_tokens = usage_sums.input_tokens + excluded.input_tokens, \
+         cached_input_tokens = usage_sums.cached_input_tokens + excluded.cached_input_tokens, \
+         cache_write_tokens = usage_sums.cache_write_tokens + excluded.cache_write_tokens, \
+         output_tokens = usage_sums.output_tokens + excluded.output_tokens, \
+         reasoning_tokens = usage_sums.reasoning_tokens + excluded.reasoning_tokens, \
+         cost = CASE WHEN usage_sums.cost + excluded.cost > 4611686018427387903 THEN 4611686018427387903 \
+         ELSE usage_sums.cost + excluded.cost END, \
+         unknown_cost_requests = usage_sums.unknown_cost_requests + excluded.unknown_cost_requests, \
+         estimated_requests = usage_sums.estimated_requests + excluded.estimated_requests",
+    ),
 );
 
-pub(crate) static ADD_TO_USAGE: Bulk = Bulk::new(
-    "add to hourly usage",
-    Home::Control,
-    "usage_hourly",
-    "hour, key_id, model, endpoint, release, variant, prompt_version, end_user, currency, organization, workspace, \
-     environment, layer, region, key_name, provider, requests, attempts, input_tokens, cached_input_tokens, \
-     cache_write_tokens, output_tokens, reasoning_tokens, cost, unknown_cost_requests, estimated_requests",
-    "ON CONFLICT (hour, key_id, model, endpoint, release, variant, prompt_version, end_user, currency) DO UPDATE SET \
-     requests = usage_hourly.requests + excluded.requests, \
-     attempts = usage_hourly.attempts + excluded.attempts, \
-     input_tokens = usage_hourly.input_tokens + excluded.input_tokens, \
-     cached_input_tokens = usage_hourly.cached_input_tokens + excluded.cached_input_tokens, \
-     cache_write_tokens = usage_hourly.cache_write_tokens + excluded.cache_write_tokens, \
-     output_tokens = usage_hourly.output_tokens + excluded.output_tokens, \
-     reasoning_tokens = usage_hourly.reasoning_tokens + excluded.reasoning_tokens, \
-     cost = CASE WHEN usage_hourly.cost + excluded.cost > 4611686018427387903 THEN 4611686018427387903 \
-     ELSE usage_hourly.cost + excluded.cost END, \
-     unknown_cost_requests = usage_hourly.unknown_cost_requests + excluded.unknown_cost_requests, \
-     estimated_requests = usage_hourly.estimated_requests + excluded.estimated_requests",
+pub(crate) static FOLDED: Statement = Statement::control("folded", "UPDATE folded SET up_to = $1");
+
+/// Batches hold it together and a fold holds it alone: an id that is given out but not committed yet must not be passed
+/// over. The number is this lock's name among the advisory locks of the database.
+pub(crate) static SHARE_ENTRIES: Statement = Statement::postgres(
+    "share the entries",
+    "SELECT 1 FROM (SELECT pg_advisory_xact_lock_shared(8466212404)) AS locked",
+);
+pub(crate) static LOCK_ENTRIES: Statement = Statement::postgres(
+    "lock the entries",
+    "SELECT 1 FROM (SELECT pg_advisory_xact_lock(8466212404)) AS locked",
 );
 
 pub(crate) static BALANCES: Statement = Statement::control(
@@ -199,12 +225,18 @@ pub(crate) static PARTITIONS: Statement = Statement::postgres(
 );
 
 /// Every statement of one row or none.
-pub(crate) static STATEMENTS: [&Statement; 22] = [
+pub(crate) static STATEMENTS: [&Statement; 28] = [
     &BEGIN_SQLITE,
     &BEGIN_POSTGRES,
     &COMMIT,
     &ROLLBACK,
     &PING,
+    &UNFOLDED,
+    &FOLD_BALANCES,
+    &FOLD_USAGE,
+    &FOLDED,
+    &SHARE_ENTRIES,
+    &LOCK_ENTRIES,
     &BALANCES,
     &USAGE,
     &LOGS_BEFORE,
@@ -225,5 +257,4 @@ pub(crate) static STATEMENTS: [&Statement; 22] = [
 ];
 
 /// Every statement of many rows.
-pub(crate) static BULKS: [&Bulk; 5] =
-    [&INSERT_ENTRIES, &INSERT_ENTRIES_RETURNING, &ADD_TO_BALANCES, &ADD_TO_USAGE, &INSERT_LOGS];
+pub(crate) static BULKS: [&Bulk; 2] = [&INSERT_ENTRIES, &INSERT_LOGS];
