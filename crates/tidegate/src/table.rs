@@ -129,7 +129,7 @@ mod tests {
         ]);
         table.print(&mut terminal).unwrap();
         let text = String::from_utf8(paper.0.lock().unwrap().clone()).unwrap();
-        assert_eq!(text, "NAME       COST\n明天       1.50\napp\u{fffd}[1m  12.00\n");
+        assert_eq!(text, "NAME      COST\n明天      1.50\napp\u{fffd}[1m  12.00\n");
     }
 
     #[test]

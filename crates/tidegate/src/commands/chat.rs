@@ -131,15 +131,17 @@ impl Talk {
             messages: &self.messages,
             quiet: self.json,
         };
-        let answer = match answer::ask(&question, &self.tasks, &self.clock, &mut self.terminal).await {
+        let mut answer = match answer::ask(&question, &self.tasks, &self.clock, &mut self.terminal).await {
             Ok(answer) => answer,
             Err(error) => {
                 self.messages.pop();
                 return Err(error);
             }
         };
-        self.messages.push(json!({ "role": "assistant", "content": answer.text }));
+        self.messages.push(json!({ "role": "assistant", "content": answer.text.as_str() }));
         let cost = self.cost_of(&answer).await;
+        answer.input_tokens = answer.input_tokens.or_else(|| cost.as_ref()?.input_tokens);
+        answer.output_tokens = answer.output_tokens.or_else(|| cost.as_ref()?.output_tokens);
         if self.json {
             self.terminal.json(&answer.as_json(&self.model, cost.as_ref()))?;
         } else {

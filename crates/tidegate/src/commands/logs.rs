@@ -117,20 +117,22 @@ fn print(terminal: &mut Terminal, args: &Args, logs: &[Value], first: bool) -> a
     if args.follow { print_lines(terminal, logs) } else { print_table(terminal, logs) }
 }
 
+const HEADS: [(&str, Lean); 11] = [
+    ("TIME", Lean::Left),
+    ("KEY", Lean::Left),
+    ("MODEL", Lean::Left),
+    ("STATUS", Lean::Right),
+    ("ERROR", Lean::Left),
+    ("IN", Lean::Right),
+    ("OUT", Lean::Right),
+    ("COST", Lean::Right),
+    ("FIRST", Lean::Right),
+    ("TOTAL", Lean::Right),
+    ("REQUEST", Lean::Left),
+];
+
 fn print_table(terminal: &mut Terminal, logs: &[Value]) -> anyhow::Result<()> {
-    let mut table = Table::new(&[
-        ("TIME", Lean::Left),
-        ("KEY", Lean::Left),
-        ("MODEL", Lean::Left),
-        ("STATUS", Lean::Right),
-        ("ERROR", Lean::Left),
-        ("IN", Lean::Right),
-        ("OUT", Lean::Right),
-        ("COST", Lean::Right),
-        ("FIRST", Lean::Right),
-        ("TOTAL", Lean::Right),
-        ("REQUEST", Lean::Left),
-    ]);
+    let mut table = Table::new(&HEADS);
     for log in logs {
         table.row(cells_of(log));
     }
@@ -140,16 +142,18 @@ fn print_table(terminal: &mut Terminal, logs: &[Value]) -> anyhow::Result<()> {
 
 /// A follower does not know the widths of what comes, so its columns are fixed and only grow.
 fn print_lines(terminal: &mut Terminal, logs: &[Value]) -> anyhow::Result<()> {
-    const WIDTHS: [usize; 11] = [23, 12, 24, 3, 0, 7, 7, 14, 8, 8, 36];
+    const WIDTHS: [usize; 11] = [23, 10, 20, 3, 16, 6, 6, 15, 7, 7, 36];
     for log in logs {
         let mut line = String::new();
-        for ((cell, tone), width) in cells_of(log).iter().zip(WIDTHS) {
+        for (((cell, tone), width), (_, lean)) in cells_of(log).iter().zip(WIDTHS).zip(HEADS) {
             let cell = crate::terminal::harmless(cell, false);
-            if cell.is_empty() && width == 0 {
-                continue;
-            }
             let space = " ".repeat(width.saturating_sub(crate::table::width(&cell)));
-            line.extend([terminal.paint(*tone, &cell), space, "  ".to_owned()]);
+            let painted = terminal.paint(*tone, &cell);
+            match lean {
+                Lean::Left => line.extend([painted, space]),
+                Lean::Right => line.extend([space, painted]),
+            }
+            line.push_str("  ");
         }
         terminal.line(line.trim_end())?;
     }

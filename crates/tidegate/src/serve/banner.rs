@@ -41,7 +41,9 @@ impl Banner<'_> {
             }
             None => fact(terminal, "New key", "tidegate keys create NAME")?,
         }
-        fact(terminal, "Providers", self.providers)?;
+        if !self.providers.is_empty() {
+            fact(terminal, "Providers", self.providers)?;
+        }
         fact(terminal, "Settings", &self.settings)?;
         fact(terminal, "Data", &self.data_dir)?;
         if let Some(waiting) = self.waiting {
@@ -82,6 +84,9 @@ pub(super) fn first_key(secret: &Secret) {
 pub(super) fn provider_words(mut named: Vec<(String, bool)>) -> String {
     named.sort_by(|a, b| (a.1, &a.0).cmp(&(b.1, &b.0)));
     named.dedup();
+    if named.is_empty() {
+        return String::new();
+    }
     let only_simulated = named.iter().all(|(_, simulated)| *simulated);
     let word =
         |(name, simulated): (String, bool)| if simulated { format!("{name} (simulated)") } else { name };

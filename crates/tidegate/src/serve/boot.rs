@@ -23,6 +23,10 @@ use policy::{Keyring, Pepper, Secret, Server, StoreUrl};
 use runtime::{Clock, Tasks};
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long the banner of a first start waits for a database server.
+const BANNER_WAITS: Duration = Duration::from_millis(1500);
 
 /// Serves until a signal asks for the end.
 pub(crate) async fn run(place: Place, listen: Option<SocketAddr>) -> anyhow::Result<Outcome> {
@@ -76,7 +80,7 @@ pub(crate) async fn run(place: Place, listen: Option<SocketAddr>) -> anyhow::Res
         Ok(first_key) => first_key,
         Err(refused) => return Ok(refuse(&refused)),
     };
-    let outcome = open_doors(&engine, ports, &console, seen, first_key.as_ref()).await;
+    let outcome = open_doors(&engine, ports, &console, seen, first_key).await;
     demo_tasks.stop();
     outcome
 }
@@ -171,7 +175,7 @@ async fn open_doors(
     ports: Ports,
     console: &Console,
     seen: Option<Stamp>,
-    first_key: Option<&Secret>,
+    first_key: Option<Secret>,
 ) -> anyhow::Result<Outcome> {
     let origin = doors::origin(ports.public.local_addr()?, ports.tls.is_some());
     let admin_origin = match &ports.admin {
@@ -204,13 +208,20 @@ async fn open_doors(
     });
     keeper::start(engine);
     discovery::start(engine);
-    say(engine, &origin, admin_origin.as_deref(), first_key);
+    engine.news.lock().first_key = first_key;
+    if !engine.is_serving() {
+        // Doors are open already; only the banner waits, so that it can hold the first key of a first start.
+        let _ = tokio::time::timeout(BANNER_WAITS, engine.came_up.notified()).await;
+    }
+    say(engine, &origin, admin_origin.as_deref());
     let asked = signals.next().await;
     stop::stop(engine, asked, signals).await;
     Ok(Outcome::Done)
 }
 
-fn say(engine: &Engine, origin: &str, admin_origin: Option<&str>, first_key: Option<&Secret>) {
+fn say(engine: &Engine, origin: &str, admin_origin: Option<&str>) {
+    let mut news = engine.news.lock();
+    news.said = true;
     let snapshot = engine.gateway.snapshot();
     let environments = snapshot.iter().flat_map(|snapshot| snapshot.environments.values());
     let named = environments
@@ -225,7 +236,7 @@ fn say(engine: &Engine, origin: &str, admin_origin: Option<&str>, first_key: Opt
     Banner {
         console: Some(admin_origin.unwrap_or(origin)),
         origin,
-        first_key,
+        first_key: news.first_key.take().as_ref(),
         providers: &banner::provider_words(named),
         settings,
         data_dir: engine.data_dir.display().to_string(),

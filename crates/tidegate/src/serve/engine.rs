@@ -14,8 +14,8 @@ use gateway::Gateway;
 use ledger::Ledger;
 use parking_lot::Mutex;
 use policy::{
-    Compiled, Discovered, Document, FileKey, KeyId, KeyRecord, Keyring, Name, Pepper, Server, StoreSettings,
-    Timestamp,
+    Compiled, Discovered, Document, FileKey, KeyId, KeyRecord, Keyring, Name, Pepper, Secret, Server,
+    StoreSettings, Timestamp,
 };
 use runtime::{Clock, Tasks};
 use std::collections::HashMap;
@@ -51,6 +51,10 @@ pub(crate) struct Engine {
     pub(crate) store_trouble: Mutex<Option<String>>,
     draining: AtomicBool,
     saving: Mutex<()>,
+    /// What the start has to tell its person; see `banner`.
+    pub(crate) news: Mutex<News>,
+    /// Serving has begun after waiting for the database.
+    pub(crate) came_up: Notify,
     /// Something waits for the database.
     pub(crate) wake_keeper: Notify,
     /// What is remembered on disk is out of date.
@@ -74,6 +78,15 @@ pub(crate) struct State {
     pub(crate) settings: SettingsState,
     pub(crate) unsaved_releases: Vec<Accepted>,
     pub(crate) unsaved_keys: HashMap<KeyId, KeyRecord>,
+}
+
+/// The first key is shown once: in the banner, or after it when the database came up later.
+#[derive(Default)]
+pub(crate) struct News {
+    /// The banner is printed.
+    pub(crate) said: bool,
+    /// Waits for the banner.
+    pub(crate) first_key: Option<Secret>,
 }
 
 /// What an accepted document changed.
@@ -125,6 +138,8 @@ impl Engine {
             store_trouble: Mutex::new(None),
             draining: AtomicBool::new(false),
             saving: Mutex::new(()),
+            news: Mutex::default(),
+            came_up: Notify::new(),
             wake_keeper: Notify::new(),
             wake_saver: Notify::new(),
             wake_discovery: Notify::new(),

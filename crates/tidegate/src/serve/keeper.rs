@@ -147,7 +147,7 @@ async fn keep(engine: Arc<Engine>) {
                 away = true;
                 *engine.store_trouble.lock() = Some(error.to_string());
                 if engine.store.find().is_none() {
-                    engine.store.set_away(&error.to_string());
+                    engine.store.set_away(&reason_of(&error));
                 }
             }
         }
@@ -156,6 +156,13 @@ async fn keep(engine: Arc<Engine>) {
             () = engine.wake_keeper.notified() => {}
             () = tokio::time::sleep(pause) => {}
         }
+    }
+}
+
+fn reason_of(error: &StoreError) -> String {
+    match error {
+        StoreError::Unavailable(reason) => reason.clone(),
+        other => other.to_string(),
     }
 }
 
@@ -169,8 +176,14 @@ async fn come_up(engine: &Arc<Engine>) -> Result<(), StoreError> {
         }
     }
     if let Some(secret) = first {
-        banner::first_key(&secret);
+        let mut news = engine.news.lock();
+        if news.said {
+            banner::first_key(&secret);
+        } else {
+            news.first_key = Some(secret);
+        }
     }
+    engine.came_up.notify_one();
     write_down(engine).await
 }
 

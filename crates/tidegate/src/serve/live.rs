@@ -37,7 +37,7 @@ impl Live for Engine {
     }
 
     fn state(&self) -> LiveState {
-        let (settings, store) = (self.state.lock().settings.clone(), self.store_state());
+        let settings = self.state.lock().settings.clone();
         LiveState {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             started_at: self.started_at,
@@ -46,7 +46,7 @@ impl Live for Engine {
             draining: self.is_draining(),
             settings,
             environments: self.environment_states(),
-            store,
+            store: self.store_state(),
             spool: self.spool_state(),
             keys: self.keyring.len(),
             providers: self.provider_states(),

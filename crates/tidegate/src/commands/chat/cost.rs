@@ -9,11 +9,14 @@ use std::time::Duration;
 const TRIES: u32 = 12;
 const PAUSE: Duration = Duration::from_millis(150);
 
-/// A cost in the currency it was billed in.
+/// What the log says of a request: its cost in the currency it was billed in, and its tokens, which an answer
+/// that was stopped never told.
 pub(super) struct Cost {
     pub(super) amount: String,
     pub(super) currency: String,
     pub(super) estimated: bool,
+    pub(super) input_tokens: Option<u64>,
+    pub(super) output_tokens: Option<u64>,
 }
 
 impl Cost {
@@ -36,7 +39,14 @@ pub(super) async fn find(place: &Place, door: &Door, request_id: &str) -> Option
         if let Some(log) = answer["logs"].get(0) {
             let amount = log["cost"].as_str()?.to_owned();
             let currency = log["currency"].as_str()?.to_owned();
-            return Some(Cost { amount, currency, estimated: log["estimated"] == true });
+            let tokens = |field: &str| log[field].as_u64();
+            return Some(Cost {
+                amount,
+                currency,
+                estimated: log["estimated"] == true,
+                input_tokens: tokens("input_tokens"),
+                output_tokens: tokens("output_tokens"),
+            });
         }
         tokio::time::sleep(PAUSE).await;
     }
