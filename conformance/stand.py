@@ -112,6 +112,10 @@ models = ["nothing"]
 [routes.chat]
 targets = [{{ model = "gone/nothing" }}]
 fallbacks = ["up/ok"]
+
+[routes.doomed]
+targets = [{{ model = "gone/nothing" }}]
+fallbacks = ["up/ok-s503"]
 """
     return providers, {"STAND_UPSTREAM": f"http://127.0.0.1:{port}/v1", "STAND_JOURNAL": str(journal)}
 

@@ -49,15 +49,21 @@ test("429 of a spent budget is final", async () => {
   assert.equal(requestsOf(word).size, 0);
 });
 
-for (const status of [500, 503]) {
-  test(`${status} of the upstream is an error seen once`, async () => {
-    const word = marker();
-    const patient = makeClient("app", { maxRetries: 3 });
-    const error = await refused(OpenAI.InternalServerError, create(patient, `up/ok-s${status}`, { messages: ask(word) }));
-    assert.equal(error.headers.get("x-should-retry"), "false");
-    assert.equal(requestsOf(word).size, 1);
-  });
-}
+test("5xx of the upstream is passed on, and the SDK may try again where we did not", async () => {
+  const word = marker();
+  const patient = makeClient("app", { maxRetries: 2 });
+  const error = await refused(OpenAI.InternalServerError, create(patient, "up/ok-s503", { messages: ask(word) }));
+  assert.equal(error.status, 503);
+  assert.equal(requestsOf(word).size, 3);
+});
+
+test("the SDK does not multiply our own attempts", async () => {
+  const word = marker();
+  const patient = makeClient("app", { maxRetries: 3 });
+  const error = await refused(OpenAI.InternalServerError, create(patient, "doomed", { messages: ask(word) }));
+  assert.equal(error.headers.get("x-should-retry"), "false");
+  assert.equal(requestsOf(word).size, 1);
+});
 
 test("429 of the upstream", async () => {
   await refused(OpenAI.RateLimitError, create(client, "up/ok-s429-ra2"));

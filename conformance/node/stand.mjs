@@ -31,7 +31,8 @@ export function marker() {
 }
 
 function lines() {
-  return readFileSync(process.env.STAND_JOURNAL, "utf8").trim().split("\n").map((line) => JSON.parse(line));
+  // What follows the last newline is still being written.
+  return readFileSync(process.env.STAND_JOURNAL, "utf8").split("\n").slice(0, -1).map((line) => JSON.parse(line));
 }
 
 // All dispatches of one request of ours, each with its `end`; waits (bounded) until they ended.

@@ -85,12 +85,23 @@ def test_429_of_a_spent_budget_is_final(journal, marker):
 
 
 @pytest.mark.parametrize("status", [500, 503])
-def test_5xx_of_the_upstream_is_an_error_seen_once(journal, marker, status):
+def test_5xx_of_the_upstream_is_passed_on(client, status):
+    error = refused(openai.InternalServerError, create(client, f"up/ok-s{status}"))
+    assert error.status_code == status
+
+
+def test_the_sdk_may_try_again_where_we_did_not(journal, marker):
+    client = make_client(max_retries=2)
+    refused(openai.InternalServerError, create(client, "up/ok-s503", messages=ask(marker)))
+    assert len(journal.requests_of(marker)) == 3
+
+
+def test_the_sdk_does_not_multiply_our_own_attempts(journal, marker):
     client = make_client(max_retries=3)
-    error = refused(openai.InternalServerError, create(client, f"up/ok-s{status}", messages=ask(marker)))
-    assert error.status_code >= 500 and error.code
+    error = refused(openai.InternalServerError, create(client, "doomed", messages=ask(marker)))
     assert error.response.headers["x-should-retry"] == "false"
-    assert len(journal.requests_of(marker)) == 1, "the SDK saw `x-should-retry: false` and did not ask again"
+    assert error.response.headers["x-tidegate-attempts"] == "2"
+    assert len(journal.requests_of(marker)) == 1
 
 
 def test_an_upstream_that_is_not_there(client):
@@ -117,7 +128,8 @@ def test_a_death_in_mid_stream_is_an_error_and_not_success(client, model):
             parts.append(part)
 
     error = refused(openai.APIError, read)
-    assert error.code and error.type and error.message
+    assert error.type and error.message
+    assert error.code or "err5" in model, "what the provider says of itself passes as it is"
     assert 1 <= len(parts) <= 6
     assert not any(part.choices and part.choices[0].finish_reason for part in parts)
 
