@@ -125,6 +125,17 @@ pub struct Received {
     pub closed: bool,
 }
 
+/// Makes one attack over one connection with the usual bounds: 20,000 frames, 32 MiB, 2 seconds, and a key that is no
+/// key (floods come before authentication).
+///
+/// # Errors
+/// When the address is not loopback or cannot be connected to.
+pub async fn run(kind: Attack, addr: SocketAddr) -> anyhow::Result<Outcome> {
+    let (frames, bytes, time) = (20_000, 32 << 20, Duration::from_secs(2));
+    attack(&Target { addr, key: "none".to_owned(), model: "none".to_owned(), frames, bytes, time }, kind)
+        .await
+}
+
 /// Makes one attack over one connection.
 ///
 /// # Errors

@@ -382,7 +382,7 @@ async fn oracle(args: OracleArgs) -> anyhow::Result<bool> {
 async fn smuggling(args: AttackArgs) -> anyhow::Result<bool> {
     let patience = Duration::from_secs_f64(args.seconds);
     let target = smuggle::Target { addr: args.to, key: args.key, model: args.model, patience };
-    let outcomes = smuggle::run(&target).await?;
+    let outcomes = smuggle::outcomes(&target).await?;
     for outcome in &outcomes {
         say(&serde_json::to_value(outcome)?)?;
     }
