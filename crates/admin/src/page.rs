@@ -11,7 +11,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 const PAGE: &str = include_str!("../assets/page.html");
 /// The model of the examples: simulated, so it answers on every install.
 const EXAMPLE_MODEL: &str = "demo/story";
-const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; font-src 'self'; img-src 'self'; \
+const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
                       base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
 /// Where the model API is reached from a browser's point of view.
@@ -62,10 +62,6 @@ pub(crate) async fn asset(Path(name): Path<String>) -> Response {
         "page.css" => ("text/css; charset=utf-8", include_bytes!("../assets/page.css")),
         "page.js" => ("text/javascript; charset=utf-8", include_bytes!("../assets/page.js")),
         "mark.svg" => ("image/svg+xml", include_bytes!("../assets/mark.svg")),
-        "inter-latin.woff2" => ("font/woff2", include_bytes!("../assets/fonts/inter-latin.woff2")),
-        "jetbrains-mono-latin.woff2" => {
-            ("font/woff2", include_bytes!("../assets/fonts/jetbrains-mono-latin.woff2"))
-        }
         _ => return StatusCode::NOT_FOUND.into_response(),
     };
     let mut response = ([(header::CONTENT_TYPE, kind)], bytes).into_response();
