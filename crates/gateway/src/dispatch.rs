@@ -24,7 +24,7 @@ use crate::refusal::{Code, Refusal, SHOULD_RETRY, tell_wait};
 use crate::relay::{self, FirstEvent, Relay};
 use crate::settle::{self, Ending};
 use crate::upstream::Upstream;
-use crate::upstream::pool::{Call, Unreachable};
+use crate::upstream::pool::{Call, Unreachable, Wire};
 use crate::{admit, headers};
 
 /// Of a provider's error at most this much is read and passed on.
@@ -53,14 +53,23 @@ pub(crate) async fn dispatch(
     plan: Plan,
     mut reservation: Reservation,
 ) -> http::Response<Body> {
-    let up = headers::upwards(client_headers);
+    let mut up = headers::upwards(client_headers);
     let mut verdict = None;
     let last = plan.attempts.len().saturating_sub(1);
     for (at, step) in plan.attempts.iter().enumerate() {
         let deployment = &step.deployment;
         exchange.attempts += 1;
         exchange.deployment = Some(Arc::clone(deployment));
-        let miss = match attempt(exchange, deployment, step.timeouts, &up, &body, reservation).await {
+        let miss = match attempt(
+            exchange,
+            deployment,
+            step.timeouts,
+            if at < last { up.clone() } else { std::mem::take(&mut up) },
+            &body,
+            reservation,
+        )
+        .await
+        {
             Ok(answer) => return answer,
             Err(miss) => *miss,
         };
@@ -116,7 +125,7 @@ async fn attempt(
     exchange: Box<Exchange>,
     deployment: &Arc<Deployment>,
     timeouts: Timeouts,
-    up: &HeaderMap,
+    up: HeaderMap,
     body: &Bytes,
     reservation: Reservation,
 ) -> Result<http::Response<Body>, Box<Miss>> {
@@ -145,25 +154,35 @@ async fn attempt(
         Ok(opened) => opened,
         Err(error) => return Err(unrecorded(exchange, &error)),
     };
-    let mut flight = Flight::new(exchange, opened, Arc::clone(deployment), timeouts);
+    let mut flight = Box::new(Flight::new(exchange, opened, Arc::clone(deployment), timeouts));
     if durable && let Err(error) = gateway.ledger.sync().await {
         let (exchange, _) = flight.fail(Outcome::NeverDispatched);
         return Err(unrecorded(exchange, &error));
     }
     let now = gateway.clock.moment();
-    let connected = tokio::time::timeout(timeouts.connect, upstream.origin.take(now)).await;
-    let wire = match connected {
-        Ok(Ok(wire)) => wire,
-        Ok(Err(error)) => {
-            return Err(unreachable(flight, &error.to_string(), matches!(error, Unreachable::Full)));
-        }
-        Err(_) => {
-            let what = format!("no connection within {:?} (`connect`)", timeouts.connect);
-            return Err(unreachable(flight, &what, false));
-        }
+    let wire = match upstream.origin.take_idle(now) {
+        Some(wire) => wire,
+        // A new connection is rare; boxed, its state does not make every request's larger.
+        None => match Box::pin(connect(&upstream, timeouts.connect, now)).await {
+            Ok(wire) => wire,
+            Err((what, full)) => return Err(unreachable(flight, &what, full)),
+        },
     };
     flight.depart(Call::send(&upstream.origin, wire, request));
     answer_of(flight).await
+}
+
+/// Opens a connection in time, or says in words why there is none, and whether all were in use.
+async fn connect(
+    upstream: &Upstream,
+    limit: Duration,
+    now: policy::Moment,
+) -> Result<(Wire, tokio::sync::OwnedSemaphorePermit), (String, bool)> {
+    match tokio::time::timeout(limit, upstream.origin.take(now)).await {
+        Ok(Ok(wire)) => Ok(wire),
+        Ok(Err(error)) => Err((error.to_string(), matches!(error, Unreachable::Full))),
+        Err(_) => Err((format!("no connection within {limit:?} (`connect`)"), false)),
+    }
 }
 
 fn unrecorded(exchange: Box<Exchange>, error: &ledger::SpoolUnavailable) -> Box<Miss> {
@@ -176,7 +195,7 @@ fn unrecorded(exchange: Box<Exchange>, error: &ledger::SpoolUnavailable) -> Box<
     Box::new(Miss { exchange, reservation: None, verdict, retryable: false, retry_after: None })
 }
 
-fn unreachable(flight: Flight, what: &str, full: bool) -> Box<Miss> {
+fn unreachable(flight: Box<Flight>, what: &str, full: bool) -> Box<Miss> {
     let provider = Arc::clone(&flight.deployment.provider.name);
     tracing::warn!(%provider, "provider unreachable: {what}");
     let code = if full { Code::Overloaded } else { Code::UpstreamUnreachable };
@@ -185,7 +204,7 @@ fn unreachable(flight: Flight, what: &str, full: bool) -> Box<Miss> {
 }
 
 fn miss(
-    flight: Flight,
+    flight: Box<Flight>,
     outcome: Outcome,
     verdict: Verdict,
     retryable: bool,
@@ -195,7 +214,7 @@ fn miss(
     Box::new(Miss { exchange, reservation, verdict, retryable, retry_after })
 }
 
-fn troubled(flight: Flight, trouble: &Trouble) -> Box<Miss> {
+fn troubled(flight: Box<Flight>, trouble: &Trouble) -> Box<Miss> {
     let provider = Arc::clone(&flight.deployment.provider.name);
     if !matches!(trouble, Trouble::Stopping) {
         tracing::warn!(%provider, reused = flight.on_reused_connection(), "attempt failed: {trouble}");
@@ -210,7 +229,7 @@ fn build(
     exchange: &Exchange,
     deployment: &Deployment,
     upstream: &Upstream,
-    up: &HeaderMap,
+    up: HeaderMap,
     body: &Bytes,
 ) -> http::Request<Full<Bytes>> {
     let asked = &exchange.asked;
@@ -224,13 +243,13 @@ fn build(
     *request.method_mut() = http::Method::POST;
     *request.uri_mut() = upstream.path(exchange.operation).clone();
     let headers = request.headers_mut();
-    *headers = up.clone();
+    *headers = up;
     headers.insert(HOST, upstream.host.clone());
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
     let accept = if asked.stream { "text/event-stream, application/json" } else { "application/json" };
     headers.insert(ACCEPT, HeaderValue::from_static(accept));
-    headers.insert(headers::REQUEST_ID, headers::text(&exchange.upstream_id()));
+    headers.insert(headers::REQUEST_ID, exchange.upstream_id());
     for (name, value) in &upstream.headers {
         headers.insert(name, value.clone());
     }
@@ -250,8 +269,8 @@ fn intent(exchange: &Exchange, deployment: &Arc<Deployment>) -> Intent {
         input_bound: exchange.asked.input_bound,
         input_estimate: exchange.asked.input_estimate,
         output_cap: Some(output_cap),
-        endpoint: exchange.endpoint().into(),
-        model_asked: exchange.asked.model.as_str().into(),
+        endpoint: exchange.gateway.endpoint_name(exchange.operation),
+        model_asked: Arc::clone(&exchange.model_asked),
         stream: exchange.asked.stream,
         end_user: exchange.end_user.clone(),
         session: exchange.session.clone(),
@@ -260,7 +279,7 @@ fn intent(exchange: &Exchange, deployment: &Arc<Deployment>) -> Intent {
 }
 
 /// From the head of the provider's answer to the client's.
-async fn answer_of(mut flight: Flight) -> Result<http::Response<Body>, Box<Miss>> {
+async fn answer_of(mut flight: Box<Flight>) -> Result<http::Response<Body>, Box<Miss>> {
     let head = match std::future::poll_fn(|context| flight.poll_head(context)).await {
         Ok(head) => head,
         Err(trouble) => return Err(troubled(flight, &trouble)),
@@ -269,7 +288,7 @@ async fn answer_of(mut flight: Flight) -> Result<http::Response<Body>, Box<Miss>
     let upstream_id = head.headers.get("x-request-id").or_else(|| head.headers.get("request-id"));
     flight.exchange().upstream_request_id = upstream_id.and_then(|id| id.to_str().ok()).map(Into::into);
     if !head.status.is_success() {
-        return Err(refused(flight, head).await);
+        return Err(Box::pin(refused(flight, head)).await);
     }
     if flight.exchange().asked.stream && flight.exchange().operation != Operation::Embeddings {
         streamed(flight, head).await
@@ -279,7 +298,7 @@ async fn answer_of(mut flight: Flight) -> Result<http::Response<Body>, Box<Miss>
 }
 
 /// The provider answered with an error status.
-async fn refused(mut flight: Flight, head: http::response::Parts) -> Box<Miss> {
+async fn refused(mut flight: Box<Flight>, head: http::response::Parts) -> Box<Miss> {
     let body = match relay::whole(&mut flight, MAX_ERROR).await {
         Ok(body) => {
             flight.land(None);
@@ -295,7 +314,7 @@ async fn refused(mut flight: Flight, head: http::response::Parts) -> Box<Miss> {
     failed(flight, head, body, &failure)
 }
 
-fn failed(flight: Flight, head: http::response::Parts, body: Bytes, failure: &Failure) -> Box<Miss> {
+fn failed(flight: Box<Flight>, head: http::response::Parts, body: Bytes, failure: &Failure) -> Box<Miss> {
     let provider = Arc::clone(&flight.deployment.provider.name);
     let status = head.status.as_u16();
     if failure.blame != Blame::Client {
@@ -330,7 +349,7 @@ fn failed(flight: Flight, head: http::response::Parts, body: Bytes, failure: &Fa
 }
 
 /// An error object where an answer should be: the status 200 was not true.
-fn false_success(flight: Flight, head: http::response::Parts, body: Bytes) -> Box<Miss> {
+fn false_success(flight: Box<Flight>, head: http::response::Parts, body: Bytes) -> Box<Miss> {
     let none = |_: &str| None;
     let mut failure = failure::classify(502, &none, &body);
     failure.retryable = true;
@@ -340,14 +359,14 @@ fn false_success(flight: Flight, head: http::response::Parts, body: Bytes) -> Bo
 }
 
 async fn streamed(
-    mut flight: Flight,
+    mut flight: Box<Flight>,
     head: http::response::Parts,
 ) -> Result<http::Response<Body>, Box<Miss>> {
     let exchange = flight.exchange();
     let swallow_usage = !exchange.asked.include_usage;
     flight.tap = Some(Tap::new(TapOptions { swallow_usage, max_event: relay::MAX_EVENT }));
     if !is_event_stream(&head.headers) {
-        return Err(not_a_stream(flight, head).await);
+        return Err(Box::pin(not_a_stream(flight, head)).await);
     }
     let ready = match relay::first_event(&mut flight).await {
         Ok(ready) => ready,
@@ -380,7 +399,7 @@ fn is_event_stream(head: &HeaderMap) -> bool {
 }
 
 /// A stream was asked for and something else came.
-async fn not_a_stream(mut flight: Flight, head: http::response::Parts) -> Box<Miss> {
+async fn not_a_stream(mut flight: Box<Flight>, head: http::response::Parts) -> Box<Miss> {
     match relay::whole(&mut flight, MAX_ERROR).await {
         Ok(body) if answer::read(flight.exchange().operation, &body).is_ok_and(|answer| answer.is_error) => {
             flight.land(None);
@@ -401,7 +420,10 @@ fn error_object(event: &Bytes) -> Bytes {
     event.slice(start..end.max(start))
 }
 
-async fn whole(mut flight: Flight, head: http::response::Parts) -> Result<http::Response<Body>, Box<Miss>> {
+async fn whole(
+    mut flight: Box<Flight>,
+    head: http::response::Parts,
+) -> Result<http::Response<Body>, Box<Miss>> {
     let body = match relay::whole(&mut flight, relay::MAX_WHOLE).await {
         Ok(body) => body,
         Err(trouble) => return Err(troubled(flight, &trouble)),

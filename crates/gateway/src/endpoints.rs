@@ -144,6 +144,7 @@ fn prepare(exchange: &mut Exchange, body: &Bytes) -> Result<(plan::Plan, ledger:
         refusal.detail = bad.code;
         refusal
     })?;
+    exchange.model_asked = exchange.asked.model.as_str().into();
     if exchange.end_user.is_none() {
         exchange.end_user = exchange.asked.end_user.as_deref().map(label);
     }
@@ -191,6 +192,7 @@ fn open(
         |name: &str| client.get(name).and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty());
     Exchange {
         id,
+        id_text: headers::text(&id.to_string()),
         at: gateway.clock.now(),
         times: Times::begun(started),
         operation,
@@ -202,6 +204,7 @@ fn open(
         tokens_standing: None,
         tokens_debited: 0,
         asked: request::Asked::default(),
+        model_asked: Name::default(),
         end_user: header("x-tidegate-user").map(label),
         session: header("x-tidegate-session").map(label),
         tags: header("x-tidegate-tags").map(tags).unwrap_or_default(),

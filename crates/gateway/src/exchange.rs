@@ -7,9 +7,11 @@ use ledger::Labels;
 use policy::{Deployment, Environment, KeyState, Moment, Name, Permit, RequestId, Standing, Timestamp};
 use providers::request::{Asked, Operation};
 
-use crate::Gateway;
+use http::HeaderValue;
+
 use crate::metrics::InFlight;
 use crate::receive::Held;
+use crate::{Gateway, headers};
 
 /// Who asks: a virtual key and the environment it belongs to, in the release of this moment.
 #[derive(Clone)]
@@ -40,6 +42,8 @@ impl Times {
 pub(crate) struct Exchange {
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) id: RequestId,
+    /// The id as headers carry it; made once.
+    pub(crate) id_text: HeaderValue,
     pub(crate) at: Timestamp,
     pub(crate) times: Times,
     pub(crate) operation: Operation,
@@ -53,6 +57,7 @@ pub(crate) struct Exchange {
     /// Tokens taken from the key's token limit, corrected when the truth is known.
     pub(crate) tokens_debited: u64,
     pub(crate) asked: Asked,
+    pub(crate) model_asked: Name,
     pub(crate) end_user: Option<Name>,
     pub(crate) session: Option<Name>,
     pub(crate) tags: Vec<(Name, Name)>,
@@ -65,13 +70,17 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
+    /// The endpoint's name in records.
     pub(crate) fn endpoint(&self) -> &'static str {
         endpoint_name(self.operation)
     }
 
     /// The id that a provider is told: the request's own, and from the second attempt on with the attempt's number.
-    pub(crate) fn upstream_id(&self) -> String {
-        if self.attempts <= 1 { self.id.to_string() } else { format!("{}.{}", self.id, self.attempts) }
+    pub(crate) fn upstream_id(&self) -> HeaderValue {
+        if self.attempts <= 1 {
+            return self.id_text.clone();
+        }
+        headers::text(&format!("{}.{}", self.id, self.attempts))
     }
 
     /// Microseconds that the gateway itself has taken until `now`, waiting for providers left out.

@@ -32,79 +32,86 @@ names! {
 
 /// Client headers that never reach a provider: credentials, hop-by-hop (RFC 9110 §7.6.1), what the new connection sets
 /// itself, and what tells a provider who or where the client is.
-const NEVER_UP: &[&str] = &[
-    "authorization",
-    "x-api-key",
-    "api-key",
-    "x-goog-api-key",
-    "proxy-authorization",
-    "cookie",
-    "host",
-    "content-length",
-    "content-type",
-    "content-encoding",
-    "accept-encoding",
-    "accept",
-    "expect",
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "forwarded",
-    "via",
-    "x-real-ip",
-    "x-request-id",
-    "openai-organization",
-    "openai-project",
-    "http2-settings",
-    "true-client-ip",
-    "origin",
-    "referer",
-];
-const NEVER_UP_PREFIXES: &[&str] = &["x-tidegate-", "x-forwarded-", "cf-", "sec-", "x-envoy-", "proxy-"];
+fn never_up(name: &str) -> bool {
+    matches!(
+        name,
+        "authorization"
+            | "x-api-key"
+            | "api-key"
+            | "x-goog-api-key"
+            | "proxy-authorization"
+            | "cookie"
+            | "host"
+            | "content-length"
+            | "content-type"
+            | "content-encoding"
+            | "accept-encoding"
+            | "accept"
+            | "expect"
+            | "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "forwarded"
+            | "via"
+            | "x-real-ip"
+            | "x-request-id"
+            | "openai-organization"
+            | "openai-project"
+            | "http2-settings"
+            | "true-client-ip"
+            | "origin"
+            | "referer"
+    ) || name.starts_with("x-tidegate-")
+        || name.starts_with("x-forwarded-")
+        || name.starts_with("cf-")
+        || name.starts_with("sec-")
+        || name.starts_with("x-envoy-")
+        || name.starts_with("proxy-")
+}
 
 /// Provider headers that never reach a client: hop-by-hop, framing, cookies, and the shared account's identity.
-const NEVER_DOWN: &[&str] = &[
-    "connection",
-    "keep-alive",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-    "content-length",
-    "content-encoding",
-    "set-cookie",
-    "set-cookie2",
-    "proxy-authenticate",
-    "www-authenticate",
-    "alt-svc",
-    "server",
-    "date",
-    "x-request-id",
-    "request-id",
-    "openai-organization",
-    "openai-project",
-    "anthropic-organization-id",
-    "anthropic-workspace-id",
-    "strict-transport-security",
-    "access-control-allow-origin",
-    "access-control-expose-headers",
-    "x-should-retry",
-    "via",
-    "server-timing",
-    "nel",
-    "report-to",
-    "content-security-policy",
-];
-const NEVER_DOWN_PREFIXES: &[&str] = &["x-tidegate-", "cf-", "x-envoy-", "access-control-"];
-
-fn listed(name: &HeaderName, names: &[&str], prefixes: &[&str]) -> bool {
-    let name = name.as_str();
-    names.contains(&name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
+fn never_down(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "content-length"
+            | "content-encoding"
+            | "set-cookie"
+            | "set-cookie2"
+            | "proxy-authenticate"
+            | "www-authenticate"
+            | "alt-svc"
+            | "server"
+            | "date"
+            | "x-request-id"
+            | "request-id"
+            | "openai-organization"
+            | "openai-project"
+            | "anthropic-organization-id"
+            | "anthropic-workspace-id"
+            | "strict-transport-security"
+            | "access-control-allow-origin"
+            | "access-control-expose-headers"
+            | "x-should-retry"
+            | "via"
+            | "server-timing"
+            | "nel"
+            | "report-to"
+            | "content-security-policy"
+    ) || name.starts_with("x-tidegate-")
+        || name.starts_with("cf-")
+        || name.starts_with("x-envoy-")
+        || name.starts_with("access-control-")
 }
 
 /// Names that the `connection` header declares to be for one hop only.
@@ -122,7 +129,7 @@ pub(crate) fn upwards(client: &HeaderMap) -> HeaderMap {
     let hops = hop_names(client);
     let mut up = HeaderMap::with_capacity(client.len() + 8);
     for (name, value) in client {
-        if !hops.contains(name) && !listed(name, NEVER_UP, NEVER_UP_PREFIXES) {
+        if !hops.contains(name) && !never_up(name.as_str()) {
             up.append(name, value.clone());
         }
     }
@@ -134,7 +141,7 @@ pub(crate) fn downwards(provider: &HeaderMap, down: &mut HeaderMap, own_limits: 
     let hops = hop_names(provider);
     for (name, value) in provider {
         let theirs = own_limits && name.as_str().starts_with("x-ratelimit-");
-        if !theirs && !hops.contains(name) && !listed(name, NEVER_DOWN, NEVER_DOWN_PREFIXES) {
+        if !theirs && !hops.contains(name) && !never_down(name.as_str()) {
             down.append(name, value.clone());
         }
     }
@@ -142,9 +149,8 @@ pub(crate) fn downwards(provider: &HeaderMap, down: &mut HeaderMap, own_limits: 
 
 /// Adds the gateway's own headers to an answer.
 pub(crate) fn add_ours(exchange: &Exchange, down: &mut HeaderMap, own_time: Duration) {
-    let id = text(&exchange.id.to_string());
-    down.insert(REQUEST_ID_SHORT, id.clone());
-    down.insert(REQUEST_ID, id);
+    down.insert(REQUEST_ID_SHORT, exchange.id_text.clone());
+    down.insert(REQUEST_ID, exchange.id_text.clone());
     if let Some(deployment) = &exchange.deployment {
         down.insert(MODEL, text(&deployment.name));
     }

@@ -42,6 +42,7 @@ use hyper::body::Incoming;
 use ledger::Ledger;
 use policy::key::Pepper;
 use policy::{Keyring, Layer, Name, Snapshot};
+use providers::request::Operation;
 use runtime::{Clock, Tasks};
 
 pub use self::body::{Body, BoxBody, BoxError};
@@ -107,6 +108,7 @@ pub struct Gateway {
     pub(crate) lifecycle: lifecycle::Lifecycle,
     keys_current: AtomicBool,
     layers: [Name; 4],
+    endpoints: [Name; 3],
 }
 
 impl Gateway {
@@ -129,6 +131,8 @@ impl Gateway {
             lifecycle: lifecycle::Lifecycle::default(),
             keys_current: AtomicBool::new(true),
             layers: ["development", "production", "innovation", "domestic"].map(Name::from),
+            endpoints: [Operation::Chat, Operation::Completions, Operation::Embeddings]
+                .map(|operation| Name::from(exchange::endpoint_name(operation))),
         });
         gateway.tasks.spawn("sweep-upstreams", sweep(Arc::downgrade(&gateway), gateway.tasks.clone()));
         gateway
@@ -154,6 +158,15 @@ impl Gateway {
 
     pub(crate) fn keys_are_current(&self) -> bool {
         self.keys_current.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn endpoint_name(&self, operation: Operation) -> Name {
+        let [chat, completions, embeddings] = &self.endpoints;
+        Arc::clone(match operation {
+            Operation::Chat => chat,
+            Operation::Completions => completions,
+            Operation::Embeddings => embeddings,
+        })
     }
 
     pub(crate) fn layer_name(&self, layer: Layer) -> Name {

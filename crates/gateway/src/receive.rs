@@ -72,17 +72,17 @@ pub(crate) async fn receive(
     if let Some(encoding) = parts.headers.get(http::header::CONTENT_ENCODING)
         && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
     {
-        linger(body).await;
+        Box::pin(linger(body)).await;
         let message = "the body has a content-encoding; send it without one";
         return Err(Refusal::new(Code::UnsupportedEncoding, message));
     }
     let announced = http_body::Body::size_hint(&body).exact();
     if announced.is_some_and(|length| length > max_body) {
-        linger(body).await;
+        Box::pin(linger(body)).await;
         return Err(too_large(max_body));
     }
     let Some(mut held) = memory.hold(announced.unwrap_or(0)) else {
-        linger(body).await;
+        Box::pin(linger(body)).await;
         return Err(overloaded());
     };
     read(body, max_body, announced, &mut held).await.map(|bytes| (bytes, held))
@@ -104,11 +104,11 @@ async fn read(
         let Ok(data) = frame.into_data() else { continue };
         length += data.len() as u64;
         if length > max_body {
-            linger(body).await;
+            Box::pin(linger(body)).await;
             return Err(too_large(max_body));
         }
         if announced.is_none() && !held.grow(data.len() as u64) {
-            linger(body).await;
+            Box::pin(linger(body)).await;
             return Err(overloaded());
         }
         if first.is_empty() && rest.is_none() {

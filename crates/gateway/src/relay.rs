@@ -35,7 +35,7 @@ enum State {
 
 /// A stream from a provider to a client.
 pub(crate) struct Relay {
-    flight: Flight,
+    flight: Box<Flight>,
     ready: SmallVec<[Bytes; 4]>,
     state: State,
     /// Output tokens that the reservation holds; passing it asks the budgets for more.
@@ -45,7 +45,7 @@ pub(crate) struct Relay {
 
 impl Relay {
     /// Takes over a flight whose first events are in `ready`.
-    pub(crate) fn new(mut flight: Flight, ready: SmallVec<[Bytes; 4]>) -> Self {
+    pub(crate) fn new(mut flight: Box<Flight>, ready: SmallVec<[Bytes; 4]>) -> Self {
         let deployment = Arc::clone(&flight.deployment);
         let exchange = flight.exchange();
         let budgets = !exchange.caller.key.record.budgets.is_empty();

@@ -183,8 +183,8 @@ fn request_log(exchange: &Exchange, ending: &Ending, cost: Option<Money>) -> Req
         request_id: exchange.id,
         at: exchange.at,
         labels: Arc::clone(&exchange.labels),
-        endpoint: exchange.endpoint().into(),
-        model_asked: exchange.asked.model.as_str().into(),
+        endpoint: exchange.gateway.endpoint_name(exchange.operation),
+        model_asked: Arc::clone(&exchange.model_asked),
         model_answered: exchange.deployment.as_ref().map(|d| Arc::clone(&d.name)),
         provider: exchange
             .deployment

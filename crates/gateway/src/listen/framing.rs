@@ -139,7 +139,7 @@ impl Framing {
         let seam = before.saturating_sub(3);
         let last = self.partial.last().copied();
         self.partial.extend_from_slice(&rest[..rest.len().min(MAX_HEAD + 1 - before.min(MAX_HEAD))]);
-        if self.partial == b"\r\n" {
+        if self.partial.starts_with(b"\r\n") {
             self.partial.clear();
             return Ok(2 - before);
         }

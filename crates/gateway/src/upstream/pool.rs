@@ -82,20 +82,30 @@ impl Origin {
         Self { host, port, tls, idle: Mutex::default(), places }
     }
 
-    /// An idle connection, or a new one. The caller bounds the time.
+    /// An idle connection, if there is one and a place for it.
+    pub(crate) fn take_idle(self: &Arc<Self>, now: Moment) -> Option<(Wire, OwnedSemaphorePermit)> {
+        let place = Arc::clone(&self.places).try_acquire_owned().ok()?;
+        self.usable(now).map(|wire| (wire, place))
+    }
+
+    fn usable(&self, now: Moment) -> Option<Wire> {
+        while let Some(mut wire) = self.pop() {
+            if wire.is_usable(now) {
+                wire.reused = true;
+                return Some(wire);
+            }
+        }
+        None
+    }
+
+    /// An idle connection, or a new one, when there is a place. The caller bounds the time.
     pub(crate) async fn take(
         self: &Arc<Self>,
         now: Moment,
     ) -> Result<(Wire, OwnedSemaphorePermit), Unreachable> {
-        let place = match Arc::clone(&self.places).try_acquire_owned() {
-            Ok(place) => place,
-            Err(_) => Arc::clone(&self.places).acquire_owned().await.map_err(|_| Unreachable::Full)?,
-        };
-        while let Some(mut wire) = self.pop() {
-            if wire.is_usable(now) {
-                wire.reused = true;
-                return Ok((wire, place));
-            }
+        let place = Arc::clone(&self.places).acquire_owned().await.map_err(|_| Unreachable::Full)?;
+        if let Some(wire) = self.usable(now) {
+            return Ok((wire, place));
         }
         let (sender, driver) = connect(&self.host, self.port, self.tls.as_ref()).await?;
         Ok((Wire { sender, driver, driven_out: false, idle_since: now, reused: false }, place))
