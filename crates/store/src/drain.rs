@@ -101,14 +101,19 @@ impl Store {
                 Ok(())
             }
             Database::Postgres(server) => {
-                server.make_partitions(&days.keys().copied().collect::<HashSet<_>>()).await?;
+                let partitions: HashSet<Day> = days.keys().copied().collect();
                 let logs: Vec<&RequestLog> = days.into_values().flatten().collect();
-                let done = self.insert_logs(Place::Log(first), &logs).await;
-                if matches!(done, Err(StoreError::Refused { .. })) {
-                    // Perhaps another node dropped a partition that we believed to be there.
-                    server.forget_partitions();
+                server.make_partitions(&partitions).await?;
+                match self.insert_logs(Place::Log(first), &logs).await {
+                    // A day without a partition is refused like a wrong value: perhaps another node dropped one that
+                    // we believed to be there, so nothing is said against the records before it is made anew.
+                    Err(StoreError::Refused { .. }) => {
+                        server.forget_partitions();
+                        server.make_partitions(&partitions).await?;
+                        self.insert_logs(Place::Log(first), &logs).await
+                    }
+                    done => done,
                 }
-                done
             }
         }
     }

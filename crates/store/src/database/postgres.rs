@@ -36,8 +36,11 @@ pub(crate) struct Server {
 impl Server {
     /// Connects and brings the schema up to date.
     pub(crate) async fn open(url: &str, clock: &runtime::Clock) -> Result<Self, StoreError> {
-        let options = PgConnectOptions::from_str(url)
-            .map_err(|_| StoreError::Invalid("`store.url` is not a URL of PostgreSQL".into()))?
+        // sqlx reads any scheme as its own. The error must not repeat the URL: it holds a password.
+        let ours = url.starts_with("postgres://") || url.starts_with("postgresql://");
+        let options = PgConnectOptions::from_str(url).ok().filter(|_| ours);
+        let options = options
+            .ok_or_else(|| StoreError::Invalid("`store.url` is not a URL of PostgreSQL".into()))?
             .application_name("tidegate")
             .disable_statement_logging();
         // Once without the pool, which retries until its time is up and then cannot say why.

@@ -1,0 +1,71 @@
+//! What every store does, held by both databases: each function below runs on SQLite and on PostgreSQL.
+//!
+//! PostgreSQL is the real server: `eval "$(scripts/services start)"` first. Without it these tests fail and say so;
+//! a suite that skips itself would look the same as one that passes.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+#[path = "contract/away.rs"]
+mod away;
+#[path = "contract/control.rs"]
+mod control;
+#[path = "contract/draining.rs"]
+mod draining;
+#[path = "contract/log.rs"]
+mod log;
+#[path = "contract/samples.rs"]
+mod samples;
+#[path = "contract/stand.rs"]
+mod stand;
+#[path = "contract/sums.rs"]
+mod sums;
+
+/// One test for each database and function.
+macro_rules! contract {
+    ($($module:ident :: $function:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $function() {
+                let stand = crate::stand::Stand::sqlite().await;
+                crate::$module::$function(&stand).await;
+                stand.close().await;
+            })*
+        }
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $function() {
+                let stand = crate::stand::Stand::postgres().await;
+                crate::$module::$function(&stand).await;
+                stand.close().await;
+            })*
+        }
+    };
+}
+
+contract! {
+    control::every_statement_fits_the_schema,
+    control::a_second_start_changes_nothing,
+    control::nodes_that_start_together_make_one_schema,
+    control::a_key_lives_from_its_making_to_its_revocation,
+    control::a_name_is_free_again_after_revocation,
+    control::releases_are_numbered_once,
+    draining::a_batch_counts_once_however_often_it_comes,
+    draining::batches_that_overlap_count_each_record_once,
+    draining::a_record_twice_in_one_batch_counts_once,
+    draining::a_cancelled_drain_leaves_nothing_half_done,
+    draining::two_drains_at_once_count_each_record_once,
+    draining::figures_that_no_provider_can_mean_break_no_sum,
+    draining::bytes_that_no_text_may_hold_are_stored_anyway,
+    sums::balances_are_exact_and_by_window_and_currency,
+    sums::balances_of_windows_long_over_are_left_out,
+    sums::folding_changes_no_sum,
+    sums::usage_is_grouped_as_asked,
+    sums::unknown_costs_are_counted_and_never_zero,
+    sums::attempts_that_gave_nothing_are_no_requests,
+    sums::usage_is_cut_by_time_environment_and_key,
+    log::a_line_comes_back_as_it_went_in,
+    log::pages_meet_without_gap_or_overlap,
+    log::following_misses_nothing,
+    log::filters_hold_together,
+    log::a_batch_across_midnight_lies_in_two_days,
+    log::old_days_are_dropped_whole,
+}
