@@ -66,6 +66,8 @@ pub struct Depth {
     pub writable: bool,
     /// Records that wait in memory because they cannot be written.
     pub backlog: u64,
+    /// Log lines of requests without attempts that were dropped because too much waited; never an entry.
+    pub dropped_logs: u64,
     /// Attempts in flight.
     pub open_attempts: usize,
     /// Whether the store takes records: a drain was started and its last batch was taken.
@@ -229,6 +231,7 @@ impl Ledger {
             segments: spool.segments.count(),
             writable: spool.state() == State::Healthy,
             backlog: spool.backlog(),
+            dropped_logs: spool.dropped(),
             open_attempts: spool.open_attempts(),
             draining: self.0.drain.is_draining(),
             last_error: spool.last_error().or_else(|| self.0.drain.last_error()),

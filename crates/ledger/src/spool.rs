@@ -127,6 +127,10 @@ impl Spool {
         self.backlog.load(Ordering::Acquire)
     }
 
+    pub(crate) fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+
     pub(crate) fn last_error(&self) -> Option<String> {
         self.writer.lock().last_error.clone()
     }

@@ -23,6 +23,11 @@ impl Tail {
         self.covered.len() + self.current.len()
     }
 
+    /// Bytes that no sync covers yet.
+    pub(super) fn uncovered(&self) -> usize {
+        self.current.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.len() == 0
     }

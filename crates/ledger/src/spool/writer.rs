@@ -351,11 +351,10 @@ impl Writer {
 
     /// Keeps the tail within its bound.
     fn bound_tail(&mut self, spool: &Spool) {
-        if self.tail.len() < EARLY_SYNC {
-            return;
-        }
         if self.tail.len() < FORCED_SYNC {
-            spool.wake.notify_one();
+            if self.tail.uncovered() >= EARLY_SYNC {
+                spool.wake.notify_one();
+            }
             return;
         }
         self.tail.cover();
