@@ -191,3 +191,31 @@ def test_a_duplicate_model_is_refused(client):
         urllib.request.urlopen(request, timeout=10)
     assert caught.value.code == 400
     assert "model" in json.loads(caught.value.read())["error"]["message"]
+
+
+def test_a_refusal_before_the_body_leaves_the_connection_usable():
+    """HTTP libraries send head and body apart; a refusal in between must read the rest or say `connection: close`."""
+    import socket
+    import urllib.parse
+
+    address = urllib.parse.urlsplit(str(make_client().base_url))
+    body = json.dumps({"model": "up/ok", "messages": ask()}).encode()
+    head = f"POST /v1/chat/completions HTTP/1.1\r\nhost: {address.netloc}\r\nauthorization: Bearer tg-{'A' * 38}\r\n" \
+           f"content-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+    with socket.create_connection((address.hostname, address.port), timeout=10) as connection:
+        for turn in range(2):
+            connection.sendall(head.encode())
+            time.sleep(0.05)  # the refusal may be on its way already
+            connection.sendall(body)
+            answer = b""
+            while b"\r\n\r\n" not in answer:
+                part = connection.recv(65536)
+                assert part, f"closed without a word before answer {turn + 1}"
+                answer += part
+            above, rest = answer.split(b"\r\n\r\n", 1)
+            assert b" 401 " in above.split(b"\r\n")[0]
+            length = int(above.lower().split(b"content-length: ")[1].split(b"\r\n")[0])
+            while len(rest) < length:
+                rest += connection.recv(65536)
+            if b"connection: close" in above.lower():
+                return
