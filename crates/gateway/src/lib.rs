@@ -29,6 +29,7 @@ mod refusal;
 mod relay;
 mod settle;
 mod upstream;
+mod wakes;
 
 use std::future::Future;
 use std::pin::Pin;

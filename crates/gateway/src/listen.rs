@@ -13,7 +13,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::Context;
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -26,6 +26,7 @@ use tokio_rustls::TlsAcceptor;
 pub(crate) use self::gate::Answer;
 use self::gate::{Answering, Gate, Patience, Protocol};
 use crate::body::Body;
+use crate::wakes::Wakes;
 use crate::{Gateway, endpoints};
 
 /// Connections at once; one more waits in the kernel's queue.
@@ -168,15 +169,13 @@ where
     let mut connection = pin!(connection);
     let mut not_accepting = pin!(gateway.lifecycle.not_accepting.cancelled());
     let mut asked = false;
+    let wakes = Wakes::new();
     std::future::poll_fn(move |context: &mut Context<'_>| {
         if !asked && not_accepting.as_mut().poll(context).is_ready() {
             asked = true;
             end_gently(connection.as_mut());
         }
-        match connection.as_mut().poll(context) {
-            Poll::Ready(ended) => Poll::Ready(ended.map_err(io::Error::other)),
-            Poll::Pending => Poll::Pending,
-        }
+        wakes.poll(context, |context| connection.as_mut().poll(context)).map_err(io::Error::other)
     })
     .await
 }

@@ -38,6 +38,8 @@ pub(crate) enum Ambiguity {
     TransferEncoding,
     #[error("request line is not HTTP/1.0 or HTTP/1.1")]
     RequestLine,
+    #[error("host is missing or repeated")]
+    Host,
     #[error("chunk is malformed")]
     Chunk,
 }
@@ -314,7 +316,7 @@ fn read_head(head: &[u8]) -> Result<Head, Ambiguity> {
         line if line.ends_with(b" HTTP/1.0") => false,
         _ => return Err(Ambiguity::RequestLine),
     };
-    let (mut length, mut chunked, mut upgrade) = (None, false, false);
+    let (mut length, mut chunked, mut upgrade, mut hosts) = (None, false, false, 0);
     for line in lines {
         let (name, value) = split_header(line?)?;
         match name.len() {
@@ -331,8 +333,13 @@ fn read_head(head: &[u8]) -> Result<Head, Ambiguity> {
                 chunked = true;
             }
             7 if name.eq_ignore_ascii_case(b"upgrade") => upgrade = true,
+            4 if name.eq_ignore_ascii_case(b"host") => hosts += 1,
             _ => {}
         }
+    }
+    // RFC 9112 §3.2: exactly one, but that HTTP/1.0 may leave it out.
+    if hosts > 1 || (http_11 && hosts == 0) {
+        return Err(Ambiguity::Host);
     }
     if chunked && length.is_some() {
         return Err(Ambiguity::TransferEncoding);
@@ -389,7 +396,7 @@ mod tests {
 
     #[test]
     fn plain_requests_pass_in_a_row() {
-        let bytes = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\n\r\nPOST /c HTTP/1.1\r\n\
+        let bytes = b"POST /a HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\nabcGET / HTTP/1.1\r\nHost: x\r\n\r\nPOST /c HTTP/1.1\r\nHost: x\r\n\
             Transfer-Encoding: chunked\r\n\r\n3;x=y\r\nabc\r\n0\r\nExpires: 1\r\n\r\nGET / HTTP/1.0\r\n\r\n";
         for split in [1, 2, 3, 7, 1000] {
             assert_eq!(outcome(bytes, split), (Ok(()), 4), "split {split}");
@@ -425,7 +432,7 @@ mod tests {
 
     #[test]
     fn ambiguous_chunks_are_refused() {
-        let head = "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n";
+        let head = "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n";
         let long = format!("1;{}\r\na\r\n0\r\n\r\n", "e".repeat(400));
         for bad in [
             "+3\r\nabc",
@@ -445,7 +452,7 @@ mod tests {
         let endless = format!("GET / HTTP/1.1\r\nX: {}", "a".repeat(MAX_HEAD));
         assert_eq!(outcome(endless.as_bytes(), 1000).0, Err(Ambiguity::HeadTooLarge));
         let trailers = format!(
-            "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n{}",
+            "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n{}",
             "X: y\r\n".repeat(MAX_TRAILERS)
         );
         assert_eq!(outcome(trailers.as_bytes(), 1000).0, Err(Ambiguity::Chunk));
@@ -454,17 +461,18 @@ mod tests {
     #[test]
     fn nothing_follows_an_upgrade() {
         let mut framing = Framing::new();
-        let bytes = b"GET / HTTP/1.1\r\nUpgrade: websocket\r\n\r\nGET /canary HTTP/1.1\r\n\r\n";
+        let bytes =
+            b"GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\nGET /canary HTTP/1.1\r\nHost: x\r\n\r\n";
         let passed = framing.feed(bytes).unwrap_or_default();
-        assert_eq!(passed, 38);
+        assert_eq!(passed, 47);
         assert!(framing.closed());
     }
 
     proptest! {
         #[test]
         fn chunking_does_not_matter(bytes in proptest::collection::vec(prop_oneof![
-            Just(b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec()), Just(b"3\r\nabc\r\n".to_vec()),
-            Just(b"0\r\n\r\n".to_vec()), Just(b"GET / HTTP/1.1\r\nContent-Length: 2\r\n\r\nhi".to_vec()),
+            Just(b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".to_vec()), Just(b"3\r\nabc\r\n".to_vec()),
+            Just(b"0\r\n\r\n".to_vec()), Just(b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\nhi".to_vec()),
             Just(b"\r\n".to_vec()), Just(b"\n".to_vec()), proptest::collection::vec(any::<u8>(), 0..6)], 0..12),
             split in 1usize..40)
         {

@@ -22,25 +22,27 @@ use policy::Moment;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connect::{ConnectError, Socket, connect};
+use crate::wakes::Wakes;
 
 /// Longer than this an idle connection is not trusted: many servers close after 60 s.
 const IDLE: Duration = Duration::from_secs(50);
 const MAX_IDLE: usize = 512;
 
+type Driver = Pin<Box<http1::Connection<TokioIo<Socket>, Full<Bytes>>>>;
+
 /// One HTTP/1.1 connection that is ready for a request.
 pub(crate) struct Wire {
     sender: http1::SendRequest<Full<Bytes>>,
-    driver: Pin<Box<http1::Connection<TokioIo<Socket>, Full<Bytes>>>>,
+    driver: Driver,
     driven_out: bool,
+    wakes: Wakes,
     idle_since: Moment,
     reused: bool,
 }
 
 impl Wire {
     fn drive(&mut self, context: &mut Context<'_>) {
-        if !self.driven_out && self.driver.as_mut().poll(context).is_ready() {
-            self.driven_out = true;
-        }
+        drive(&mut self.driver, &mut self.driven_out, context);
     }
 
     /// Looks whether the other side has closed; does not wait.
@@ -50,6 +52,12 @@ impl Wire {
         }
         self.drive(&mut Context::from_waker(Waker::noop()));
         !self.driven_out && self.sender.is_ready()
+    }
+}
+
+fn drive(driver: &mut Driver, driven_out: &mut bool, context: &mut Context<'_>) {
+    if !*driven_out && driver.as_mut().poll(context).is_ready() {
+        *driven_out = true;
     }
 }
 
@@ -108,7 +116,10 @@ impl Origin {
             return Ok((wire, place));
         }
         let (sender, driver) = connect(&self.host, self.port, self.tls.as_ref()).await?;
-        Ok((Wire { sender, driver, driven_out: false, idle_since: now, reused: false }, place))
+        Ok((
+            Wire { sender, driver, driven_out: false, wakes: Wakes::new(), idle_since: now, reused: false },
+            place,
+        ))
     }
 
     fn pop(&self) -> Option<Wire> {
@@ -165,20 +176,24 @@ impl Call {
 
     /// Waits for status and headers.
     pub(crate) fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<Parts, hyper::Error>> {
-        for _ in 0..2 {
-            if let Some(sending) = self.sending.as_mut()
-                && let Poll::Ready(outcome) = sending.as_mut().poll(context)
-            {
-                self.sending = None;
-                return Poll::Ready(outcome.map(|response| {
-                    let (parts, body) = response.into_parts();
-                    self.body = Some(body);
-                    parts
-                }));
+        let Self { wire, sending, body, .. } = self;
+        let Wire { driver, driven_out, wakes, .. } = wire;
+        wakes.poll(context, |context| {
+            for _ in 0..2 {
+                if let Some(waiting) = sending.as_mut()
+                    && let Poll::Ready(outcome) = waiting.as_mut().poll(context)
+                {
+                    *sending = None;
+                    return Poll::Ready(outcome.map(|response| {
+                        let (parts, coming) = response.into_parts();
+                        *body = Some(coming);
+                        parts
+                    }));
+                }
+                drive(driver, driven_out, context);
             }
-            self.wire.drive(context);
-        }
-        Poll::Pending
+            Poll::Pending
+        })
     }
 
     /// The next bytes of the body; `None` at its proper end.
@@ -186,26 +201,30 @@ impl Call {
         &mut self,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Bytes, hyper::Error>>> {
-        let mut driven = false;
-        loop {
-            let Some(body) = self.body.as_mut() else { return Poll::Ready(None) };
-            match Pin::new(body).poll_frame(context) {
-                Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                    Ok(bytes) if !bytes.is_empty() => return Poll::Ready(Some(Ok(bytes))),
-                    _ => {}
-                },
-                Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
-                Poll::Ready(None) => {
-                    self.body = None;
-                    return Poll::Ready(None);
-                }
-                Poll::Pending if driven => return Poll::Pending,
-                Poll::Pending => {
-                    self.wire.drive(context);
-                    driven = true;
+        let Self { wire, body, .. } = self;
+        let Wire { driver, driven_out, wakes, .. } = wire;
+        wakes.poll(context, |context| {
+            let mut driven = false;
+            loop {
+                let Some(coming) = body.as_mut() else { return Poll::Ready(None) };
+                match Pin::new(coming).poll_frame(context) {
+                    Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
+                        Ok(bytes) if !bytes.is_empty() => return Poll::Ready(Some(Ok(bytes))),
+                        _ => {}
+                    },
+                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
+                    Poll::Ready(None) => {
+                        *body = None;
+                        return Poll::Ready(None);
+                    }
+                    Poll::Pending if driven => return Poll::Pending,
+                    Poll::Pending => {
+                        drive(driver, driven_out, context);
+                        driven = true;
+                    }
                 }
             }
-        }
+        })
     }
 
     /// Gives the connection back for the next call, if the answer was read to its end.
