@@ -15,7 +15,7 @@ use sqlx::{Arguments, Column, Decode, Executor, Postgres, Row as _, SqlStr, Sqli
 
 use crate::StoreError;
 use crate::statements::{Bulk, Statement, text};
-use crate::value::{Row, Value, storable};
+use crate::value::{Row, Value};
 
 pub(crate) mod day;
 pub(crate) mod postgres;
@@ -185,14 +185,21 @@ impl Session {
         Ok(())
     }
 
-    /// Inserts rows whose values follow one another in `values`, as many at a time as there are prepared texts for.
-    pub(crate) async fn insert(&mut self, bulk: &Bulk, values: Vec<Value>) -> Result<(), StoreError> {
+    /// Inserts rows that have the values `shared` in common, and whose own values follow one another in `values`: as
+    /// many at a time as there are prepared texts for.
+    pub(crate) async fn insert(
+        &mut self,
+        bulk: &Bulk,
+        shared: &[Value],
+        values: Vec<Value>,
+    ) -> Result<(), StoreError> {
         let width = bulk.width();
         let mut values = values.into_iter();
         for (size, rows) in Bulk::SIZES.into_iter().enumerate() {
             while values.len() >= rows * width {
                 let sql = bulk.sql(self.dialect(), size);
-                self.execute_sql(bulk.name, sql, values.by_ref().take(rows * width)).await?;
+                let chunk = values.by_ref().take(rows * width);
+                self.execute_sql(bulk.name, sql, shared.iter().cloned().chain(chunk)).await?;
             }
         }
         Ok(())
@@ -288,7 +295,7 @@ fn sqlite_arguments(
     for value in values {
         match value {
             Value::Int(number) => arguments.add(number),
-            Value::Text(text) => arguments.add(storable(text)),
+            Value::Text(text) => arguments.add(text),
             Value::Bytes(bytes) => arguments.add(bytes),
             Value::NoInt | Value::NoText => arguments.add(None::<i64>),
         }
@@ -306,7 +313,7 @@ fn postgres_arguments(
     for value in values {
         match value {
             Value::Int(number) => arguments.add(number),
-            Value::Text(text) => arguments.add(&*storable(text)),
+            Value::Text(text) => arguments.add(&*text),
             Value::Bytes(bytes) => arguments.add(bytes),
             Value::NoInt => arguments.add(None::<i64>),
             Value::NoText => arguments.add(None::<&str>),

@@ -71,15 +71,17 @@ impl Store {
     }
 
     async fn insert_entries(&self, batch: &[&Entry]) -> Result<(), StoreError> {
-        let mut values = Vec::with_capacity(batch.len() * entries::WIDTH);
+        let mut groups: BTreeMap<entries::Shared<'_>, Vec<Value>> = BTreeMap::new();
         for entry in batch {
-            entries::push(&mut values, entry);
+            entries::push(groups.entry(entries::Shared::of(entry)).or_default(), entry);
         }
         let mut session = self.database.write(Place::Control).await?;
         if self.database.dialect() == Dialect::Postgres {
             session.fetch(&text::SHARE_ENTRIES, Vec::new()).await?;
         }
-        session.insert(&text::INSERT_ENTRIES, values).await?;
+        for (shared, values) in groups {
+            session.insert(&text::INSERT_ENTRIES, &shared.values(), values).await?;
+        }
         session.commit().await
     }
 
@@ -119,12 +121,14 @@ impl Store {
     }
 
     async fn insert_logs(&self, place: Place, logs: &[&RequestLog]) -> Result<(), StoreError> {
-        let mut values = Vec::with_capacity(logs.len() * request_log::WIDTH);
+        let mut groups: BTreeMap<request_log::Shared<'_>, Vec<Value>> = BTreeMap::new();
         for log in logs {
-            request_log::push(&mut values, log);
+            request_log::push(groups.entry(request_log::Shared::of(log)).or_default(), log);
         }
         let mut session = self.database.write(place).await?;
-        session.insert(&text::INSERT_LOGS, values).await?;
+        for (shared, values) in groups {
+            session.insert(&text::INSERT_LOGS, &shared.values(), values).await?;
+        }
         session.commit().await
     }
 

@@ -5,13 +5,10 @@
 
 use std::sync::{Arc, LazyLock};
 
-use ledger::{Basis, Entry, EntryKind, Outcome};
-use policy::{Money, Name, Timestamp, Usage};
+use ledger::{Basis, Entry, EntryKind, Labels, Outcome};
+use policy::{Currency, Name, Timestamp, Usage};
 
-use crate::value::Value;
-
-/// How many values an entry has.
-pub(crate) const WIDTH: usize = 40;
+use crate::value::{Value, foreign_or_none};
 
 struct Words {
     settle: Name,
@@ -57,49 +54,114 @@ fn basis(basis: Basis) -> &'static Name {
     }]
 }
 
-/// Appends the values of an entry.
+/// What a group of entries has in common: bound once for all of them. Compared by value.
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Shared<'a> {
+    place: Place<'a>,
+    kind: &'static Name,
+    seq: u16,
+    endpoint: &'a Name,
+    estimated: bool,
+    cost_currency: Option<Currency>,
+    charge_currency: Option<Currency>,
+    price_version: Option<&'a Name>,
+    overrun: bool,
+}
+
+impl<'a> Shared<'a> {
+    pub(crate) fn of(entry: &'a Entry) -> Self {
+        Self {
+            place: Place::of(&entry.labels),
+            kind: kind(entry.kind),
+            seq: entry.seq,
+            endpoint: &entry.endpoint,
+            estimated: entry.estimated,
+            cost_currency: entry.cost.map(|cost| cost.currency),
+            charge_currency: entry.charge.map(|charge| charge.currency),
+            price_version: entry.price_version.as_ref(),
+            overrun: entry.overrun,
+        }
+    }
+
+    pub(crate) fn values(&self) -> Vec<Value> {
+        let mut values = self.place.values();
+        values.extend([
+            Value::from(self.kind),
+            Value::from(self.seq),
+            Value::from(self.endpoint),
+            Value::from(self.estimated),
+            code(self.cost_currency),
+            code(self.charge_currency),
+            self.price_version.map_or(Value::NoText, Value::from),
+            Value::from(self.overrun),
+        ]);
+        values
+    }
+}
+
+/// Where a call belongs, apart from its key.
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+pub(crate) struct Place<'a> {
+    environment: &'a Name,
+    release: u64,
+    variant: Option<&'a Name>,
+    prompt_version: Option<&'a Name>,
+    organization: &'a Name,
+    workspace: &'a Name,
+    layer: &'a Name,
+    region: &'a Name,
+}
+
+impl<'a> Place<'a> {
+    pub(crate) fn of(labels: &'a Labels) -> Self {
+        Self {
+            environment: &labels.environment,
+            release: labels.release,
+            variant: labels.variant.as_ref(),
+            prompt_version: labels.prompt_version.as_ref(),
+            organization: &labels.organization,
+            workspace: &labels.workspace,
+            layer: &labels.layer,
+            region: &labels.region,
+        }
+    }
+
+    pub(crate) fn values(&self) -> Vec<Value> {
+        vec![
+            Value::from(self.organization),
+            Value::from(self.workspace),
+            Value::from(self.environment),
+            Value::from(self.layer),
+            Value::from(self.region),
+            Value::from(self.release),
+            self.variant.map_or(Value::NoText, Value::from),
+            self.prompt_version.map_or(Value::NoText, Value::from),
+        ]
+    }
+}
+
+/// Appends the values that an entry has of its own.
 pub(crate) fn push(values: &mut Vec<Value>, entry: &Entry) {
     values.extend([
         Value::from(&entry.request_id),
         Value::from(entry.attempt_no),
-        Value::from(kind(entry.kind)),
-        Value::from(entry.seq),
         Value::from(entry.at),
         Value::from(entry.settled_at),
-    ]);
-    push_labels(values, &entry.labels);
-    values.extend([
+        Value::from(&entry.labels.key_id),
+        Value::from(&entry.labels.key_name),
         Value::from(&entry.provider),
         Value::from(&entry.model),
-        Value::from(&entry.endpoint),
-        Value::from(&entry.end_user),
-        Value::from(&entry.session),
+        foreign_or_none(&entry.end_user),
+        foreign_or_none(&entry.session),
         tags(&entry.tags),
         Value::from(outcome(entry.outcome)),
     ]);
     push_usage(values, &entry.usage);
-    values.extend([Value::from(basis(entry.basis)), Value::from(entry.estimated)]);
-    push_money(values, entry.cost);
-    push_money(values, entry.charge);
     values.extend([
-        Value::from(&entry.price_version),
+        Value::from(basis(entry.basis)),
+        Value::from(entry.cost.map(|cost| cost.nano)),
+        Value::from(entry.charge.map(|charge| charge.nano)),
         Value::Text(budgets(&entry.budgets)),
-        Value::from(entry.overrun),
-    ]);
-}
-
-pub(crate) fn push_labels(values: &mut Vec<Value>, labels: &ledger::Labels) {
-    values.extend([
-        Value::from(&labels.organization),
-        Value::from(&labels.workspace),
-        Value::from(&labels.environment),
-        Value::from(&labels.layer),
-        Value::from(&labels.region),
-        Value::from(labels.release),
-        Value::from(&labels.variant),
-        Value::from(&labels.prompt_version),
-        Value::from(&labels.key_id),
-        Value::from(&labels.key_name),
     ]);
 }
 
@@ -116,18 +178,9 @@ pub(crate) fn push_usage(values: &mut Vec<Value>, usage: &Usage) {
     ]);
 }
 
-/// An amount and its currency: two columns.
-pub(crate) fn push_money(values: &mut Vec<Value>, money: Option<Money>) {
-    match money {
-        Some(money) => values.extend([Value::Int(money.nano), Value::Text(code(money.currency))]),
-        None => values.extend([Value::NoInt, Value::NoText]),
-    }
-}
-
-/// A currency's code as a shared text: nearly all records have the same one.
-fn code(currency: policy::Currency) -> Name {
-    static USD: LazyLock<Name> = LazyLock::new(|| policy::Currency::USD.as_str().into());
-    if currency == policy::Currency::USD { USD.clone() } else { currency.as_str().into() }
+/// A currency's code.
+pub(crate) fn code(currency: Option<Currency>) -> Value {
+    currency.map_or(Value::NoText, |currency| Value::from(currency.as_str()))
 }
 
 /// `{"team":"red"}`; absent when there are none.

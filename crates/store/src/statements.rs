@@ -1,5 +1,5 @@
 //! The registry: every statement that the product runs, by name, in one list. [`Store::verify`] has the database
-//! prepare them all: a test does so on both databases, and `doctor` on the user's own.
+//! read them all: a test does so on both databases, and `doctor` on the user's own.
 //!
 //! One text serves both. It is written in the common ground of SQLite 3.35+ and PostgreSQL 15+: `$1`, `ON CONFLICT`,
 //! `RETURNING`, `CAST`, ordinals in `GROUP BY`. What only one of them knows (partitions, advisory locks, pragmas)
@@ -64,13 +64,19 @@ impl Statement {
     }
 }
 
-/// An insert of many rows: `INSERT INTO table (columns) VALUES (…), (…) tail`.
+/// An insert of many rows, of which all have some values in common:
+/// `INSERT INTO table (shared, columns) SELECT shared values, column1, … FROM (VALUES (…), (…)) AS rows WHERE true tail`.
+///
+/// Binding a text costs several times what storing it does, and most columns of a batch hold the same text in every
+/// row (organization, workspace, environment, …). So those are bound once for all rows.
 #[derive(Debug)]
 pub(crate) struct Bulk {
     pub(crate) name: &'static str,
     pub(crate) home: Home,
     table: &'static str,
-    /// Comma-separated, in the order in which the values come.
+    /// Comma-separated: the columns that have one value for all rows.
+    shared: &'static str,
+    /// Comma-separated: the columns that each row has a value for.
     columns: &'static str,
     /// `ON CONFLICT …`
     tail: &'static str,
@@ -85,14 +91,15 @@ impl Bulk {
         name: &'static str,
         home: Home,
         table: &'static str,
+        shared: &'static str,
         columns: &'static str,
         tail: &'static str,
     ) -> Self {
         let texts = [const { [const { OnceLock::new() }; Self::SIZES.len()] }; 2];
-        Self { name, home, table, columns, tail, texts }
+        Self { name, home, table, shared, columns, tail, texts }
     }
 
-    /// How many values a row has.
+    /// How many values a row has of its own.
     pub(crate) fn width(&self) -> usize {
         self.columns.split(',').count()
     }
@@ -103,28 +110,51 @@ impl Bulk {
         texts[size].get_or_init(|| self.write(dialect, Self::SIZES[size])).clone()
     }
 
-    /// PostgreSQL wants `$n`. SQLite takes `$n` as a *name* and walks the list of all names for each value it
-    /// binds: with a thousand values that walk costs more than the insert. Plain `?` has no name.
+    /// Reads the table and columns that the insert names. The insert itself cannot be prepared without its values: only
+    /// they tell PostgreSQL the types of the columns of `VALUES`.
+    fn probe(&self) -> SqlStr {
+        let sql = format!("SELECT {}, {} FROM {}", self.shared, self.columns, self.table);
+        AssertSqlSafe(sql).into_sql_str()
+    }
+
+    /// Both databases name the columns of `VALUES` alike: `column1`, `column2`, … `WHERE true`: without it SQLite takes
+    /// `ON` for the condition of a join.
     fn write(&self, dialect: Dialect, rows: usize) -> SqlStr {
         let width = self.width();
-        let mut sql = format!("INSERT INTO {} ({}) VALUES ", self.table, self.columns);
-        for row in 0..rows {
-            sql.push_str(if row == 0 { "(" } else { ", (" });
-            for column in 0..width {
-                if column > 0 {
-                    sql.push(',');
-                }
-                match dialect {
-                    Dialect::Sqlite => sql.push('?'),
-                    Dialect::Postgres => sql.push_str(&format!("${}", row * width + column + 1)),
-                }
-            }
-            sql.push(')');
-        }
-        sql.push(' ');
-        sql.push_str(self.tail);
+        let mut values = Placeholders { dialect, count: 0 };
+        let shared = values.list(self.shared.split(',').count());
+        let columns: Vec<String> = (1..=width).map(|column| format!("column{column}")).collect();
+        let rows: Vec<String> = (0..rows).map(|_| format!("({})", values.list(width))).collect();
+        let sql = format!(
+            "INSERT INTO {} ({}, {}) SELECT {shared},{} FROM (VALUES {}) AS rows WHERE true {}",
+            self.table,
+            self.shared,
+            self.columns,
+            columns.join(","),
+            rows.join(","),
+            self.tail
+        );
         // Shared and not owned: a clone of the text is a count, not a copy.
         AssertSqlSafe(std::sync::Arc::<str>::from(sql)).into_sql_str()
+    }
+}
+
+/// PostgreSQL wants `$n`. SQLite takes `$n` as a *name* and walks the list of all names for each value it binds: with
+/// a thousand values that walk costs more than the insert. Plain `?` has no name.
+struct Placeholders {
+    dialect: Dialect,
+    count: usize,
+}
+
+impl Placeholders {
+    fn list(&mut self, count: usize) -> String {
+        let one = |n: usize| match self.dialect {
+            Dialect::Sqlite => "?".to_owned(),
+            Dialect::Postgres => format!("${n}"),
+        };
+        let list: Vec<String> = (self.count + 1..=self.count + count).map(one).collect();
+        self.count += count;
+        list.join(",")
     }
 }
 
@@ -138,8 +168,8 @@ impl Home {
 }
 
 impl Store {
-    /// Has the database prepare every statement of this version, which shows whether its schema fits; how many it
-    /// prepared. On SQLite those of the request log are left out while there is no log of today.
+    /// Has the database read every statement of this version, which shows whether its schema fits; how many it read.
+    /// On SQLite those of the request log are left out while there is no log of today.
     ///
     /// # Errors
     /// [`StoreError::Refused`] names the first statement that does not fit.
@@ -152,9 +182,7 @@ impl Store {
         };
         let single = text::STATEMENTS.iter().filter(|statement| known(statement.dialects));
         let single = single.map(|statement| (statement.name, statement.home, statement.sql()));
-        let bulk = text::BULKS.iter().flat_map(|bulk| {
-            (0..Bulk::SIZES.len()).map(move |size| (bulk.name, bulk.home, bulk.sql(dialect, size)))
-        });
+        let bulk = text::BULKS.iter().map(|bulk| (bulk.name, bulk.home, bulk.probe()));
         let mut prepared = 0;
         for (name, home, sql) in single.chain(bulk) {
             let mut session = match self.database.read(home.place(Day::of(self.clock.now()))).await {
@@ -174,14 +202,16 @@ mod tests {
 
     #[test]
     fn a_bulk_statement_numbers_its_values_across_rows() {
-        static BULK: Bulk = Bulk::new("t", Home::Control, "t", "a, b", "ON CONFLICT DO NOTHING");
+        static BULK: Bulk = Bulk::new("t", Home::Control, "t", "a, b", "c, d", "ON CONFLICT DO NOTHING");
         assert_eq!(
             BULK.sql(Dialect::Postgres, 2).as_str(),
-            "INSERT INTO t (a, b) VALUES ($1,$2), ($3,$4), ($5,$6), ($7,$8) ON CONFLICT DO NOTHING"
+            "INSERT INTO t (a, b, c, d) SELECT $1,$2,column1,column2 FROM (VALUES ($3,$4),($5,$6),($7,$8),($9,$10)) \
+             AS rows WHERE true ON CONFLICT DO NOTHING"
         );
         assert_eq!(
             BULK.sql(Dialect::Sqlite, 3).as_str(),
-            "INSERT INTO t (a, b) VALUES (?,?) ON CONFLICT DO NOTHING"
+            "INSERT INTO t (a, b, c, d) SELECT ?,?,column1,column2 FROM (VALUES (?,?)) AS rows WHERE true \
+             ON CONFLICT DO NOTHING"
         );
         assert_eq!(BULK.width(), 2);
     }

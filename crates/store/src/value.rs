@@ -111,10 +111,15 @@ impl From<Option<String>> for Value {
     }
 }
 
-/// PostgreSQL's texts cannot hold NUL, and one such byte from a client would hold up a whole batch: it becomes
-/// U+FFFD, in both databases alike.
-pub(crate) fn storable(text: Arc<str>) -> Arc<str> {
-    if text.as_bytes().contains(&0) { text.replace('\0', "\u{FFFD}").into() } else { text }
+/// A text that a client or a provider chose. PostgreSQL's texts cannot hold NUL, and one such byte would hold up a whole
+/// batch: it becomes U+FFFD, in both databases alike.
+pub(crate) fn foreign(text: &Name) -> Value {
+    if text.as_bytes().contains(&0) { Value::from(text.replace('\0', "\u{FFFD}")) } else { Value::from(text) }
+}
+
+/// The same for a text that may be absent.
+pub(crate) fn foreign_or_none(text: &Option<Name>) -> Value {
+    text.as_ref().map_or(Value::NoText, foreign)
 }
 
 /// One row, read from left to right in the order of its statement.
@@ -206,8 +211,9 @@ mod tests {
 
     #[test]
     fn a_nul_from_a_client_becomes_a_replacement_character() {
-        assert_eq!(&*storable("a\0b".into()), "a\u{FFFD}b");
-        assert_eq!(&*storable("plain".into()), "plain");
+        assert_eq!(foreign(&"a\0b".into()), Value::from("a\u{FFFD}b"));
+        assert_eq!(foreign(&"plain".into()), Value::from("plain"));
+        assert_eq!(foreign_or_none(&None), Value::NoText);
     }
 
     #[test]

@@ -3,26 +3,36 @@
 
 use super::{Bulk, Home, Statement};
 
-/// The columns of `entries`: one terminal entry of the ledger a row.
-macro_rules! entry_columns {
+/// Where a call belongs. The same in nearly every row of a batch.
+macro_rules! place_columns {
     () => {
-        "request_id, attempt_no, kind, seq, at, settled_at, organization, workspace, environment, layer, region, \
-         release, variant, prompt_version, key_id, key_name, provider, model, endpoint, end_user, session, tags, \
-         outcome, input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, \
-         audio_input_tokens, audio_output_tokens, images, basis, estimated, cost, cost_currency, charge, \
-         charge_currency, price_version, budgets, overrun"
+        "organization, workspace, environment, layer, region, release, variant, prompt_version"
     };
 }
 
-/// The columns of `request_log`.
+macro_rules! usage_columns {
+    () => {
+        "input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, \
+         audio_input_tokens, audio_output_tokens, images"
+    };
+}
+
+/// The columns of `request_log` that a batch has in common, mostly.
+macro_rules! log_shared {
+    () => {
+        concat!(place_columns!(), ", endpoint, error_code, attempts, estimated, cost_currency")
+    };
+}
+
+/// The other columns of `request_log`.
 macro_rules! log_columns {
     () => {
-        "request_id, at, organization, workspace, environment, layer, region, release, variant, prompt_version, \
-         key_id, key_name, endpoint, model_asked, model_answered, provider, status, error_code, attempts, stream, \
-         input_tokens, cached_input_tokens, cache_write_tokens, output_tokens, reasoning_tokens, \
-         audio_input_tokens, audio_output_tokens, images, cost, cost_currency, estimated, first_byte_us, \
-         duration_us, gateway_us, end_user, session, tags, upstream_request_id, finish_reason, request_body, \
-         response_body, bodies_truncated"
+        concat!(
+            "request_id, at, key_id, key_name, model_asked, model_answered, provider, status, stream, ",
+            usage_columns!(),
+            ", cost, first_byte_us, duration_us, gateway_us, end_user, session, tags, upstream_request_id, \
+             finish_reason, request_body, response_body, bodies_truncated"
+        )
     };
 }
 
@@ -32,8 +42,21 @@ pub(crate) static COMMIT: Statement = Statement::control("commit", "COMMIT");
 pub(crate) static ROLLBACK: Statement = Statement::control("rollback", "ROLLBACK");
 pub(crate) static PING: Statement = Statement::control("ping", "SELECT 1");
 
-pub(crate) static INSERT_ENTRIES: Bulk =
-    Bulk::new("insert entries", Home::Control, "entries", entry_columns!(), "ON CONFLICT DO NOTHING");
+pub(crate) static INSERT_ENTRIES: Bulk = Bulk::new(
+    "insert entries",
+    Home::Control,
+    "entries",
+    concat!(
+        place_columns!(),
+        ", kind, seq, endpoint, estimated, cost_currency, charge_currency, price_version, overrun"
+    ),
+    concat!(
+        "request_id, attempt_no, at, settled_at, key_id, key_name, provider, model, end_user, session, tags, outcome, ",
+        usage_columns!(),
+        ", basis, cost, charge, budgets"
+    ),
+    "ON CONFLICT DO NOTHING",
+);
 
 macro_rules! usage_key {
     () => {
@@ -135,6 +158,7 @@ pub(crate) static INSERT_LOGS: Bulk = Bulk::new(
     "insert into the request log",
     Home::Log,
     "request_log",
+    log_shared!(),
     log_columns!(),
     "ON CONFLICT DO NOTHING",
 );
@@ -145,6 +169,8 @@ macro_rules! log_page {
     ($cursor:literal, $order:literal) => {
         concat!(
             "SELECT ",
+            log_shared!(),
+            ", ",
             log_columns!(),
             " FROM request_log WHERE ($1 = '' OR environment = $1) AND ($2 = '' OR key_name = $2 OR key_id = $2) ",
             "AND ($3 = '' OR model_asked = $3 OR model_answered = $3) AND ($4 = -1 OR status = $4) ",
@@ -161,7 +187,13 @@ pub(crate) static LOGS_BEFORE: Statement = Statement::log("logs before", log_pag
 pub(crate) static LOGS_AFTER: Statement = Statement::log("logs after", log_page!(">", "ASC"));
 pub(crate) static LOG: Statement = Statement::log(
     "log of a request",
-    concat!("SELECT ", log_columns!(), " FROM request_log WHERE request_id = $1 AND at >= $2 AND at < $3"),
+    concat!(
+        "SELECT ",
+        log_shared!(),
+        ", ",
+        log_columns!(),
+        " FROM request_log WHERE request_id = $1 AND at >= $2 AND at < $3"
+    ),
 );
 
 pub(crate) static KEYS: Statement =
