@@ -315,8 +315,9 @@ impl World {
     }
 }
 
+// 256 cases; the environment variable `PROPTEST_CASES` asks for more.
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 400, max_shrink_iters: 5_000, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { max_shrink_iters: 5_000, ..ProptestConfig::default() })]
 
     #[test]
     fn any_order_of_events_keeps_the_books(acts in prop::collection::vec(act(), 1..120)) {
