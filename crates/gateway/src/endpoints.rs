@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use http::header::{CONNECTION, HeaderValue};
+use http::request::Parts;
 use http::{HeaderMap, Method, Request, Response};
 use hyper::body::Incoming;
 use ledger::Labels;
@@ -19,6 +21,7 @@ use crate::{Gateway, admit, authenticate, dispatch, headers, health, models, pla
 /// End users, sessions and tags longer than this are cut, characters.
 const MAX_LABEL: usize = 256;
 const MAX_TAGS: usize = 16;
+const CLOSE: HeaderValue = HeaderValue::from_static("close");
 
 /// What a path asks for.
 enum Endpoint<'a> {
@@ -62,34 +65,50 @@ pub(crate) async fn answer(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let busy = client.answer();
-    let path = request.uri().path();
-    let last =
-        request.headers().contains_key(http::header::UPGRADE) && request.version() < http::Version::HTTP_2;
-    let mut answer = match find(request.method(), path) {
+    let http1 = request.version() < http::Version::HTTP_2;
+    let upgrade = http1 && request.headers().contains_key(http::header::UPGRADE);
+    let mut answer = match find(request.method(), request.uri().path()) {
         Endpoint::Call(operation) => call(gateway, operation, request).await,
-        Endpoint::Models => models::list(&gateway, request.headers(), request.uri().query()),
-        Endpoint::Model(name) => models::one(&gateway, request.headers(), request.uri().query(), name),
-        Endpoint::Health => health::alive(),
-        Endpoint::Ready => health::ready(&gateway),
-        Endpoint::Metrics if gateway.serves_admin => health::metrics(&gateway),
-        Endpoint::Aside if gateway.serves_admin => aside(&gateway, request).await,
-        Endpoint::WrongMethod => {
-            let message = format!("`{path}` does not take {}", request.method());
-            Refusal::new(Code::MethodNotAllowed, message).answer()
-        }
-        Endpoint::Unknown | Endpoint::Aside | Endpoint::Metrics => {
-            Refusal::new(Code::UnknownUrl, format!("nothing is served at `{path}`")).answer()
+        Endpoint::Aside if gateway.serves_admin => gateway.aside.call(request).await.map(Body::aside),
+        _ => {
+            let (parts, body) = request.into_parts();
+            let answer = small(&gateway, &parts);
+            without_body(body, answer).await
         }
     };
-    if last {
+    if upgrade {
         // Upgrades are never granted; nothing that follows one on this connection may be read as a request.
-        answer.headers_mut().insert(http::header::CONNECTION, http::HeaderValue::from_static("close"));
+        answer.headers_mut().insert(CONNECTION, CLOSE);
     }
     answer.map(|body| body.holding(busy))
 }
 
-async fn aside(gateway: &Gateway, request: Request<Incoming>) -> Response<Body> {
-    gateway.aside.call(request).await.map(Body::aside)
+/// Answers that need no body.
+fn small(gateway: &Gateway, parts: &Parts) -> Response<Body> {
+    let (path, query) = (parts.uri.path(), parts.uri.query());
+    match find(&parts.method, path) {
+        Endpoint::Models => models::list(gateway, &parts.headers, query),
+        Endpoint::Model(name) => models::one(gateway, &parts.headers, query, name),
+        Endpoint::Health => health::alive(),
+        Endpoint::Ready => health::ready(gateway),
+        Endpoint::Metrics if gateway.serves_admin => health::metrics(gateway),
+        Endpoint::WrongMethod => {
+            let message = format!("`{path}` does not take {}", parts.method);
+            Refusal::new(Code::MethodNotAllowed, message).answer()
+        }
+        _ => Refusal::new(Code::UnknownUrl, format!("nothing is served at `{path}`")).answer(),
+    }
+}
+
+/// An answer that did not need the request's body: what little is left of it is read, so that the connection can go on;
+/// more than a little ends the connection, and the client is told.
+async fn without_body(body: Incoming, mut answer: Response<Body>) -> Response<Body> {
+    if !http_body::Body::is_end_stream(&body)
+        && !Box::pin(receive::linger(body, receive::LINGER_STRANGER)).await
+    {
+        answer.headers_mut().insert(CONNECTION, CLOSE);
+    }
+    answer
 }
 
 /// One call of a model, from its key to its answer.
@@ -97,18 +116,15 @@ async fn call(gateway: Arc<Gateway>, operation: Operation, request: Request<Inco
     let started = gateway.clock.moment();
     let (parts, body) = request.into_parts();
     let id = Dice::request_id(&gateway.clock);
-    let with_id = |refusal: Box<Refusal>| {
-        let mut answer = refusal.answer();
-        let id = headers::text(&id.to_string());
-        answer.headers_mut().insert(headers::REQUEST_ID_SHORT, id.clone());
-        answer.headers_mut().insert(headers::REQUEST_ID, id);
-        answer
-    };
     let caller = match authenticate::authenticate(&gateway, &parts.headers, parts.uri.query()) {
         Ok(caller) => caller,
         Err(refusal) => {
             gateway.metrics.count_unauthenticated(refusal.status());
-            return with_id(refusal);
+            let mut answer = refusal.answer();
+            let id = headers::text(&id.to_string());
+            answer.headers_mut().insert(headers::REQUEST_ID_SHORT, id.clone());
+            answer.headers_mut().insert(headers::REQUEST_ID, id);
+            return without_body(body, answer).await;
         }
     };
     let mut exchange = Box::new(open(&gateway, operation, id, started, caller, &parts.headers));
@@ -119,7 +135,8 @@ async fn call(gateway: Arc<Gateway>, operation: Operation, request: Request<Inco
         }
         Err((refusal, standing)) => {
             exchange.requests_standing = standing;
-            return refuse(&mut exchange, &refusal);
+            let answer = refuse(&mut exchange, &refusal);
+            return without_body(body, answer).await;
         }
     }
     let (body, held) = match receive::receive(&gateway.memory, gateway.max_body, &parts, body).await {

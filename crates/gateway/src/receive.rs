@@ -11,9 +11,11 @@ use hyper::body::Incoming;
 
 use crate::refusal::{Code, Refusal};
 
-/// A body beyond the limit is still read and thrown away up to this much, so that the client hears the reason instead
-/// of a reset connection.
+/// A body that is refused is still read and thrown away up to this much, so that the client hears the reason instead of
+/// a reset connection.
 const LINGER_BYTES: u64 = 128 * 1024 * 1024;
+/// The same for whoever has shown no good key.
+pub(crate) const LINGER_STRANGER: u64 = 256 * 1024;
 const LINGER_TIME: Duration = Duration::from_secs(10);
 
 /// The bytes of bodies that are held at once, over all requests.
@@ -72,17 +74,17 @@ pub(crate) async fn receive(
     if let Some(encoding) = parts.headers.get(http::header::CONTENT_ENCODING)
         && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
     {
-        Box::pin(linger(body)).await;
+        Box::pin(linger(body, LINGER_BYTES)).await;
         let message = "the body has a content-encoding; send it without one";
         return Err(Refusal::new(Code::UnsupportedEncoding, message));
     }
     let announced = http_body::Body::size_hint(&body).exact();
     if announced.is_some_and(|length| length > max_body) {
-        Box::pin(linger(body)).await;
+        Box::pin(linger(body, LINGER_BYTES)).await;
         return Err(too_large(max_body));
     }
     let Some(mut held) = memory.hold(announced.unwrap_or(0)) else {
-        Box::pin(linger(body)).await;
+        Box::pin(linger(body, LINGER_BYTES)).await;
         return Err(overloaded());
     };
     read(body, max_body, announced, &mut held).await.map(|bytes| (bytes, held))
@@ -104,11 +106,11 @@ async fn read(
         let Ok(data) = frame.into_data() else { continue };
         length += data.len() as u64;
         if length > max_body {
-            Box::pin(linger(body)).await;
+            Box::pin(linger(body, LINGER_BYTES)).await;
             return Err(too_large(max_body));
         }
         if announced.is_none() && !held.grow(data.len() as u64) {
-            Box::pin(linger(body)).await;
+            Box::pin(linger(body, LINGER_BYTES)).await;
             return Err(overloaded());
         }
         if first.is_empty() && rest.is_none() {
@@ -126,19 +128,24 @@ async fn read(
     Ok(rest.map_or(first, BytesMut::freeze))
 }
 
-/// Reads and drops what the client still sends, within bounds.
-async fn linger(mut body: Incoming) {
+/// Reads and drops what the client still sends, within bounds; whether that was all of it.
+pub(crate) async fn linger(mut body: Incoming, limit: u64) -> bool {
+    // What is announced to be more is not begun.
+    if http_body::Body::size_hint(&body).lower() > limit {
+        return false;
+    }
     let dropping = async {
         let mut dropped = 0;
-        while dropped < LINGER_BYTES {
+        while dropped <= limit {
             match body.frame().await {
+                None => return true,
                 Some(Ok(frame)) => dropped += frame.data_ref().map_or(0, |data| data.len() as u64),
-                _ => return,
+                Some(Err(_)) => return false,
             }
         }
+        false
     };
-    // When the time is over the answer is given all the same; nothing hangs on the outcome.
-    let _ = tokio::time::timeout(LINGER_TIME, dropping).await;
+    tokio::time::timeout(LINGER_TIME, dropping).await.unwrap_or(false)
 }
 
 fn too_large(max_body: u64) -> Box<Refusal> {

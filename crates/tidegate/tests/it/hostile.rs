@@ -57,7 +57,9 @@ async fn bytes_that_are_no_request_get_a_400_and_an_end() {
         stream.write_all(noise).await.unwrap();
         stream.shutdown().await.unwrap();
         let mut answer = Vec::new();
-        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("the connection is closed");
+        let _ = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer))
+            .await
+            .expect("the connection is closed");
         let text = String::from_utf8_lossy(&answer);
         assert!(answer.is_empty() || text.starts_with("HTTP/1.1 400"), "{noise:?}: {text}");
     }

@@ -12,7 +12,7 @@
 mod books;
 mod client;
 mod crash;
-// mod hostile;
+mod hostile;
 mod operate;
 mod stand;
 mod way;
