@@ -25,8 +25,13 @@ use crate::{Store, StoreError, entries, request_log};
 
 /// How long a batch or a fold may take before it is rolled back and reported as unavailable.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Entries between two folds: reading that many takes a tenth of a second.
-const FOLD_EVERY: u64 = 100_000;
+/// Entries after which sums are folded at the latest: reading that many takes half a second.
+const FOLD_AT_LAST: u64 = 250_000;
+/// Entries after which they are folded when there is time for it. Folding sorts entries by key, and costs less for
+/// each the more there are: under load it waits.
+const FOLD_WHEN_QUIET: u64 = 20_000;
+/// A batch of fewer records than this says that there is time: the ledger hands over what it has five times a second.
+const QUIET: usize = 250;
 
 impl Drain for Store {
     fn drain<'a>(
@@ -36,7 +41,8 @@ impl Drain for Store {
         Box::pin(async move {
             patient(self.take(batch)).await.map_err(DrainError::from)?;
             let entries = batch.iter().filter(|record| matches!(record, Drained::Entry(_))).count() as u64;
-            if self.unfolded.fetch_add(entries, Ordering::Relaxed) + entries >= FOLD_EVERY {
+            let unfolded = self.unfolded.fetch_add(entries, Ordering::Relaxed) + entries;
+            if unfolded >= if batch.len() < QUIET { FOLD_WHEN_QUIET } else { FOLD_AT_LAST } {
                 self.unfolded.store(0, Ordering::Relaxed);
                 // The batch is taken whether or not this succeeds: sums are right before and after.
                 if let Err(error) = self.fold().await {

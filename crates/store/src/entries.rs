@@ -3,7 +3,7 @@
 //! Words (`kind`, `outcome`, `basis`) are kept as text, so that a person who reads the table needs no code book. They
 //! are shared texts, made once: binding one is a count, not a copy.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use ledger::{Basis, Entry, EntryKind, Labels, Outcome};
 use policy::{Currency, Name, Timestamp, Usage};
@@ -198,7 +198,6 @@ fn budgets(budgets: &[(Name, Timestamp)]) -> Name {
     if budgets.is_empty() {
         return WORDS.no_budgets.clone();
     }
-    let pairs: Vec<serde_json::Value> =
-        budgets.iter().map(|(scope, start)| serde_json::json!([scope.as_ref(), start.as_micros()])).collect();
-    Arc::from(serde_json::Value::Array(pairs).to_string())
+    // A text and a number cannot fail to be written.
+    serde_json::to_string(budgets).map_or_else(|_| WORDS.no_budgets.clone(), Name::from)
 }

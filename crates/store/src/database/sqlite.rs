@@ -147,7 +147,8 @@ impl File {
             .synchronous(SqliteSynchronous::Normal)
             .busy_timeout(BUSY)
             .foreign_keys(false)
-            .pragma("temp_store", "memory")
+            // Half as many pages to write and to check for the same rows, which only ever follow one another.
+            .page_size(8192)
             // After a burst the log shrinks to this again.
             .pragma("journal_size_limit", "16777216")
             .disable_statement_logging();
@@ -162,7 +163,8 @@ impl File {
             .max_connections(2)
             .idle_timeout(Some(Duration::from_secs(60)))
             .connect_lazy_with(options.pragma("cache_size", "-512").pragma("query_only", "on"));
-        let session = Session::begin(Connection::Sqlite(acquire(&writer).await?)).await?;
+        let connection = first(&writer).await?;
+        let session = Session::begin(Connection::Sqlite(connection)).await?;
         migrations::run(session, Some(home), now).await?;
         Ok(Self { writer, readers })
     }
@@ -173,6 +175,24 @@ impl File {
         // end in time is left to itself.
         let _ = tokio::time::timeout(TURN, self.readers.close()).await;
         let _ = tokio::time::timeout(TURN, self.writer.close()).await;
+    }
+}
+
+/// The first connection to a file. A new file is put into WAL mode, which SQLite refuses without waiting when another
+/// process opens it in the same moment.
+async fn first(writer: &SqlitePool) -> Result<PoolConnection<Sqlite>, StoreError> {
+    let patient = async {
+        loop {
+            match acquire(writer).await {
+                Err(StoreError::Unavailable(_)) => tokio::time::sleep(Duration::from_millis(20)).await,
+                other => return other,
+            }
+        }
+    };
+    match tokio::time::timeout(BUSY, patient).await {
+        Ok(connection) => connection,
+        // Once more, for the reason.
+        Err(_) => acquire(writer).await,
     }
 }
 
