@@ -58,6 +58,7 @@ contract! {
     sums::balances_are_exact_and_by_window_and_currency,
     sums::balances_of_windows_long_over_are_left_out,
     sums::folding_changes_no_sum,
+    sums::folding_beside_drains_loses_nothing,
     sums::usage_is_grouped_as_asked,
     sums::unknown_costs_are_counted_and_never_zero,
     sums::attempts_that_gave_nothing_are_no_requests,

@@ -74,6 +74,22 @@ pub(crate) async fn folding_changes_no_sum(stand: &Stand) {
     assert_eq!(usage(stand, &[]).await[0].requests, 310);
 }
 
+pub(crate) async fn folding_beside_drains_loses_nothing(stand: &Stand) {
+    let other = stand.again().await.unwrap();
+    for round in 0..15 {
+        let (start, middle, end) = (round * 40, round * 40 + 20, round * 40 + 40);
+        let (one, two) = (entries(start..middle), entries(middle..end));
+        let (a, b, c) = tokio::join!(stand.store.drain(&one), other.drain(&two), stand.store.retain(KEEP));
+        a.unwrap();
+        b.unwrap();
+        c.unwrap();
+    }
+    other.close().await;
+    let wanted: Vec<Entry> = (0..600).map(entry).collect();
+    assert_eq!(stand.store.balances().await.unwrap(), expected_balances(&wanted.iter().collect::<Vec<_>>()));
+    assert_eq!(usage(stand, &[]).await[0].requests, 600);
+}
+
 pub(crate) async fn usage_is_grouped_as_asked(stand: &Stand) {
     let varied = |n: u32| {
         let mut entry = entry(n);
