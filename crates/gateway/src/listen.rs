@@ -5,6 +5,7 @@
 //! connections asked to end after their present request, and at the deadline what still streams is cut with an error
 //! event (`Gateway::cut`).
 
+mod crew;
 mod framing;
 mod gate;
 
@@ -23,6 +24,8 @@ use runtime::Tasks;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_rustls::TlsAcceptor;
 
+use self::crew::Crew;
+pub(crate) use self::crew::{place, places};
 pub(crate) use self::gate::Answer;
 use self::gate::{Answering, Gate, Patience, Protocol};
 use crate::body::Body;
@@ -73,6 +76,7 @@ pub async fn serve(
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let acceptor = tls.map(TlsAcceptor::from);
     let places = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
+    let crew = Crew::start(&gateway.tasks)?;
     let mut ended = pin!(gateway.lifecycle.not_accepting.clone().cancelled_owned());
     loop {
         let accepted = tokio::select! {
@@ -90,24 +94,27 @@ pub async fn serve(
             }
         };
         let (gateway, acceptor) = (Arc::clone(&gateway), acceptor.clone());
-        gateway.tasks.clone().spawn("connection", async move {
-            let _place = place;
-            let ended = match acceptor {
-                None => converse(gateway, stream).await,
-                Some(acceptor) => match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
-                    Ok(Ok(stream)) => converse(gateway, stream).await,
-                    Ok(Err(error)) => Err(error),
-                    Err(_) => Err(io::ErrorKind::TimedOut.into()),
-                },
-            };
-            if let Err(error) = ended {
+        crew.board(&gateway.tasks.clone(), "connection", move |aboard| async move {
+            let _held = (aboard, place);
+            if let Err(error) = connection(gateway, stream, acceptor).await {
                 tracing::debug!(%error, client = %address, "connection ended");
             }
         });
     }
 }
 
-type Accepted = (tokio::net::TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
+async fn connection(
+    gateway: Arc<Gateway>,
+    stream: std::net::TcpStream,
+    acceptor: Option<TlsAcceptor>,
+) -> io::Result<()> {
+    let stream = tokio::net::TcpStream::from_std(stream)?;
+    let Some(acceptor) = acceptor else { return converse(gateway, stream).await };
+    let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
+    Box::pin(converse(gateway, stream)).await
+}
+
+type Accepted = (std::net::TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
 
 async fn accept(
     listener: &tokio::net::TcpListener,
@@ -116,7 +123,7 @@ async fn accept(
     let place = Arc::clone(places).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, address) = listener.accept().await?;
     stream.set_nodelay(true)?;
-    Ok((stream, address, place))
+    Ok((stream.into_std()?, address, place))
 }
 
 /// The life of one connection.

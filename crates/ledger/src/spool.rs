@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use policy::Timestamp;
 use runtime::Clock;
 use tokio::sync::Notify;
@@ -34,6 +34,8 @@ use writer::Writer;
 
 /// Time between two tries of a disk that refused.
 const RETRY: Duration = Duration::from_millis(100);
+/// Rounds of waiting for a lock that is held for microseconds, before the processor is given away.
+const SPINS: u32 = 200;
 /// Room kept on the disk for terminal entries, unless segments are so short that it would be out of proportion.
 const BALLAST: u64 = 64 << 10;
 
@@ -163,7 +165,22 @@ impl Spool {
     }
 
     /// Sees to it that the record with `ticket` is written; whether it is in the kernel.
+    ///
+    /// Whoever holds the writer mostly writes this record too, and is done within microseconds: giving the processor
+    /// away (as a lock does after a few rounds) would cost more than waiting.
     fn push(&self, ticket: u64) -> bool {
+        for _ in 0..SPINS {
+            if self.passed.load(Ordering::Acquire) >= ticket {
+                break;
+            }
+            if let Some(mut writer) = self.writer.try_lock() {
+                if self.passed.load(Ordering::Acquire) < ticket {
+                    writer.push(self);
+                }
+                break;
+            }
+            std::hint::spin_loop();
+        }
         if self.passed.load(Ordering::Acquire) < ticket {
             let mut writer = self.writer.lock();
             if self.passed.load(Ordering::Acquire) < ticket {
@@ -171,6 +188,17 @@ impl Spool {
             }
         }
         self.in_kernel.load(Ordering::Acquire) >= ticket
+    }
+
+    /// The short lock, which is held for an encoding at most.
+    fn pending(&self) -> MutexGuard<'_, Pending> {
+        for _ in 0..SPINS {
+            if let Some(pending) = self.pending.try_lock() {
+                return pending;
+            }
+            std::hint::spin_loop();
+        }
+        self.pending.lock()
     }
 
     /// Writes an intent; the attempt's slot. `must` = refused unless it is in the kernel.
@@ -183,7 +211,7 @@ impl Spool {
                 return Err(SpoolUnavailable);
             }
         }
-        let said = self.pending.lock().intent(attempt, must);
+        let said = self.pending().intent(attempt, must);
         let (ticket, slot) = said.map_err(|_| SpoolUnavailable)?;
         self.push(ticket);
         if attempt.is_refused() { Err(SpoolUnavailable) } else { Ok(slot) }
@@ -192,7 +220,7 @@ impl Spool {
     /// Writes a mark.
     pub(crate) fn mark(&self, attempt: &OpenAttempt, output: u64, at: Timestamp) {
         let (request_id, attempt_no) = (attempt.intent.request_id, attempt.intent.attempt_no);
-        let said = self.pending.lock().mark(attempt, &wire::Mark { request_id, attempt_no, at, output });
+        let said = self.pending().mark(attempt, &wire::Mark { request_id, attempt_no, at, output });
         if let Ok(ticket) = said {
             self.push(ticket);
         }
@@ -214,7 +242,7 @@ impl Spool {
             log.bodies = None;
         }
         let ticket = {
-            let mut pending = self.pending.lock();
+            let mut pending = self.pending();
             let applied = reservation.apply(settlement.charge);
             let mut say = |settlement: &Settlement| {
                 pending.terminal(slot, attempt, |out| {
@@ -248,7 +276,7 @@ impl Spool {
             }
         }
         let said = {
-            let mut pending = self.pending.lock();
+            let mut pending = self.pending();
             pending.drainable(|out| wire::request(out, log)).or_else(|_| {
                 log.bodies = None;
                 pending.drainable(|out| wire::request(out, log))

@@ -40,7 +40,10 @@ fn run(cli: Cli) -> anyhow::Result<Outcome> {
     // Both sides of TLS use this provider; a second installation is refused and changes nothing.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = match cli.command {
-        Command::Serve(_) => tokio::runtime::Builder::new_multi_thread().enable_all().build()?,
+        Command::Serve(_) => {
+            // The data plane has threads of its own; this one serves the rest.
+            tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?
+        }
         _ => tokio::runtime::Builder::new_current_thread().enable_all().build()?,
     };
     let result = runtime.block_on(dispatch(cli));

@@ -22,6 +22,7 @@ use policy::Moment;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::connect::{ConnectError, Socket, connect};
+use crate::listen::{place, places};
 use crate::wakes::Wakes;
 
 /// Longer than this an idle connection is not trusted: many servers close after 60 s.
@@ -66,7 +67,8 @@ pub(crate) struct Origin {
     pub(crate) host: policy::Name,
     pub(crate) port: u16,
     tls: Option<Arc<rustls::ClientConfig>>,
-    idle: Mutex<Vec<Wire>>,
+    /// A list for each thread: a connection is woken by the event loop of the thread that opened it.
+    idle: Box<[Mutex<Vec<Wire>>]>,
     places: Arc<Semaphore>,
 }
 
@@ -86,8 +88,9 @@ impl Origin {
         tls: Option<Arc<rustls::ClientConfig>>,
         max_connections: u32,
     ) -> Self {
+        let idle = (0..places()).map(|_| Mutex::default()).collect();
         let places = Arc::new(Semaphore::new(max_connections.max(1) as usize));
-        Self { host, port, tls, idle: Mutex::default(), places }
+        Self { host, port, tls, idle, places }
     }
 
     /// An idle connection, if there is one and a place for it.
@@ -122,13 +125,18 @@ impl Origin {
         ))
     }
 
+    fn here(&self) -> &Mutex<Vec<Wire>> {
+        // There is a list for every place.
+        &self.idle[place().min(self.idle.len() - 1)]
+    }
+
     fn pop(&self) -> Option<Wire> {
-        self.idle.lock().pop()
+        self.here().lock().pop()
     }
 
     fn put(&self, mut wire: Wire, now: Moment) {
         wire.idle_since = now;
-        let mut idle = self.idle.lock();
+        let mut idle = self.here().lock();
         if idle.len() < MAX_IDLE {
             idle.push(wire);
         }
@@ -136,13 +144,15 @@ impl Origin {
 
     /// Throws away idle connections that are closed or too old.
     pub(crate) fn sweep(&self, now: Moment) {
-        let waiting = std::mem::take(&mut *self.idle.lock());
-        let mut kept: Vec<Wire> =
-            waiting.into_iter().filter_map(|mut wire| wire.is_usable(now).then_some(wire)).collect();
-        let mut idle = self.idle.lock();
-        kept.append(&mut idle);
-        kept.truncate(MAX_IDLE);
-        *idle = kept;
+        for list in &self.idle {
+            let waiting = std::mem::take(&mut *list.lock());
+            let mut kept: Vec<Wire> =
+                waiting.into_iter().filter_map(|mut wire| wire.is_usable(now).then_some(wire)).collect();
+            let mut idle = list.lock();
+            kept.append(&mut idle);
+            kept.truncate(MAX_IDLE);
+            *idle = kept;
+        }
     }
 }
 

@@ -2,9 +2,8 @@
 //!
 //! Every stand takes free ports and a fresh folder; the child is ended by its own id when the stand is dropped.
 
-use std::io::{BufRead, BufReader};
 use std::net::{SocketAddr, TcpListener};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
@@ -269,11 +268,4 @@ impl Drop for Stand {
         }
         let _ = std::fs::remove_dir_all(&self.dir);
     }
-}
-
-/// Lines of a file, for journals and logs.
-pub(crate) fn lines(path: &Path) -> Vec<String> {
-    std::fs::File::open(path)
-        .map(|f| BufReader::new(f).lines().map_while(Result::ok).collect())
-        .unwrap_or_default()
 }

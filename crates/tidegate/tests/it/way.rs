@@ -20,8 +20,8 @@ fn priced() -> Setup {
     Setup { more: PRICED.to_owned(), ..Setup::default() }
 }
 
-fn plan(plan: Plan) -> String {
-    format!(r#","fake":{}"#, serde_json::to_string(&plan).unwrap())
+fn plan(plan: &Plan) -> String {
+    format!(r#","fake":{}"#, serde_json::to_string(plan).unwrap())
 }
 
 /// A JSON object of `count` unknown members with everything that parsers like to rewrite.
@@ -83,14 +83,14 @@ async fn an_answer_comes_back_byte_for_byte() {
         "choices":[{"index":0,"finish_reason":"stop","message":{"role":"assistant","content":"\ud83d\ude00"}}],
         "usage":{"prompt_tokens":3,"completion_tokens":1,"total_tokens":4},"zz":null} "#;
     let whole = Plan { body: Some(odd.to_owned()), ..Plan::default() };
-    let reply = stand.client().post("/v1/chat/completions", chat("fake/ok", &plan(whole))).await;
+    let reply = stand.client().post("/v1/chat/completions", chat("fake/ok", &plan(&whole))).await;
     assert_eq!(reply.body, odd);
     let event =
         "data: {\"id\":\"a\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\\u00e9\"},\"x\":1.0}]}\n\n";
     let last = "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}],\"y\":1e400}\n\n";
     let events = [event, ": keep-alive\n\n", last, "data: [DONE]\n\n"].map(str::to_owned).to_vec();
     let streamed = Plan { events: Some(events.clone()), ..Plan::default() };
-    let more = format!(r#","stream":true{}"#, plan(streamed));
+    let more = format!(r#","stream":true{}"#, plan(&streamed));
     let reply = stand.client().post("/v1/chat/completions", chat("fake/ok", &more)).await;
     assert_eq!(reply.text(), events.concat());
 }
@@ -140,7 +140,7 @@ async fn usage_is_counted_and_swallowed_for_who_did_not_ask() {
 async fn an_early_failure_is_a_real_status_and_a_late_one_an_error_event() {
     let stand = Stand::start(Setup::default()).await;
     let client = stand.client();
-    let streamed = |p: Plan| chat("fake/ok", &format!(r#","stream":true{}"#, plan(p)));
+    let streamed = |p: Plan| chat("fake/ok", &format!(r#","stream":true{}"#, plan(&p)));
     for (early, status) in [
         (Fault::Reset(0), 502),
         (Fault::Close(0), 502),
@@ -186,7 +186,7 @@ async fn every_status_of_a_provider_becomes_the_right_one() {
         for flag in ["", r#","stream":true"#] {
             let p = Plan { status: theirs, retry_after: Some("3".to_owned()), ..Plan::default() };
             let reply =
-                client.post("/v1/chat/completions", chat("fake/ok", &format!("{flag}{}", plan(p)))).await;
+                client.post("/v1/chat/completions", chat("fake/ok", &format!("{flag}{}", plan(&p)))).await;
             assert_eq!(reply.status, ours, "{theirs}: {}", reply.text());
             assert!(reply.json()["error"]["message"].is_string());
             assert!(reply.header("x-request-id").is_some());
@@ -204,7 +204,7 @@ async fn every_status_of_a_provider_becomes_the_right_one() {
         ["<html>oops</html>", r#"{"error":{"message":"overloaded","type":"server_error"}}"#, "", "[1]"]
     {
         let p = Plan { body: Some(body.to_owned()), ..Plan::default() };
-        let reply = client.post("/v1/chat/completions", chat("fake/ok", &plan(p))).await;
+        let reply = client.post("/v1/chat/completions", chat("fake/ok", &plan(&p))).await;
         assert_eq!(reply.status, 502, "{body}: {}", reply.text());
     }
 }
@@ -258,7 +258,7 @@ async fn limits_hold_exactly() {
     let slow = Plan { first: 60_000, ..Plan::default() };
     let held: Vec<_> = (0..2)
         .map(|_| {
-            let (client, body) = (client.clone(), chat("fake/ok", &plan(slow.clone())));
+            let (client, body) = (client.clone(), chat("fake/ok", &plan(&slow)));
             tokio::spawn(async move { client.send("POST", "/v1/chat/completions", body).await })
         })
         .collect();
@@ -344,7 +344,7 @@ async fn a_budget_is_never_overspent() {
 async fn an_abort_cancels_the_provider_and_is_charged_as_an_estimate() {
     let mut stand = Stand::start(priced()).await;
     let endless = Plan { tokens: 900, delay: 20, ..Plan::default() };
-    let body = chat("fake/ok", &format!(r#","stream":true{}"#, plan(endless)));
+    let body = chat("fake/ok", &format!(r#","stream":true{}"#, plan(&endless)));
     let mut coming = stand.client().open("POST", "/v1/chat/completions", body).await.unwrap();
     for _ in 0..3 {
         coming.next().await.unwrap().unwrap();
@@ -366,7 +366,7 @@ async fn an_abort_where_the_bill_runs_on_is_read_to_its_end() {
     let setup = Setup { provider: "abort_stops_billing = false".to_owned(), ..priced() };
     let mut stand = Stand::start(setup).await;
     let long = Plan { tokens: 60, delay: 10, abort_stops_billing: false, ..Plan::default() };
-    let body = chat("fake/ok", &format!(r#","stream":true{}"#, plan(long)));
+    let body = chat("fake/ok", &format!(r#","stream":true{}"#, plan(&long)));
     let mut coming = stand.client().open("POST", "/v1/chat/completions", body).await.unwrap();
     coming.next().await.unwrap().unwrap();
     coming.abort();
@@ -385,7 +385,7 @@ async fn missing_usage_is_an_estimate_and_unknown_price_is_unknown() {
     for flag in ["", r#","stream":true"#] {
         let p = Plan { usage: UsageQuirk::Missing, ..Plan::default() };
         let reply =
-            stand.client().post("/v1/chat/completions", chat("fake/ok", &format!("{flag}{}", plan(p)))).await;
+            stand.client().post("/v1/chat/completions", chat("fake/ok", &format!("{flag}{}", plan(&p)))).await;
         assert_eq!(reply.status, 200);
     }
     let unpriced = stand.client().chat("fake/ok-t3").await;
@@ -432,10 +432,10 @@ async fn deadlines_end_what_hangs() {
         r#"timeouts = { connect = "300ms", first_byte = "300ms", idle = "300ms", total = "60s" }"#.to_owned();
     let stand = Stand::start(Setup { provider, ..Setup::default() }).await;
     let hang = Plan { fault: Some(Fault::Hang), ..Plan::default() };
-    let reply = stand.client().post("/v1/chat/completions", chat("fake/ok", &plan(hang))).await;
+    let reply = stand.client().post("/v1/chat/completions", chat("fake/ok", &plan(&hang))).await;
     assert_eq!((reply.status, reply.code().as_str()), (504, "upstream_timeout"), "{}", reply.text());
     let silent = Plan { fault: Some(Fault::Silence(4)), ..Plan::default() };
-    let body = chat("fake/ok", &format!(r#","stream":true{}"#, plan(silent)));
+    let body = chat("fake/ok", &format!(r#","stream":true{}"#, plan(&silent)));
     let text = stand.client().post("/v1/chat/completions", body).await.text();
     assert!(text.contains("upstream_timeout") && !text.contains("[DONE]"), "{text}");
 }
