@@ -117,8 +117,12 @@ fn view(row: &UsageRow, words: &[String]) -> Map<String, Value> {
         ("estimated_requests", row.estimated_requests),
     ];
     view.extend(counts.map(|(name, count)| (name.to_owned(), Value::from(count))));
-    view.insert("cost".into(), row.cost.decimal().into());
-    view.insert("currency".into(), row.cost.currency.to_string().into());
+    // Where no cost is known at all, the sum is not zero: it is not known.
+    let unknown =
+        row.cost.nano == 0 && row.unknown_cost_requests > 0 && row.unknown_cost_requests >= row.requests;
+    let known = |text: String| if unknown { Value::Null } else { Value::from(text) };
+    view.insert("cost".into(), known(row.cost.decimal()));
+    view.insert("currency".into(), known(row.cost.currency.to_string()));
     view
 }
 
@@ -126,6 +130,39 @@ fn view(row: &UsageRow, words: &[String]) -> Map<String, Value> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
+
+    #[test]
+    fn a_sum_of_unknown_costs_alone_is_unknown_and_not_zero() {
+        let mut row = UsageRow { requests: 2, unknown_cost_requests: 2, ..empty() };
+        assert_eq!((&view(&row, &[])["cost"], &view(&row, &[])["currency"]), (&Value::Null, &Value::Null));
+        row.requests = 3;
+        assert_eq!(view(&row, &[])["cost"], "0.00");
+        assert_eq!(view(&empty(), &[])["cost"], "0.00");
+    }
+
+    fn empty() -> UsageRow {
+        UsageRow {
+            period: None,
+            environment: None,
+            key_id: None,
+            key_name: None,
+            provider: None,
+            model: None,
+            end_user: None,
+            release: None,
+            endpoint: None,
+            requests: 0,
+            attempts: 0,
+            input_tokens: 0,
+            cached_input_tokens: 0,
+            cache_write_tokens: 0,
+            output_tokens: 0,
+            reasoning_tokens: 0,
+            cost: policy::Money::zero(policy::Currency::USD),
+            unknown_cost_requests: 0,
+            estimated_requests: 0,
+        }
+    }
 
     #[test]
     fn groups_are_known_words_once_each() {
