@@ -55,8 +55,23 @@ pub(crate) fn socket_in(data_dir: &Path) -> PathBuf {
 }
 
 fn find_in_server(text: &str, field: &str) -> Option<String> {
-    let table: toml::Table = text.parse().ok()?;
+    let mut read = text;
+    let table: toml::Table = loop {
+        match read.parse() {
+            Ok(table) => break table,
+            Err(_) if read.is_empty() => return None,
+            Err(error) => read = above(read, &error),
+        }
+    };
     Some(table.get("server")?.get(field)?.as_str()?.to_owned())
+}
+
+/// The lines above a mistake: half a sentence further down does not hide where the gateway is. Always fewer.
+fn above<'a>(text: &'a str, error: &toml::de::Error) -> &'a str {
+    let lines = |text: &str| text.rfind('\n').map_or(0, |end| end + 1);
+    let sound = error.span().and_then(|span| text.get(..span.start)).unwrap_or(text);
+    let end = lines(sound);
+    if end < text.len() { &text[..end] } else { &text[..lines(&text[..end.saturating_sub(1)])] }
 }
 
 #[cfg(test)]
@@ -68,6 +83,8 @@ mod tests {
         let text = "[server]\ndata_dir = \"/srv/gate\"\nlimts = 3\n[nonsense]\n";
         assert_eq!(find_in_server(text, "data_dir").as_deref(), Some("/srv/gate"));
         assert_eq!(find_in_server("[server", "data_dir"), None);
+        let text = "[server]\ndata_dir = \"/srv/gate\"\n[routes.chat]\ntargets = [\n\n[keys.app]\n";
+        assert_eq!(find_in_server(text, "data_dir").as_deref(), Some("/srv/gate"));
     }
 
     #[test]
