@@ -14,7 +14,8 @@ conformance: ## why: every SDK generation that is out there, not only the newest
 	@scripts/conformance
 
 soak: ## why: the full lengths: 50 kills, an hour of properties; for a night, not for a change
-	@TIDEGATE_SOAK=1 scripts/test rust
+	@TIDEGATE_SOAK=1 PROPTEST_CASES=20000 scripts/test rust
+	@cargo run --locked --release -p providers --example fuzz -- 3600
 
 bench: ## why: speed is a promise, so it is measured against what a user would pick instead; ARGS select parts
 	@scripts/bench $(ARGS)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{CONNECTION, HeaderValue};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, Response};
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use ledger::Labels;
 use policy::Name;
@@ -127,7 +127,7 @@ async fn call(gateway: Arc<Gateway>, operation: Operation, request: Request<Inco
             return without_body(body, answer).await;
         }
     };
-    let mut exchange = Box::new(open(&gateway, operation, id, started, caller, &parts.headers));
+    let mut exchange = Box::new(open(&gateway, operation, id, started, caller, &parts));
     match admit::take_turn(&exchange.caller.key, started) {
         Ok(turn) => {
             exchange.permit = Some(turn.permit);
@@ -190,8 +190,9 @@ fn open(
     id: policy::RequestId,
     started: policy::Moment,
     caller: Caller,
-    client: &HeaderMap,
+    parts: &Parts,
 ) -> Exchange {
+    let client = &parts.headers;
     let environment = &caller.environment;
     let labels = Labels {
         organization: Arc::clone(&environment.organization),
@@ -213,6 +214,7 @@ fn open(
         at: gateway.clock.now(),
         times: Times::begun(started),
         operation,
+        http1: parts.version < http::Version::HTTP_2,
         labels: Arc::new(labels),
         caller,
         permit: None,

@@ -47,6 +47,8 @@ pub(crate) struct Exchange {
     pub(crate) at: Timestamp,
     pub(crate) times: Times,
     pub(crate) operation: Operation,
+    /// The connection's own task polls this request; of HTTP/2 each has a task of its own.
+    pub(crate) http1: bool,
     pub(crate) caller: Caller,
     pub(crate) labels: Arc<Labels>,
     pub(crate) permit: Option<Permit>,

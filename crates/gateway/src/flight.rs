@@ -144,8 +144,15 @@ impl Flight {
                 (false, false) => Trouble::FirstByte(self.timeouts.first_byte),
             });
         }
-        let cut = self.cut.get_or_insert_with(|| Box::pin(gateway.lifecycle.cut.clone().cancelled_owned()));
-        cut.as_mut().poll(context).map(|()| Trouble::Stopping)
+        if gateway.lifecycle.is_cutting() {
+            return Poll::Ready(Trouble::Stopping);
+        }
+        if !exchange.http1 || self.unattended {
+            let cut =
+                self.cut.get_or_insert_with(|| Box::pin(gateway.lifecycle.cut.clone().cancelled_owned()));
+            return cut.as_mut().poll(context).map(|()| Trouble::Stopping);
+        }
+        Poll::Pending
     }
 
     /// Waits for the head of the provider's answer.

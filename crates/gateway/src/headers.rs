@@ -1,6 +1,5 @@
 //! Which headers travel: client to provider, provider to client, and the ones that are ours.
 
-use std::fmt::Write;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -160,9 +159,8 @@ pub(crate) fn add_ours(exchange: &Exchange, down: &mut HeaderMap, own_time: Dura
     if let Some(upstream) = &exchange.upstream_request_id {
         down.insert(UPSTREAM_REQUEST_ID, text(upstream));
     }
-    let mut timing = String::with_capacity(24);
-    // Writing to a string cannot fail.
-    let _ = write!(timing, "gateway;dur={:.3}", own_time.as_secs_f64() * 1000.0);
+    let micros = own_time.as_micros();
+    let timing = format!("gateway;dur={}.{:03}", micros / 1000, micros % 1000);
     down.insert(SERVER_TIMING, text(&timing));
     add_standing(exchange, down);
 }

@@ -187,12 +187,12 @@ impl Gateway {
 
     /// Second step: no new connections; open ones end after their present request.
     pub fn stop_accepting(&self) {
-        self.lifecycle.not_accepting.cancel();
+        self.lifecycle.stop_accepting();
     }
 
     /// Last step: what still runs gets an error and is settled.
     pub fn cut(&self) {
-        self.lifecycle.cut.cancel();
+        self.lifecycle.begin_cut();
     }
 
     /// Requests being answered.

@@ -175,12 +175,21 @@ where
 {
     let mut connection = pin!(connection);
     let mut not_accepting = pin!(gateway.lifecycle.not_accepting.cancelled());
+    let mut cut = pin!(gateway.lifecycle.cut.cancelled());
     let mut asked = false;
+    let mut seen = None;
     let wakes = Wakes::new();
     std::future::poll_fn(move |context: &mut Context<'_>| {
-        if !asked && not_accepting.as_mut().poll(context).is_ready() {
-            asked = true;
-            end_gently(connection.as_mut());
+        // Waiting for a step of the stop takes a lock, so it is begun once and looked at when there was a step.
+        let stage = gateway.lifecycle.stage();
+        if seen != Some(stage) {
+            seen = Some(stage);
+            if not_accepting.as_mut().poll(context).is_ready() && !asked {
+                asked = true;
+                end_gently(connection.as_mut());
+            }
+            // Being woken is enough: what the connection polls sees the cut by itself.
+            let _ = cut.as_mut().poll(context);
         }
         wakes.poll(context, |context| connection.as_mut().poll(context)).map_err(io::Error::other)
     })
