@@ -126,21 +126,37 @@ fn price_unknown(key: &KeyState, deployment: &Deployment) -> Box<Refusal> {
 
 /// The refusal of a budget that is spent, or that cannot hold this request.
 pub(crate) fn spent(key: &KeyState, spent: &Spent) -> Box<Refusal> {
-    let (currency, used) = (spent.limit.currency, spent.spent.decimal());
-    let state = if spent.spent.nano >= spent.limit.nano { "is spent" } else { "cannot hold this request" };
+    let (name, budget, currency) = (&key.record.name, &spent.budget, spent.limit.currency);
+    let state = if spent.spent.nano >= spent.limit.nano {
+        "is spent".to_owned()
+    } else {
+        let wanted = spent.wanted.decimal();
+        format!(
+            "cannot hold this request, which may cost up to {wanted} {currency} (a lower `max_tokens` needs less)"
+        )
+    };
+    let message = format!("budget `{budget}` of key `{name}` {state}: {}", standing(spent));
+    Refusal::new(Code::InsufficientQuota, message)
+}
+
+/// A budget that an answer has used up while it was streamed.
+pub(crate) fn used_up(key: &KeyState, spent: &Spent) -> Box<Refusal> {
+    let (name, budget) = (&key.record.name, &spent.budget);
+    let message = format!(
+        "budget `{budget}` of key `{name}` has no room for the rest of this answer: {}",
+        standing(spent)
+    );
+    Refusal::new(Code::InsufficientQuota, message)
+}
+
+/// `25.00 of 25.00 USD, 0.10 USD reserved by requests in flight; resets 2026-12-01T00:00:00Z`
+fn standing(spent: &Spent) -> String {
+    let currency = spent.limit.currency;
     let reserved = if spent.reserved.nano > 0 {
         format!(", {} {currency} reserved by requests in flight", spent.reserved.decimal())
     } else {
         String::new()
     };
     let resets = spent.resets.map_or_else(|| "it does not reset".to_owned(), |at| format!("resets {at}"));
-    Refusal::new(
-        Code::InsufficientQuota,
-        format!(
-            "budget `{}` of key `{}` {state}: {used} of {} {currency}{reserved}; {resets}",
-            spent.budget,
-            key.record.name,
-            spent.limit.decimal()
-        ),
-    )
+    format!("{} of {} {currency}{reserved}; {resets}", spent.spent.decimal(), spent.limit.decimal())
 }

@@ -27,7 +27,15 @@ pub(crate) fn authenticate(
             Refusal::new(Code::KeyRevoked, format!("key `{}` was revoked", key.record.name))
         }
         KeyRefusal::Expired => {
-            Refusal::new(Code::KeyExpired, format!("key `{}` has expired", key.record.name))
+            // A state found by a replaced secret ends with the grace of the rotation.
+            let current = gateway.keyring.get(&key.record.id).map(|state| state.record.expires_at);
+            let replaced = current.is_some_and(|end| end != key.record.expires_at);
+            let what = if replaced {
+                "this secret of key `{}` was replaced by a newer one"
+            } else {
+                "key `{}` has expired"
+            };
+            Refusal::new(Code::KeyExpired, what.replace("{}", &key.record.name))
         }
     })?;
     let Some(environment) = snapshot.environments.get(&key.record.environment) else {

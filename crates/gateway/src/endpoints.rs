@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{CONNECTION, HeaderValue};
+use http::header::{ALLOW, CONNECTION, HeaderValue};
 use http::request::Parts;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
@@ -86,7 +86,7 @@ pub(crate) async fn answer(
 /// Answers that need no body.
 fn small(gateway: &Gateway, parts: &Parts) -> Response<Body> {
     let (path, query) = (parts.uri.path(), parts.uri.query());
-    match find(&parts.method, path) {
+    let mut answer = match find(&parts.method, path) {
         Endpoint::Models => models::list(gateway, &parts.headers, query),
         Endpoint::Model(name) => models::one(gateway, &parts.headers, query, name),
         Endpoint::Health => health::alive(),
@@ -94,10 +94,18 @@ fn small(gateway: &Gateway, parts: &Parts) -> Response<Body> {
         Endpoint::Metrics if gateway.serves_admin => health::metrics(gateway),
         Endpoint::WrongMethod => {
             let message = format!("`{path}` does not take {}", parts.method);
-            Refusal::new(Code::MethodNotAllowed, message).answer()
+            let mut answer = Refusal::new(Code::MethodNotAllowed, message).answer();
+            let is_call = matches!(find(&Method::POST, path), Endpoint::Call(_));
+            let allowed = if is_call { "POST" } else { "GET, HEAD" };
+            answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+            answer
         }
         _ => Refusal::new(Code::UnknownUrl, format!("nothing is served at `{path}`")).answer(),
+    };
+    if path.starts_with("/v1") {
+        headers::add_id(answer.headers_mut(), Dice::request_id(&gateway.clock));
     }
+    answer
 }
 
 /// An answer that did not need the request's body: what little is left of it is read, so that the connection can go on;
@@ -121,9 +129,7 @@ async fn call(gateway: Arc<Gateway>, operation: Operation, request: Request<Inco
         Err(refusal) => {
             gateway.metrics.count_unauthenticated(refusal.status());
             let mut answer = refusal.answer();
-            let id = headers::text(&id.to_string());
-            answer.headers_mut().insert(headers::REQUEST_ID_SHORT, id.clone());
-            answer.headers_mut().insert(headers::REQUEST_ID, id);
+            headers::add_id(answer.headers_mut(), id);
             return without_body(body, answer).await;
         }
     };

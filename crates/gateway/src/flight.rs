@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use ledger::{Attempt, Basis, Outcome, Reservation};
 use policy::{Deployment, Moment, Timeouts, Usage};
-use providers::tap::Tap;
+use providers::tap::{Tap, TapOptions};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::alarm::Alarm;
@@ -76,7 +76,10 @@ pub(crate) struct Flight {
     timeouts: Timeouts,
     dispatched: Moment,
     last_byte: Moment,
+    /// Bytes of the body have come.
     headed: bool,
+    /// The head has come.
+    answered: bool,
     alarm: Alarm,
     cut: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     unattended: bool,
@@ -100,6 +103,7 @@ impl Flight {
             dispatched: now,
             last_byte: now,
             headed: false,
+            answered: false,
             alarm: Alarm::default(),
             cut: None,
             unattended: false,
@@ -130,7 +134,9 @@ impl Flight {
     fn poll_limits(&mut self, context: &mut Context<'_>) -> Poll<Trouble> {
         let Some(exchange) = self.exchange.as_deref() else { return Poll::Pending };
         let gateway = &exchange.gateway;
-        let (wait, since) = if self.headed {
+        // Comments are no answer: a provider that only keeps the line open is still held to its first byte.
+        let headed = self.headed && self.tap.as_ref().is_none_or(Tap::started);
+        let (wait, since) = if headed {
             (self.timeouts.idle, self.last_byte)
         } else {
             (self.timeouts.first_byte, self.dispatched)
@@ -138,7 +144,7 @@ impl Flight {
         let total = self.dispatched.plus(self.timeouts.total);
         let deadline = since.plus(wait).min(total);
         if self.alarm.poll(&gateway.clock, deadline, context).is_ready() {
-            return Poll::Ready(match (deadline == total, self.headed) {
+            return Poll::Ready(match (deadline == total, headed) {
                 (true, _) => Trouble::Total(self.timeouts.total),
                 (false, true) => Trouble::Idle(self.timeouts.idle),
                 (false, false) => Trouble::FirstByte(self.timeouts.first_byte),
@@ -163,6 +169,7 @@ impl Flight {
         let Some(call) = self.call.as_mut() else { return Poll::Ready(Err(Trouble::Truncated)) };
         match call.poll_head(context) {
             Poll::Ready(Ok(head)) => {
+                self.answered = true;
                 self.last_byte = self.exchange().gateway.clock.moment();
                 Poll::Ready(Ok(head))
             }
@@ -265,50 +272,68 @@ impl Flight {
     /// Reads an answer that nobody waits for to its end, so that the provider's bill is known.
     async fn finish_unattended(mut self) {
         self.unattended = true;
-        let reading = async {
-            if !self.headed && self.tap.is_none() {
-                let head = std::future::poll_fn(|context| self.poll_head(context)).await;
-                if head.is_err() {
-                    return None;
-                }
+        let ending = tokio::time::timeout(UNATTENDED, self.read_unattended()).await;
+        let ending = match ending {
+            Ok(Some(ending)) => ending,
+            Ok(None) | Err(_) => {
+                let (usage, basis) = self.usage_so_far(false);
+                Ending::client_gone(usage, basis)
             }
-            let mut whole: Vec<u8> = Vec::new();
-            let mut sink = smallvec::SmallVec::new();
-            while let Ok(Some(chunk)) = self.chunk().await {
-                match self.tap.as_mut() {
-                    Some(tap) => {
-                        if tap.push(chunk, &mut sink).is_err() {
-                            break;
-                        }
-                        sink.clear();
-                        let (seen, now) = (tap.output_estimate(), self.exchange().gateway.clock.now());
-                        if let Some(attempt) = self.attempt.as_mut() {
-                            attempt.progress(seen, now);
-                        }
-                    }
-                    None if whole.len() < crate::relay::MAX_WHOLE => whole.extend_from_slice(&chunk),
-                    None => break,
-                }
-            }
-            let operation = self.exchange().operation;
-            providers::answer::read(operation, &whole).ok().and_then(|answer| answer.usage)
-        };
-        let told = tokio::time::timeout(UNATTENDED, reading).await.ok().flatten().map(settle::usage_of);
-        let (usage, basis) = match told {
-            Some(usage) => settle::complete_usage(Some(usage), 0, 0, Basis::Aborted),
-            None => self.usage_so_far(false),
         };
         self.land(None);
-        self.settle(&Ending::client_gone(usage, basis));
+        self.settle(&ending);
+    }
+
+    /// How it ended, where the provider said so.
+    async fn read_unattended(&mut self) -> Option<Ending> {
+        if !self.answered {
+            let head = std::future::poll_fn(|context| self.poll_head(context)).await.ok()?;
+            if !head.status.is_success() {
+                return Some(Ending::refused_unattended());
+            }
+            if self.exchange().asked.stream && self.tap.is_none() {
+                let max_event = crate::relay::MAX_EVENT;
+                self.tap = Some(Tap::new(TapOptions { swallow_usage: false, max_event }));
+            }
+        }
+        let mut whole: Vec<u8> = Vec::new();
+        let mut sink = smallvec::SmallVec::new();
+        while let Ok(Some(chunk)) = self.chunk().await {
+            match self.tap.as_mut() {
+                Some(tap) => {
+                    tap.push(chunk, &mut sink).ok()?;
+                    sink.clear();
+                    let (seen, now) = (tap.output_estimate(), self.exchange().gateway.clock.now());
+                    if let Some(attempt) = self.attempt.as_mut() {
+                        attempt.progress(seen, now);
+                    }
+                }
+                None if whole.len() < crate::relay::MAX_WHOLE => whole.extend_from_slice(&chunk),
+                None => return None,
+            }
+        }
+        if self.tap.is_some() {
+            return None;
+        }
+        let told = providers::answer::read(self.exchange().operation, &whole).ok()?.usage?;
+        let (usage, basis) = settle::complete_usage(Some(settle::usage_of(told)), 0, 0, Basis::Aborted);
+        Some(Ending::client_gone(usage, basis))
+    }
+
+    /// A place to read on in the background: only where the provider bills on, and only so many at once.
+    fn place_unattended(&mut self) -> Option<tokio::sync::OwnedSemaphorePermit> {
+        if self.unattended || self.deployment.provider.abort_stops_billing {
+            return None;
+        }
+        Arc::clone(&self.exchange().gateway.unattended).try_acquire_owned().ok()
     }
 
     /// The client is gone: cancel where that stops the bill, else read on in the background.
     fn abandon(&mut self) {
         self.exchange().permit = None;
-        let billed_on = !self.deployment.provider.abort_stops_billing;
         if !self.departed() {
             self.settle(&Ending::never_dispatched(CLIENT_GONE, "client_gone"));
-        } else if billed_on && !self.unattended {
+        } else if let Some(place) = self.place_unattended() {
             let gateway = Arc::clone(&self.exchange().gateway);
             let flight = Self {
                 exchange: self.exchange.take(),
@@ -323,8 +348,12 @@ impl Flight {
                 dispatched: self.dispatched,
                 last_byte: self.last_byte,
                 headed: self.headed,
+                answered: self.answered,
             };
-            gateway.tasks.spawn("unattended-answer", flight.finish_unattended());
+            gateway.tasks.spawn("unattended-answer", async move {
+                let _place = place;
+                flight.finish_unattended().await;
+            });
         } else {
             self.cancel();
             let (usage, basis) = self.usage_so_far(false);

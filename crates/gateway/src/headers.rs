@@ -146,6 +146,13 @@ pub(crate) fn downwards(provider: &HeaderMap, down: &mut HeaderMap, own_limits: 
     }
 }
 
+/// The id of a request that has no exchange, under both of its names.
+pub(crate) fn add_id(down: &mut HeaderMap, id: policy::RequestId) {
+    let id = text(&id.to_string());
+    down.insert(REQUEST_ID_SHORT, id.clone());
+    down.insert(REQUEST_ID, id);
+}
+
 /// Adds the gateway's own headers to an answer.
 pub(crate) fn add_ours(exchange: &Exchange, down: &mut HeaderMap, own_time: Duration) {
     down.insert(REQUEST_ID_SHORT, exchange.id_text.clone());
@@ -183,7 +190,7 @@ pub(crate) fn insert_standing(down: &mut HeaderMap, standing: &Standing, names: 
     down.insert(reset, text(&go_duration(standing.reset)));
 }
 
-/// `local/dev/42`: workspace, environment, and the release's number at the end.
+/// `dev/42`: the environment, and the release's number at the end.
 pub(crate) fn release(environment: &policy::Environment) -> HeaderValue {
     text(&format!("{}/{}", environment.name, environment.release))
 }

@@ -20,15 +20,21 @@ pub(crate) fn alive() -> Response<Body> {
 }
 
 /// Requests can be served: there is a release, and no stop has begun. A database that is away does not matter here.
-pub(crate) fn ready(gateway: &Gateway) -> Response<Body> {
+pub(crate) fn readiness(gateway: &Gateway) -> (bool, &'static str) {
     if gateway.lifecycle.draining() {
-        return plain(StatusCode::SERVICE_UNAVAILABLE, "stopping\n");
+        return (false, "stopping\n");
     }
     if gateway.published.load().is_none() {
-        return plain(StatusCode::SERVICE_UNAVAILABLE, "no release to serve yet\n");
+        return (false, "no release to serve yet\n");
     }
     let degraded = !gateway.keys_are_current() || !gateway.ledger.depth().writable;
-    plain(StatusCode::OK, if degraded { "ready (degraded)\n" } else { "ready\n" })
+    (true, if degraded { "ready (degraded)\n" } else { "ready\n" })
+}
+
+/// `/readyz`.
+pub(crate) fn ready(gateway: &Gateway) -> Response<Body> {
+    let (ready, text) = readiness(gateway);
+    plain(if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }, text)
 }
 
 /// Prometheus text.

@@ -53,6 +53,8 @@ pub use self::refusal::{ERRORS, errors_table};
 
 /// How often idle connections to providers are looked at.
 const SWEEP: Duration = Duration::from_secs(10);
+/// Answers without a client that are read on at once; one more is cancelled and estimated.
+const MAX_UNATTENDED: usize = 256;
 
 /// Another room's answer.
 pub type AsideAnswer = Pin<Box<dyn Future<Output = Response<BoxBody>> + Send>>;
@@ -107,6 +109,8 @@ pub struct Gateway {
     pub(crate) upstreams: upstream::Upstreams,
     pub(crate) metrics: metrics::Metrics,
     pub(crate) lifecycle: lifecycle::Lifecycle,
+    /// Places to read answers to their end whose clients are gone.
+    pub(crate) unattended: Arc<tokio::sync::Semaphore>,
     keys_current: AtomicBool,
     layers: [Name; 4],
     endpoints: [Name; 3],
@@ -130,6 +134,7 @@ impl Gateway {
             upstreams: upstream::Upstreams::default(),
             metrics: metrics::Metrics::new(),
             lifecycle: lifecycle::Lifecycle::default(),
+            unattended: Arc::new(tokio::sync::Semaphore::new(MAX_UNATTENDED)),
             keys_current: AtomicBool::new(true),
             layers: ["development", "production", "innovation", "domestic"].map(Name::from),
             endpoints: [Operation::Chat, Operation::Completions, Operation::Embeddings]
@@ -193,6 +198,12 @@ impl Gateway {
     /// Last step: what still runs gets an error and is settled.
     pub fn cut(&self) {
         self.lifecycle.begin_cut();
+    }
+
+    /// Whether requests can be served, and why not or how well, in a few words (the body of `/readyz`).
+    #[must_use]
+    pub fn readiness(&self) -> (bool, &'static str) {
+        health::readiness(self)
     }
 
     /// Requests being answered.

@@ -18,6 +18,7 @@ use crate::exchange::Exchange;
 use crate::settle::Ending;
 
 const MAX_MODELS: usize = 300;
+const MAX_UNKNOWN: usize = 100;
 const NANO: f64 = 1e9;
 /// Seconds; from a cache hit to an hour-long reasoning run.
 const SECONDS: [f64; 14] =
@@ -149,11 +150,13 @@ impl Metrics {
 
     /// A request that was refused before or after its attempts.
     pub(crate) fn count_refused(&self, exchange: &Exchange, status: u16) {
-        let series = exchange
-            .deployment
-            .as_ref()
-            .map_or_else(|| self.series(&Name::from("none")), |d| self.series(&d.name));
+        let Some(deployment) = &exchange.deployment else {
+            return self.count_request(&self.series("none", true), exchange.endpoint(), status);
+        };
+        let series = self.series(&deployment.name, deployment.price.is_some());
         self.count_request(&series, exchange.endpoint(), status);
+        let now = exchange.gateway.clock.moment();
+        series.duration.observe(now.since(exchange.times.started).as_secs_f64());
     }
 
     /// A request that brought an answer, whole or in part.
@@ -164,7 +167,7 @@ impl Metrics {
         ending: &Ending,
         cost: Option<Money>,
     ) {
-        let series = self.series(&deployment.name);
+        let series = self.series(&deployment.name, deployment.price.is_some());
         self.count_request(&series, exchange.endpoint(), ending.status);
         let now = exchange.gateway.clock.moment();
         series.duration.observe(now.since(exchange.times.started).as_secs_f64());
@@ -200,16 +203,18 @@ impl Metrics {
         series.requests.write().insert((endpoint, status), counter);
     }
 
-    fn series(&self, model: &Name) -> Arc<Series> {
-        if let Some(series) = self.by_model.read().get(model) {
-            return Arc::clone(series);
-        }
-        let mut by_model = self.by_model.write();
-        let name = if by_model.len() < MAX_MODELS { Arc::clone(model) } else { Name::from("other") };
-        if let Some(series) = by_model.get(&name) {
-            return Arc::clone(series);
-        }
-        let label = name.to_string();
+    /// The series of a model. Names that no price knows may be anything a client writes, so they have a smaller share.
+    fn series(&self, model: &str, known: bool) -> Arc<Series> {
+        let name = {
+            let by_model = self.by_model.read();
+            let room = by_model.len() < if known { MAX_MODELS } else { MAX_UNKNOWN };
+            let name = if room { model } else { "other" };
+            if let Some(series) = by_model.get(model).or_else(|| by_model.get(name)) {
+                return Arc::clone(series);
+            }
+            name
+        };
+        let label = name.to_owned();
         let tokens = |kind| self.tokens.get_or_create(&TokenLabels { model: label.clone(), kind }).clone();
         let series = Arc::new(Series {
             requests: RwLock::default(),
@@ -218,10 +223,9 @@ impl Metrics {
             input: tokens("input"),
             cached: tokens("cached_input"),
             output: tokens("output"),
-            model: label,
+            model: label.clone(),
         });
-        by_model.insert(name, Arc::clone(&series));
-        series
+        Arc::clone(self.by_model.write().entry(label.into()).or_insert(series))
     }
 
     /// The exposition text, with figures that are read at this moment appended.

@@ -33,7 +33,7 @@ pub(crate) fn list(gateway: &Gateway, client: &HeaderMap, query: Option<&str>) -
         Err(refusal) => refusal.answer(),
         Ok(caller) => {
             let entries: Vec<_> = caller.environment.models().filter(|m| caller.key.may_use(&m.id)).collect();
-            json(gateway, &caller, &List { object: "list", data: entries.iter().map(shape).collect() })
+            json(&caller, &List { object: "list", data: entries.iter().map(shape).collect() })
         }
     }
 }
@@ -47,7 +47,7 @@ pub(crate) fn one(gateway: &Gateway, client: &HeaderMap, query: Option<&str>, na
     let name = unescape(name);
     let entry = caller.environment.models().find(|m| *m.id == *name && caller.key.may_use(&m.id));
     match entry {
-        Some(entry) => json(gateway, &caller, &shape(&entry)),
+        Some(entry) => json(&caller, &shape(&entry)),
         None => {
             let message =
                 format!("environment `{}` has no model `{name}` for this key", caller.environment.name);
@@ -56,16 +56,13 @@ pub(crate) fn one(gateway: &Gateway, client: &HeaderMap, query: Option<&str>, na
     }
 }
 
-fn json(gateway: &Gateway, caller: &Caller, value: &impl Serialize) -> Response<Body> {
+fn json(caller: &Caller, value: &impl Serialize) -> Response<Body> {
     let Ok(text) = serde_json::to_vec(value) else {
         return Refusal::new(Code::InternalError, "the list of models could not be written").answer();
     };
     let mut answer = Response::new(Body::whole(text));
-    let id = headers::text(&runtime::Dice::request_id(&gateway.clock).to_string());
     let down = answer.headers_mut();
     down.insert(http::header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    down.insert(headers::REQUEST_ID_SHORT, id.clone());
-    down.insert(headers::REQUEST_ID, id);
     down.insert(headers::RELEASE, headers::release(&caller.environment));
     answer
 }

@@ -42,7 +42,6 @@ fn add(exchange: &Exchange, name: &str, plan: &mut Plan) -> Result<(), Box<Refus
     let (key, environment) = (&exchange.caller.key, &exchange.caller.environment);
     let target = match environment.resolve(name) {
         Ok(target) => target,
-        // What a key may not use is not told apart from what does not exist.
         Err(error) => return Err(unresolved(exchange, name, error)),
     };
     let canonical = match &target {

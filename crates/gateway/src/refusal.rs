@@ -125,9 +125,6 @@ impl Refusal {
         if let Some(wait) = self.retry_after {
             tell_wait(headers, wait);
         }
-        if self.code == Code::MethodNotAllowed {
-            headers.insert(http::header::ALLOW, HeaderValue::from_static("POST, GET"));
-        }
         answer
     }
 

@@ -21,6 +21,8 @@ use crate::settle::Ending;
 pub(crate) const MAX_WHOLE: usize = 64 * 1024 * 1024;
 /// The largest single event of a stream, bytes.
 pub(crate) const MAX_EVENT: usize = 4 * 1024 * 1024;
+/// Output tokens by which a reservation grows when the budget has no room for more.
+const EXTENSION: u64 = 16;
 /// Of a streamed answer this much is kept where bodies are logged.
 const MAX_KEPT: usize = 64 * 1024;
 
@@ -115,26 +117,31 @@ impl Relay {
         self.look_for_end(Some(context));
     }
 
-    /// Asks the budgets for twice the output seen so far; when they refuse, the stream is cut.
+    /// Asks the budgets to hold twice the output seen so far, or at least what has been seen; when they refuse even that,
+    /// the stream is cut.
     fn extend(&mut self, seen: u64) -> bool {
-        let wanted = seen.saturating_mul(2);
         let deployment = Arc::clone(&self.flight.deployment);
         let exchange = self.flight.exchange();
         let (now, bound) = (exchange.gateway.clock.now(), exchange.asked.input_bound);
         let key = Arc::clone(&exchange.caller.key);
         let Some(price) = &deployment.price else { return true };
-        let more = price.upper_bound(bound, wanted);
         let Some(attempt) = self.flight.attempt() else { return true };
-        match attempt.extend(more, now) {
-            Ok(()) => {
-                self.reserved_output = wanted;
-                true
-            }
-            Err(spent) => {
-                self.cut_off(&admit::spent(&key, &spent));
-                false
+        let mut refused = None;
+        for wanted in [seen.saturating_mul(2), seen.saturating_add(EXTENSION)] {
+            let mut more = price.upper_bound(bound, wanted);
+            more.nano = more.nano.saturating_sub(attempt.reserved().map_or(0, |held| held.nano)).max(0);
+            match attempt.extend(more, now) {
+                Ok(()) => {
+                    self.reserved_output = wanted;
+                    return true;
+                }
+                Err(spent) => refused = Some(spent),
             }
         }
+        if let Some(spent) = refused {
+            self.cut_off(&admit::used_up(&key, &spent));
+        }
+        false
     }
 
     /// Settles when the provider has said that the answer is complete.

@@ -49,6 +49,13 @@ impl Ending {
         }
     }
 
+    /// The client went away, and then the provider refused: nobody pays.
+    pub(crate) fn refused_unattended() -> Self {
+        let usage = Usage { input: Some(0), output: Some(0), ..Usage::default() };
+        let gone = Self::client_gone(usage, Basis::Reported);
+        Self { outcome: Outcome::Refused, charged: false, ..gone }
+    }
+
     pub(crate) fn interrupted(usage: Usage, error: &'static str) -> Self {
         let charged = usage.output.is_some_and(|output| output > 0);
         let outcome = Outcome::UpstreamFailed;

@@ -187,7 +187,7 @@ mod tests {
     #[test]
     fn request_ids_are_version_7_and_sort_by_time() {
         let id = RequestId::v7(Timestamp::from_micros(1_700_000_000_123_456), [0xff; 10]);
-        assert_eq!(id.to_string(), "018bcfe5-687b-7fff-bfff-ffffffffffff");
+        assert_eq!(id.to_string(), "018bcfe5-687b-774b-bfff-ffffffffffff");
         let later = RequestId::v7(Timestamp::from_micros(1_700_000_000_124_456), [0; 10]);
         assert!(later > id);
     }

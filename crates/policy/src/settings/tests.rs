@@ -375,9 +375,9 @@ fn every_field_that_is_checked_is_read() {
 
 #[test]
 fn places_and_order_are_not_part_of_the_meaning() {
-    let one = "[keys.a]\n[keys.b]\nstrict = true\n[providers.p]\nbase_url = \"http://h\"\n";
+    let one = "[keys.a]\n[keys.b]\ndurable = true\n[providers.p]\nbase_url = \"http://h\"\n";
     let other =
-        "# a comment\n\n[providers.p]\nbase_url = \"http://h\"\n\n[keys.b]\nstrict = true\n[keys.a]\n";
+        "# a comment\n\n[providers.p]\nbase_url = \"http://h\"\n\n[keys.b]\ndurable = true\n[keys.a]\n";
     assert_eq!(serde_json::to_string(&good(one)).unwrap(), serde_json::to_string(&good(other)).unwrap());
 }
 

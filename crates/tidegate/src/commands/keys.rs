@@ -57,7 +57,7 @@ struct Create {
     /// Requests at the same time
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     concurrency: Option<u32>,
-    /// Money: AMOUNT[CURRENCY]/WINDOW, as in 25.00/month or 180CNY/day; may be repeated
+    /// Money and its window, as in 25.00/month or 180CNY/day; may be repeated
     #[arg(long = "budget", value_name = "BUDGET")]
     budgets: Vec<String>,
     /// Wait for power-safe accounting on every call

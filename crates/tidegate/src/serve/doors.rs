@@ -114,7 +114,14 @@ pub(super) fn serve_admin_port(
 ) -> anyhow::Result<()> {
     let measured = gateway.clone();
     let kind = [("content-type", "application/openmetrics-text; version=1.0.0; charset=utf-8")];
+    let asked = gateway.clone();
+    let ready = move || {
+        let (ready, text) = asked.readiness();
+        let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+        std::future::ready((status, text))
+    };
     let router = router
+        .route("/readyz", get(ready))
         .route("/metrics", get(move || std::future::ready((kind, measured.metrics_text()))))
         .route("/healthz", get(|| async { "ok\n" }));
     let listener = tokio::net::TcpListener::from_std(listener)?;

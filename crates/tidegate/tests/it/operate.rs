@@ -1,6 +1,6 @@
 //! Reloads, stops, databases that go away: the operator's day.
 
-use fakes::plan::Plan;
+use fakes::plan::{Fault, Plan};
 use fakes::proxy::Proxy;
 
 use crate::books;
@@ -152,6 +152,12 @@ async fn a_start_without_the_database_serves_from_the_last_snapshot_or_says_503(
     database.drop().await;
 }
 
+/// How many reloads the log says were accepted as a release, and how many refused.
+fn reloads_answered(log: &str) -> (usize, usize) {
+    let refused = log.matches("did you mean `targets`").count();
+    (log.matches(" serves source=").count(), refused)
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_reloads_fail_no_request() {
     let mut stand = Stand::start(Setup { more: books::priced_models(), ..Setup::default() }).await;
@@ -167,8 +173,18 @@ async fn a_thousand_reloads_fail_no_request() {
             ));
         }
         stand.signal(libc::SIGHUP);
-        tokio::time::sleep(books::millis(10)).await;
+        // Each is answered before the next: accepted as a release of its own, or refused.
+        let answered = usize::try_from(number).unwrap() + 1;
+        stand
+            .wait_until("the reload is answered", |stand| {
+                let (accepted, refused) = reloads_answered(&stand.log());
+                async move { accepted + refused >= answered }
+            })
+            .await;
     }
+    let (accepted, refused) = reloads_answered(&stand.log());
+    let tenth = usize::try_from(reloads / 10).unwrap();
+    assert_eq!((accepted, refused), (9 * tenth, tenth));
     let report = run.await.unwrap();
     assert_eq!(report.failed(), 0, "{:?}", report.classes);
     assert!(report.sent > 1000, "{}", report.sent);
@@ -212,6 +228,17 @@ async fn a_stop_lets_streams_end_and_cuts_the_rest_with_an_error_event() {
     };
     let mut short = Vec::new();
     let mut long = Vec::new();
+    // One that says nothing at all, and one that has fallen silent: nothing but the stop itself wakes them.
+    let mute = Plan { fault: Some(Fault::Hang), ..Plan::default() };
+    let mute = chat("fake/ok-t3", &format!(r#","fake":{}"#, serde_json::to_string(&mute).unwrap()));
+    let client = stand.client();
+    let unheard = tokio::spawn(async move { client.send("POST", "/v1/chat/completions", mute).await });
+    let silent = Plan { fault: Some(Fault::Silence(2)), ..Plan::default() };
+    let silent = format!(r#","stream":true,"fake":{}"#, serde_json::to_string(&silent).unwrap());
+    let mut coming =
+        stand.client().open("POST", "/v1/chat/completions", chat("fake/ok-t3", &silent)).await.unwrap();
+    coming.next().await.unwrap().unwrap();
+    long.push(coming);
     for number in 0..40 {
         let body = if number % 2 == 0 { plan(20, 30) } else { plan(64, 1000) };
         let mut coming = stand.client().open("POST", "/v1/chat/completions", body).await.unwrap();
@@ -233,10 +260,12 @@ async fn a_stop_lets_streams_end_and_cuts_the_rest_with_an_error_event() {
         let text = coming.rest().await.expect("an orderly end");
         assert!(text.contains("shutting_down") && !text.contains("[DONE]"), "{text}");
     }
+    let unheard = unheard.await.unwrap().unwrap();
+    assert_eq!((unheard.status, unheard.code().as_str()), (503, "shutting_down"), "{}", unheard.text());
     assert_eq!(stand.ended().await, Some(0), "{}", stand.log());
     let journal = books::journal(&stand).await;
     let tables = books::sqlite(&stand.data_dir).await;
-    assert_eq!(tables.entries.len(), 40, "all settled before the end");
+    assert_eq!(tables.entries.len(), 42, "all settled before the end");
     books::assert_balanced(&journal, &tables, &[], &books::rules(&[]));
 }
 

@@ -217,10 +217,10 @@ async fn bad_requests_are_told_clearly() {
     for (path, body, status, code) in [
         ("/v1/chat/completions", "{", 400, "invalid_json"),
         ("/v1/chat/completions", "[]", 400, "invalid_json"),
-        ("/v1/chat/completions", r#"{"messages":[]}"#, 400, "invalid_request"),
-        ("/v1/chat/completions", r#"{"model":5}"#, 400, "invalid_request"),
+        ("/v1/chat/completions", r#"{"messages":[]}"#, 400, "missing_required_parameter"),
+        ("/v1/chat/completions", r#"{"model":5}"#, 400, "invalid_type"),
         ("/v1/chat/completions", r#"{"model":"nosuch"}"#, 404, "model_not_found"),
-        ("/v1/chat/completions", r#"{"model":"fake/ok","stream":"yes"}"#, 400, "invalid_request"),
+        ("/v1/chat/completions", r#"{"model":"fake/ok","stream":"yes"}"#, 400, "invalid_type"),
         ("/v1/nothing", "{}", 404, "unknown_url"),
         ("/v1/chat/completions", &big, 413, "request_too_large"),
     ] {
@@ -380,12 +380,72 @@ async fn an_abort_where_the_bill_runs_on_is_read_to_its_end() {
 }
 
 #[tokio::test]
+async fn an_abort_before_the_answer_begins_is_charged_as_the_provider_bills_it() {
+    let setup = Setup { provider: "abort_stops_billing = false".to_owned(), ..priced() };
+    let mut stand = Stand::start(setup).await;
+    let late = Plan { first: 800, tokens: 40, delay: 5, abort_stops_billing: false, ..Plan::default() };
+    let refused = Plan { first: 800, status: 500, ..Plan::default() };
+    for (number, plan_of) in [&late, &refused].into_iter().enumerate() {
+        let body = chat("fake/ok", &format!(r#","stream":true{}"#, plan(plan_of)));
+        let client = stand.client();
+        let call = tokio::spawn(async move { client.send("POST", "/v1/chat/completions", body).await });
+        stand.upstream.journal().wait(PATIENCE, |seen| seen.len() == number + 1).await.expect("dispatched");
+        call.abort();
+        stand.upstream.journal().quiet(PATIENCE).await.expect("the provider comes to rest");
+        stand.wait_drained().await;
+    }
+    let (_, out, _) = stand.command(&["logs", "--json", "--limit", "2"]);
+    let lines: Vec<serde_json::Value> = out.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    assert_eq!((&lines[0]["status"], &lines[0]["output_tokens"]), (&499.into(), &40.into()), "{out}");
+    assert_eq!((&lines[1]["status"], &lines[1]["output_tokens"]), (&499.into(), &0.into()), "{out}");
+    assert_eq!(lines[1]["cost"].as_str().unwrap().parse::<f64>().unwrap(), 0.0, "{out}");
+}
+
+#[tokio::test]
+async fn an_answer_longer_than_expected_goes_on_while_the_budget_has_room() {
+    // 100 output tokens cost 0.0002; the model is declared to bring 10 and its provider ignores it.
+    let model = "fake/ok-t100-d2-uncapped";
+    let budget = |amount: &str| Setup {
+        key: format!(
+            r#"budgets = [{{ name = "day", amount = "{amount}", currency = "USD", window = "day" }}]"#
+        ),
+        more: PRICED.replace("1000", "10").replace("fake/ok", model),
+        ..Setup::default()
+    };
+    let enough = Stand::start(budget("0.0006")).await;
+    let text = enough.client().stream(model).await.rest().await.unwrap();
+    assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
+    let mut short = Stand::start(budget("0.00025")).await;
+    let text = short.client().stream(model).await.rest().await.unwrap();
+    assert!(text.contains("insufficient_quota") && !text.contains("[DONE]"), "{text}");
+    short.wait_drained().await;
+    let (_, out, _) = short.command(&["usage", "--json"]);
+    let line: serde_json::Value = serde_json::from_str(out.trim()).unwrap();
+    let cost: f64 = line["cost"].as_str().unwrap().parse().unwrap();
+    assert!(cost > 0.0001 && cost <= 0.00025, "{out}");
+}
+
+#[tokio::test]
+async fn comments_alone_are_no_first_byte() {
+    let provider =
+        r#"timeouts = { connect = "2s", first_byte = "1s", idle = "1s", total = "60s" }"#.to_owned();
+    let stand = Stand::start(Setup { provider, ..Setup::default() }).await;
+    let events = vec![": ping\n\n".to_owned(); 200];
+    let pings = Plan { events: Some(events), delay: 100, ..Plan::default() };
+    let body = chat("fake/ok", &format!(r#","stream":true{}"#, plan(&pings)));
+    let reply = stand.client().post("/v1/chat/completions", body).await;
+    assert_eq!((reply.status, reply.code().as_str()), (504, "upstream_timeout"), "{}", reply.text());
+}
+
+#[tokio::test]
 async fn missing_usage_is_an_estimate_and_unknown_price_is_unknown() {
     let mut stand = Stand::start(priced()).await;
     for flag in ["", r#","stream":true"#] {
         let p = Plan { usage: UsageQuirk::Missing, ..Plan::default() };
-        let reply =
-            stand.client().post("/v1/chat/completions", chat("fake/ok", &format!("{flag}{}", plan(&p)))).await;
+        let reply = stand
+            .client()
+            .post("/v1/chat/completions", chat("fake/ok", &format!("{flag}{}", plan(&p))))
+            .await;
         assert_eq!(reply.status, 200);
     }
     let unpriced = stand.client().chat("fake/ok-t3").await;
