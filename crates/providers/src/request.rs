@@ -1,6 +1,6 @@
 //! What a client asks, read in one pass, and the few bytes that policy may change.
 //!
-//! [`read`] scans a body once and keeps spans; [`rewrite`] copies it once with the edits spliced in.
+//! [`read`] scans a body once and keeps spans; [`rewrite()`] copies it once with the edits spliced in.
 //! Nothing else of the body is interpreted, so key order, number spelling, escapes and unknown fields
 //! reach the upstream as they came: prompt caches are byte-sensitive, and clients know fields that we
 //! do not.
@@ -61,7 +61,7 @@ pub struct Asked {
     spans: Spans,
 }
 
-/// Places in the body for [`rewrite`].
+/// Places in the body for [`rewrite()`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Spans {
     /// The value of `model` with its quotes.

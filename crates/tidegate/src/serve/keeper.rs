@@ -249,14 +249,15 @@ fn row_of(release: &Accepted) -> ReleaseRow {
     }
 }
 
-/// Writes the snapshot file when it is out of date, and never twice at once.
+/// Writes the snapshot file when it is out of date, and never twice at once. With very many keys a snapshot takes its
+/// time, so it rests nine times as long as it worked: many changes in a row are one snapshot.
 async fn save(engine: Arc<Engine>) {
-    let mut stopping = std::pin::pin!(engine.tasks.stopping());
     loop {
         let last = tokio::select! {
-            () = &mut stopping => true,
+            () = engine.tasks.stopping() => true,
             () = engine.wake_saver.notified() => false,
         };
+        let began = engine.clock.moment();
         let saving = engine.clone();
         let saved = tokio::task::spawn_blocking(move || saving.save(&saving.state.lock())).await;
         if let Ok(Err(error)) = saved {
@@ -267,6 +268,11 @@ async fn save(engine: Arc<Engine>) {
         }
         if last {
             return;
+        }
+        let rest = engine.clock.moment().since(began) * 9;
+        tokio::select! {
+            () = engine.tasks.stopping() => {}
+            () = tokio::time::sleep(rest) => {}
         }
     }
 }
