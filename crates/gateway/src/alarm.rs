@@ -5,7 +5,7 @@
 
 use std::future::Future;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use policy::Moment;
@@ -19,11 +19,17 @@ const SLACK: Duration = Duration::from_millis(5);
 #[derive(Default)]
 pub(crate) struct Alarm {
     sleep: Option<Pin<Box<Sleep>>>,
+    /// Until when the timer is set, and whom it wakes.
+    set: Option<(Moment, Waker)>,
 }
 
 impl Alarm {
-    /// Ready when `deadline` has passed; otherwise the task is woken no later than then.
+    /// Ready when `deadline` has passed; otherwise the task is woken no later than then (and [`SLACK`]).
     pub(crate) fn poll(&mut self, clock: &Clock, deadline: Moment, context: &mut Context<'_>) -> Poll<()> {
+        if self.will_ring(deadline, context.waker()) {
+            return Poll::Pending;
+        }
+        self.set = None;
         loop {
             let now = clock.moment();
             if now >= deadline {
@@ -39,8 +45,16 @@ impl Alarm {
                 sleep.as_mut().reset(due);
             }
             if sleep.as_mut().poll(context).is_pending() {
+                let rings = now.plus(sleep.deadline().saturating_duration_since(Instant::now()));
+                self.set = Some((rings, context.waker().clone()));
                 return Poll::Pending;
             }
         }
+    }
+
+    /// The timer is set already, early enough and for this task: nothing needs to be done, not even to read the clock.
+    fn will_ring(&self, deadline: Moment, waker: &Waker) -> bool {
+        let (Some(sleep), Some((rings, woken))) = (&self.sleep, &self.set) else { return false };
+        *rings <= deadline.plus(SLACK) && woken.will_wake(waker) && !sleep.is_elapsed()
     }
 }

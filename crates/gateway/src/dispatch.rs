@@ -7,8 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_TYPE, HOST, HeaderMap, HeaderValue};
-use http_body_util::Full;
+use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use ledger::{Basis, Intent, Outcome, Reservation};
 use policy::{Deployment, Timeouts};
 use providers::answer;
@@ -24,7 +23,8 @@ use crate::refusal::{Code, Refusal, SHOULD_RETRY, tell_wait};
 use crate::relay::{self, FirstEvent, Relay};
 use crate::settle::{self, Ending};
 use crate::upstream::Upstream;
-use crate::upstream::pool::{Call, Unreachable, Wire};
+use crate::upstream::pool::{Call, Unreachable};
+use crate::upstream::wire::{Head, Wire};
 use crate::{admit, headers};
 
 /// Of a provider's error at most this much is read and passed on.
@@ -34,6 +34,12 @@ const MAX_ERROR: usize = 256 * 1024;
 enum Verdict {
     Ours(Box<Refusal>),
     Theirs { status: u16, content_type: Option<HeaderValue>, headers: HeaderMap, body: Bytes },
+}
+
+/// The client's headers, and which of them were for one hop only.
+struct Up<'a> {
+    client: &'a HeaderMap,
+    hops: Vec<HeaderName>,
 }
 
 /// An attempt that brought no answer.
@@ -53,7 +59,7 @@ pub(crate) async fn dispatch(
     plan: Plan,
     mut reservation: Reservation,
 ) -> http::Response<Body> {
-    let mut up = headers::upwards(client_headers);
+    let up = Up { client: client_headers, hops: headers::hop_names(client_headers) };
     let mut verdict = None;
     let last = plan.attempts.len().saturating_sub(1);
     for (at, step) in plan.attempts.iter().enumerate() {
@@ -64,7 +70,7 @@ pub(crate) async fn dispatch(
             exchange,
             deployment,
             step.timeouts,
-            if at < last { up.clone() } else { std::mem::take(&mut up) },
+            &up,
             &body,
             reservation,
         )
@@ -100,7 +106,8 @@ fn refuse(
             let mut answer = http::Response::new(Body::whole(body));
             *answer.status_mut() =
                 http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::BAD_GATEWAY);
-            headers::downwards(&headers, answer.headers_mut(), exchange.requests_standing.is_some());
+            *answer.headers_mut() = headers;
+            headers::downwards(answer.headers_mut(), exchange.requests_standing.is_some());
             if let Some(kind) = content_type {
                 answer.headers_mut().insert(CONTENT_TYPE, kind);
             }
@@ -125,7 +132,7 @@ async fn attempt(
     exchange: Box<Exchange>,
     deployment: &Arc<Deployment>,
     timeouts: Timeouts,
-    up: HeaderMap,
+    up: &Up<'_>,
     body: &Bytes,
     reservation: Reservation,
 ) -> Result<http::Response<Body>, Box<Miss>> {
@@ -148,7 +155,7 @@ async fn attempt(
             }));
         }
     };
-    let request = build(&exchange, deployment, &upstream, up, body);
+    let (head, body) = build(&exchange, deployment, &upstream, up, body);
     let intent = intent(&exchange, deployment);
     let opened = match gateway.ledger.begin(intent, reservation, durable) {
         Ok(opened) => opened,
@@ -168,7 +175,7 @@ async fn attempt(
             Err((what, full)) => return Err(unreachable(flight, &what, full)),
         },
     };
-    flight.depart(Call::send(&upstream.origin, wire, request));
+    flight.depart(Call::send(&upstream.origin, wire, head, body));
     answer_of(flight).await
 }
 
@@ -229,9 +236,9 @@ fn build(
     exchange: &Exchange,
     deployment: &Deployment,
     upstream: &Upstream,
-    up: HeaderMap,
+    up: &Up<'_>,
     body: &Bytes,
-) -> http::Request<Full<Bytes>> {
+) -> (Bytes, Bytes) {
     let asked = &exchange.asked;
     let edits = Edits {
         model: (asked.model != *deployment.upstream_model).then_some(&*deployment.upstream_model),
@@ -239,21 +246,20 @@ fn build(
         remove_models: !asked.fallbacks.is_empty(),
     };
     let body = rewrite(body, asked, &edits);
-    let mut request = http::Request::new(Full::new(body));
-    *request.method_mut() = http::Method::POST;
-    *request.uri_mut() = upstream.path(exchange.operation).clone();
-    let headers = request.headers_mut();
-    *headers = up;
-    headers.insert(HOST, upstream.host.clone());
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    let accept = if asked.stream { "text/event-stream, application/json" } else { "application/json" };
-    headers.insert(ACCEPT, HeaderValue::from_static(accept));
-    headers.insert(headers::REQUEST_ID, exchange.upstream_id());
-    for (name, value) in &upstream.headers {
-        headers.insert(name, value.clone());
+    let mut head = upstream.request(&http::Method::POST, upstream.path(exchange.operation));
+    if !head.is_set(&ACCEPT) {
+        let accept = if asked.stream { "text/event-stream, application/json" } else { "application/json" };
+        head.add(&ACCEPT, &HeaderValue::from_static(accept));
     }
-    request
+    if !head.is_set(&headers::REQUEST_ID) {
+        head.add(&headers::REQUEST_ID, &exchange.upstream_id());
+    }
+    for (name, value) in headers::upwards(up.client, &up.hops) {
+        if !head.is_set(name) {
+            head.add(name, value);
+        }
+    }
+    (head.finish(body.len()), body)
 }
 
 fn intent(exchange: &Exchange, deployment: &Arc<Deployment>) -> Intent {
@@ -298,7 +304,7 @@ async fn answer_of(mut flight: Box<Flight>) -> Result<http::Response<Body>, Box<
 }
 
 /// The provider answered with an error status.
-async fn refused(mut flight: Box<Flight>, head: http::response::Parts) -> Box<Miss> {
+async fn refused(mut flight: Box<Flight>, head: Head) -> Box<Miss> {
     let body = match relay::whole(&mut flight, MAX_ERROR).await {
         Ok(body) => {
             flight.land(None);
@@ -314,7 +320,7 @@ async fn refused(mut flight: Box<Flight>, head: http::response::Parts) -> Box<Mi
     failed(flight, head, body, &failure)
 }
 
-fn failed(flight: Box<Flight>, head: http::response::Parts, body: Bytes, failure: &Failure) -> Box<Miss> {
+fn failed(flight: Box<Flight>, head: Head, body: Bytes, failure: &Failure) -> Box<Miss> {
     let provider = Arc::clone(&flight.deployment.provider.name);
     let status = head.status.as_u16();
     if failure.blame != Blame::Client {
@@ -349,7 +355,7 @@ fn failed(flight: Box<Flight>, head: http::response::Parts, body: Bytes, failure
 }
 
 /// An error object where an answer should be: the status 200 was not true.
-fn false_success(flight: Box<Flight>, head: http::response::Parts, body: Bytes) -> Box<Miss> {
+fn false_success(flight: Box<Flight>, head: Head, body: Bytes) -> Box<Miss> {
     let none = |_: &str| None;
     let mut failure = failure::classify(502, &none, &body);
     failure.retryable = true;
@@ -360,7 +366,7 @@ fn false_success(flight: Box<Flight>, head: http::response::Parts, body: Bytes) 
 
 async fn streamed(
     mut flight: Box<Flight>,
-    head: http::response::Parts,
+    head: Head,
 ) -> Result<http::Response<Body>, Box<Miss>> {
     let exchange = flight.exchange();
     let swallow_usage = !exchange.asked.include_usage;
@@ -383,8 +389,9 @@ async fn streamed(
     let waited = exchange.times.dispatched;
     let own = exchange.own_time(now, waited).saturating_add(now.since(first));
     let mut answer = http::Response::new(());
+    *answer.headers_mut() = head.headers;
     let down = answer.headers_mut();
-    headers::downwards(&head.headers, down, exchange.requests_standing.is_some());
+    headers::downwards(down, exchange.requests_standing.is_some());
     down.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("text/event-stream"));
     down.entry(http::header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
     headers::add_ours(exchange, down, own);
@@ -399,7 +406,7 @@ fn is_event_stream(head: &HeaderMap) -> bool {
 }
 
 /// A stream was asked for and something else came.
-async fn not_a_stream(mut flight: Box<Flight>, head: http::response::Parts) -> Box<Miss> {
+async fn not_a_stream(mut flight: Box<Flight>, head: Head) -> Box<Miss> {
     match relay::whole(&mut flight, MAX_ERROR).await {
         Ok(body) if answer::read(flight.exchange().operation, &body).is_ok_and(|answer| answer.is_error) => {
             flight.land(None);
@@ -422,7 +429,7 @@ fn error_object(event: &Bytes) -> Bytes {
 
 async fn whole(
     mut flight: Box<Flight>,
-    head: http::response::Parts,
+    head: Head,
 ) -> Result<http::Response<Body>, Box<Miss>> {
     let body = match relay::whole(&mut flight, relay::MAX_WHOLE).await {
         Ok(body) => body,
@@ -467,8 +474,9 @@ async fn whole(
     let own = exchange.own_time(now, exchange.times.dispatched).saturating_add(now.since(first));
     let mut answer = http::Response::new(Body::whole(body));
     *answer.status_mut() = head.status;
+    *answer.headers_mut() = head.headers;
     let down = answer.headers_mut();
-    headers::downwards(&head.headers, down, exchange.requests_standing.is_some());
+    headers::downwards(down, exchange.requests_standing.is_some());
     down.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     headers::add_ours(exchange, down, own);
     if let Some(cost) = cost {

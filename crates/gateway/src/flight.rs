@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use ledger::{Attempt, Basis, Outcome, Reservation};
-use policy::{Deployment, Moment, Timeouts, Usage};
+use policy::{Deployment, Moment, Timeouts, Timestamp, Usage};
 use providers::tap::{Tap, TapOptions};
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
@@ -20,6 +20,7 @@ use crate::exchange::Exchange;
 use crate::refusal::{Code, Refusal};
 use crate::settle::{self, Ending};
 use crate::upstream::pool::Call;
+use crate::upstream::wire::{Head, WireError};
 
 /// How long an upstream answer is read on after its client has gone, where the provider bills it anyway.
 const UNATTENDED: Duration = Duration::from_secs(10 * 60);
@@ -38,7 +39,7 @@ pub(crate) enum Trouble {
     #[error("not complete within {0:?} (`total`)")]
     Total(Duration),
     #[error("{0}")]
-    Broken(hyper::Error),
+    Broken(WireError),
     #[error("the stream ended before its end was told")]
     Truncated,
     #[error("{0}")]
@@ -56,7 +57,7 @@ impl Trouble {
             Self::Stopping => Code::ShuttingDown,
         };
         let message = match self {
-            Self::Broken(error) if error.is_incomplete_message() => {
+            Self::Broken(WireError::Incomplete) => {
                 format!("provider `{provider}` closed the connection before its answer was complete")
             }
             Self::Stopping => self.to_string(),
@@ -165,7 +166,7 @@ impl Flight {
     pub(crate) fn poll_head(
         &mut self,
         context: &mut Context<'_>,
-    ) -> Poll<Result<http::response::Parts, Trouble>> {
+    ) -> Poll<Result<Head, Trouble>> {
         let Some(call) = self.call.as_mut() else { return Poll::Ready(Err(Trouble::Truncated)) };
         match call.poll_head(context) {
             Poll::Ready(Ok(head)) => {
@@ -200,6 +201,13 @@ impl Flight {
     /// When the last byte came from the provider.
     pub(crate) fn last_byte(&self) -> Moment {
         self.last_byte
+    }
+
+    /// The same as wall time, without asking the clock again.
+    pub(crate) fn last_byte_at(&mut self) -> Timestamp {
+        let last_byte = self.last_byte;
+        let exchange = self.exchange();
+        exchange.at.plus(last_byte.since(exchange.times.started))
     }
 
     pub(crate) fn departed(&self) -> bool {

@@ -114,7 +114,7 @@ fn never_down(name: &str) -> bool {
 }
 
 /// Names that the `connection` header declares to be for one hop only.
-fn hop_names(headers: &HeaderMap) -> Vec<HeaderName> {
+pub(crate) fn hop_names(headers: &HeaderMap) -> Vec<HeaderName> {
     let mut names = Vec::new();
     for value in headers.get_all(header::CONNECTION) {
         let listed = value.to_str().unwrap_or_default().split(',');
@@ -123,26 +123,22 @@ fn hop_names(headers: &HeaderMap) -> Vec<HeaderName> {
     names
 }
 
-/// What a provider gets of the client's headers, before the gateway adds its own.
-pub(crate) fn upwards(client: &HeaderMap) -> HeaderMap {
-    let hops = hop_names(client);
-    let mut up = HeaderMap::with_capacity(client.len() + 8);
-    for (name, value) in client {
-        if !hops.contains(name) && !never_up(name.as_str()) {
-            up.append(name, value.clone());
-        }
-    }
-    up
+/// What a provider gets of the client's headers, beside what the gateway sets itself.
+pub(crate) fn upwards<'a>(
+    client: &'a HeaderMap,
+    hops: &'a [HeaderName],
+) -> impl Iterator<Item = (&'a HeaderName, &'a HeaderValue)> {
+    client.iter().filter(|(name, _)| !hops.contains(name) && !never_up(name.as_str()))
 }
 
-/// What a client gets of a provider's headers.
-pub(crate) fn downwards(provider: &HeaderMap, down: &mut HeaderMap, own_limits: bool) {
-    let hops = hop_names(provider);
-    for (name, value) in provider {
-        let theirs = own_limits && name.as_str().starts_with("x-ratelimit-");
-        if !theirs && !hops.contains(name) && !never_down(name.as_str()) {
-            down.append(name, value.clone());
-        }
+/// Takes from a provider's headers what a client must not get.
+pub(crate) fn downwards(headers: &mut HeaderMap, own_limits: bool) {
+    let mut gone = hop_names(headers);
+    let theirs = |name: &str| own_limits && name.starts_with("x-ratelimit-");
+    let unfit = |name: &&HeaderName| theirs(name.as_str()) || never_down(name.as_str());
+    gone.extend(headers.keys().filter(unfit).cloned());
+    for name in gone {
+        headers.remove(name);
     }
 }
 
@@ -228,7 +224,7 @@ mod tests {
 
     #[test]
     fn credentials_and_hops_never_go_up() {
-        let up = upwards(&map(&[
+        let client = map(&[
             ("authorization", "Bearer tg-x"),
             ("x-api-key", "tg-x"),
             ("x-goog-api-key", "tg-x"),
@@ -240,15 +236,15 @@ mod tests {
             ("openai-beta", "assistants=v2"),
             ("x-stainless-lang", "python"),
             ("idempotency-key", "k"),
-        ]));
-        let mut names: Vec<_> = up.keys().map(HeaderName::as_str).collect();
+        ]);
+        let hops = hop_names(&client);
+        let mut names: Vec<_> = upwards(&client, &hops).map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
         assert_eq!(names, ["idempotency-key", "openai-beta", "x-stainless-lang"]);
     }
 
     #[test]
     fn the_shared_account_is_not_told() {
-        let mut down = HeaderMap::new();
         let provider = map(&[
             ("openai-organization", "acme"),
             ("set-cookie", "a"),
@@ -257,10 +253,11 @@ mod tests {
             ("transfer-encoding", "chunked"),
             ("content-type", "application/json"),
         ]);
-        downwards(&provider, &mut down, true);
+        let mut down = provider.clone();
+        downwards(&mut down, true);
         assert_eq!(down.len(), 2);
-        let mut down = HeaderMap::new();
-        downwards(&provider, &mut down, false);
+        let mut down = provider;
+        downwards(&mut down, false);
         assert!(down.contains_key("x-ratelimit-remaining-tokens"));
     }
 

@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{ACCEPT, ACCEPT_ENCODING, HOST, HeaderValue};
-use http_body_util::Full;
+use http::header::{ACCEPT, HeaderValue};
 use policy::{Moment, Name, Provider};
 use serde::Deserialize;
 
 use crate::upstream::Upstreams;
 use crate::upstream::pool::{Call, Unreachable};
+use crate::upstream::wire::WireError;
 
 const LIMIT: usize = 8 * 1024 * 1024;
 const MAX_MODELS: usize = 10_000;
@@ -60,19 +60,16 @@ async fn ask(provider: &Arc<Provider>) -> Result<Vec<Name>, ProbeError> {
     let upstream = Upstreams::default().of(provider).map_err(ProbeError::Settings)?;
     let wire = upstream.origin.take(Moment::from_nanos(0)).await;
     let wire = wire.map_err(|error: Unreachable| ProbeError::Unreachable(error.to_string()))?;
-    let mut request = http::Request::new(Full::new(Bytes::new()));
     let target = format!("{}/models", provider.base_path);
-    *request.uri_mut() =
-        target.parse().map_err(|_| ProbeError::Settings("base_url is not valid".to_owned()))?;
-    let headers = request.headers_mut();
-    headers.insert(HOST, upstream.host.clone());
-    headers.insert(ACCEPT, HeaderValue::from_static("application/json"));
-    headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    for (name, value) in &upstream.headers {
-        headers.insert(name, value.clone());
+    if http::Uri::try_from(&target).is_err() {
+        return Err(ProbeError::Settings("base_url is not valid".to_owned()));
     }
-    let mut call = Call::send(&upstream.origin, wire, request);
-    let broken = |error: hyper::Error| ProbeError::Unreachable(error.to_string());
+    let mut head = upstream.request(&http::Method::GET, &target);
+    if !head.is_set(&ACCEPT) {
+        head.add(&ACCEPT, &HeaderValue::from_static("application/json"));
+    }
+    let mut call = Call::send(&upstream.origin, wire, head.finish(0), Bytes::new());
+    let broken = |error: WireError| ProbeError::Unreachable(error.to_string());
     let head = std::future::poll_fn(|context| call.poll_head(context)).await.map_err(broken)?;
     match head.status.as_u16() {
         200..=299 => {}

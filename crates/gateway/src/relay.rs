@@ -107,7 +107,7 @@ impl Relay {
         }
         let seen = tap.output_estimate();
         self.keep();
-        let now = self.flight.exchange().gateway.clock.now();
+        let now = self.flight.last_byte_at();
         if let Some(attempt) = self.flight.attempt() {
             attempt.progress(seen, now);
         }

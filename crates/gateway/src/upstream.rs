@@ -3,15 +3,21 @@
 //! An [`Upstream`] is made when a provider is first called after a release and holds whatever would otherwise be built
 //! for each request (paths, host, credential header). Connections outlive releases: they belong to the origin.
 
+mod chunks;
 pub(crate) mod connect;
 pub(crate) mod pool;
 mod tls;
+pub(crate) mod wire;
 
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
 
-use http::header::{AUTHORIZATION, HeaderName, HeaderValue};
+use bytes::{Bytes, BytesMut};
+use http::header::{
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue,
+    TRANSFER_ENCODING,
+};
 use parking_lot::RwLock;
 use policy::{Auth, Moment, Name, Provider};
 use providers::request::Operation;
@@ -21,20 +27,65 @@ use self::pool::Origin;
 /// What calls of one provider share.
 pub(crate) struct Upstream {
     pub(crate) origin: Arc<Origin>,
-    pub(crate) host: HeaderValue,
-    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
-    paths: [http::Uri; 3],
+    /// Header lines that every request has: host, types, what the settings add, the credential.
+    lines: Bytes,
+    /// Names that the settings and the credential set: a client's own are left out.
+    names: Vec<HeaderName>,
+    paths: [String; 3],
     provider: Weak<Provider>,
+}
+
+/// The first line and the headers of a request to a provider, while they are written.
+pub(crate) struct RequestHead<'a> {
+    upstream: &'a Upstream,
+    bytes: BytesMut,
+}
+
+impl RequestHead<'_> {
+    /// Whether the provider's settings set a header of this name.
+    pub(crate) fn is_set(&self, name: &HeaderName) -> bool {
+        self.upstream.names.contains(name)
+    }
+
+    /// Adds a line; a value of the type cannot hold a line end.
+    pub(crate) fn add(&mut self, name: &HeaderName, value: &HeaderValue) {
+        put_line(&mut self.bytes, name, value);
+    }
+
+    /// Ends the head of a request whose body has so many bytes.
+    pub(crate) fn finish(mut self, body: usize) -> Bytes {
+        self.add(&CONTENT_LENGTH, &HeaderValue::from(body));
+        self.bytes.extend_from_slice(b"\r\n");
+        self.bytes.freeze()
+    }
+}
+
+fn put_line(bytes: &mut BytesMut, name: &HeaderName, value: &HeaderValue) {
+    bytes.extend_from_slice(name.as_str().as_bytes());
+    bytes.extend_from_slice(b": ");
+    bytes.extend_from_slice(value.as_bytes());
+    bytes.extend_from_slice(b"\r\n");
 }
 
 impl Upstream {
     /// The request target of an operation.
-    pub(crate) fn path(&self, operation: Operation) -> &http::Uri {
+    pub(crate) fn path(&self, operation: Operation) -> &str {
         match operation {
             Operation::Chat => &self.paths[0],
             Operation::Completions => &self.paths[1],
             Operation::Embeddings => &self.paths[2],
         }
+    }
+
+    /// Begins a request for a target (path and query, valid in a request line).
+    pub(crate) fn request(&self, method: &http::Method, target: &str) -> RequestHead<'_> {
+        let mut bytes = BytesMut::with_capacity(512 + target.len() + self.lines.len());
+        bytes.extend_from_slice(method.as_str().as_bytes());
+        bytes.extend_from_slice(b" ");
+        bytes.extend_from_slice(target.as_bytes());
+        bytes.extend_from_slice(b" HTTP/1.1\r\n");
+        bytes.extend_from_slice(&self.lines);
+        RequestHead { upstream: self, bytes }
     }
 }
 
@@ -90,12 +141,15 @@ impl Upstreams {
 
     fn build(&self, provider: &Arc<Provider>) -> Result<Upstream, String> {
         let origin = self.origin(provider)?;
-        let mut headers = Vec::with_capacity(provider.headers.len() + 1);
+        let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(provider.headers.len() + 1);
         for (name, value) in &provider.headers {
             let name = HeaderName::try_from(name.as_ref())
                 .map_err(|_| format!("header name `{name}` is not valid"))?;
             let value = HeaderValue::try_from(value.as_ref())
                 .map_err(|_| format!("the value of header `{name}` is not valid"))?;
+            if [HOST, CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION].contains(&name) {
+                return Err(format!("header `{name}` belongs to the connection and cannot be set"));
+            }
             headers.push((name, value));
         }
         if let Some(signed) = sign_in(provider)? {
@@ -108,13 +162,27 @@ impl Upstreams {
             format!("{}:{}", provider.origin.host, provider.origin.port)
         };
         let path = |end: &str| {
-            http::Uri::try_from(format!("{}/{end}", provider.base_path))
-                .map_err(|_| format!("base_url of provider `{}` is not a valid path", provider.name))
+            let path = format!("{}/{end}", provider.base_path);
+            match http::Uri::try_from(&path) {
+                Ok(_) => Ok(path),
+                Err(_) => Err(format!("base_url of provider `{}` is not a valid path", provider.name)),
+            }
         };
+        let host = HeaderValue::try_from(host).map_err(|_| "host is not valid".to_owned())?;
+        let mut lines = BytesMut::new();
+        put_line(&mut lines, &HOST, &host);
+        for (name, value) in [(CONTENT_TYPE, "application/json"), (ACCEPT_ENCODING, "identity")] {
+            if !headers.iter().any(|(own, _)| *own == name) {
+                put_line(&mut lines, &name, &HeaderValue::from_static(value));
+            }
+        }
+        for (name, value) in &headers {
+            put_line(&mut lines, name, value);
+        }
         Ok(Upstream {
             origin,
-            host: HeaderValue::try_from(host).map_err(|_| "host is not valid".to_owned())?,
-            headers,
+            lines: lines.freeze(),
+            names: headers.into_iter().map(|(name, _)| name).collect(),
             paths: [path("chat/completions")?, path("completions")?, path("embeddings")?],
             provider: Arc::downgrade(provider),
         })

@@ -79,8 +79,10 @@ pub(crate) struct Gate<S> {
     framing: Option<Framing>,
     /// Bytes that were read to recognise the protocol and wait for the parser.
     peeked: Vec<u8>,
-    /// The first byte of the present head, else the last byte either way.
+    /// The first byte of the present head, else the last byte of a body, else when the connection was found idle.
     since: Moment,
+    /// Something was written since `since`: an idle connection's time begins anew.
+    wrote: bool,
     write_stalled: Option<Moment>,
     alarm: Alarm,
 }
@@ -96,6 +98,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
             framing: Some(Framing::new()),
             peeked: Vec::new(),
             since,
+            wrote: false,
             write_stalled: None,
             alarm: Alarm::default(),
         }
@@ -146,11 +149,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
         }
     }
 
-    fn read_deadline(&self) -> Option<Moment> {
+    fn read_deadline(&mut self) -> Option<Moment> {
         match self.framing.as_ref().map_or(Phase::Idle, Framing::phase) {
             Phase::Head => Some(self.since.plus(self.patience.head)),
             Phase::Body => Some(self.since.plus(self.patience.body)),
             Phase::Idle if self.answering.any() => None,
+            Phase::Idle if self.wrote => {
+                self.wrote = false;
+                self.since = self.clock.moment();
+                Some(self.since.plus(self.patience.idle))
+            }
             Phase::Idle => Some(self.since.plus(self.patience.idle)),
         }
     }
@@ -168,9 +176,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
     fn wrote<T>(&mut self, outcome: Poll<io::Result<T>>, context: &mut Context<'_>) -> Poll<io::Result<T>> {
         if outcome.is_ready() {
             self.write_stalled = None;
-            if self.framing.as_ref().is_none_or(|framing| framing.phase() == Phase::Idle) {
-                self.since = self.clock.moment();
-            }
+            self.wrote = true;
             return outcome;
         }
         let stalled = *self.write_stalled.get_or_insert_with(|| self.clock.moment());

@@ -1,21 +1,14 @@
-//! Opens a connection to a provider: name, TCP, TLS, HTTP/1.1 handshake; each step counts against one deadline.
+//! Opens a connection to a provider: name, TCP, TLS; each step counts against one deadline.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use rustls_pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
-
-/// The largest answer head, and the most that is read ahead of the client, bytes.
-const READ_AHEAD: usize = 128 * 1024;
 
 /// A byte stream to a provider.
 pub(crate) enum Socket {
@@ -23,9 +16,22 @@ pub(crate) enum Socket {
     Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
 }
 
-/// The sending half and the driver of one HTTP/1.1 connection.
-pub(crate) type Halves =
-    (http1::SendRequest<Full<Bytes>>, Pin<Box<http1::Connection<TokioIo<Socket>, Full<Bytes>>>>);
+impl Socket {
+    /// Whether the other side has closed, as the system knows it now. Bytes that wait say nothing of TLS (a session
+    /// ticket may come at any time); in the clear nothing may come unasked.
+    pub(crate) fn is_hung_up(&self) -> bool {
+        let (tcp, clear) = match self {
+            Self::Plain(tcp) => (tcp, true),
+            Self::Tls(tls) => (tls.get_ref().0, false),
+        };
+        let mut byte = [std::mem::MaybeUninit::uninit()];
+        match socket2::SockRef::from(tcp).peek(&mut byte) {
+            Ok(0) => true,
+            Ok(_) => clear,
+            Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+        }
+    }
+}
 
 /// Why no connection came about; the text names the step.
 #[derive(Debug, thiserror::Error)]
@@ -36,8 +42,6 @@ pub(crate) enum ConnectError {
     Tcp { host: String, port: u16, source: io::Error },
     #[error("tls with `{host}` failed: {source}")]
     Tls { host: String, source: io::Error },
-    #[error("http handshake with `{host}` failed: {source}")]
-    Handshake { host: String, source: hyper::Error },
 }
 
 /// Opens one connection; the caller bounds the time.
@@ -45,23 +49,13 @@ pub(crate) async fn connect(
     host: &str,
     port: u16,
     tls: Option<&Arc<rustls::ClientConfig>>,
-) -> Result<Halves, ConnectError> {
-    let socket = match tls {
-        None => Socket::Plain(connect_tcp(host, port).await?),
-        Some(config) => {
-            let tcp = connect_tcp(host, port).await?;
-            let failed = |source| ConnectError::Tls { host: host.to_owned(), source };
-            let name = ServerName::try_from(host.to_owned()).map_err(|e| failed(io::Error::other(e)))?;
-            let stream = TlsConnector::from(Arc::clone(config)).connect(name, tcp).await.map_err(failed)?;
-            Socket::Tls(Box::new(stream))
-        }
-    };
-    let (sender, driver) = http1::Builder::new()
-        .max_buf_size(READ_AHEAD)
-        .handshake(TokioIo::new(socket))
-        .await
-        .map_err(|source| ConnectError::Handshake { host: host.to_owned(), source })?;
-    Ok((sender, Box::pin(driver)))
+) -> Result<Socket, ConnectError> {
+    let tcp = connect_tcp(host, port).await?;
+    let Some(config) = tls else { return Ok(Socket::Plain(tcp)) };
+    let failed = |source| ConnectError::Tls { host: host.to_owned(), source };
+    let name = ServerName::try_from(host.to_owned()).map_err(|e| failed(io::Error::other(e)))?;
+    let stream = TlsConnector::from(Arc::clone(config)).connect(name, tcp).await.map_err(failed)?;
+    Ok(Socket::Tls(Box::new(stream)))
 }
 
 /// Tries each address of the name in turn.

@@ -1,66 +1,27 @@
 //! Idle connections to one origin, and one call over one of them.
 //!
-//! A connection's driver is polled by whoever uses the connection, not by a task of its own: an upstream event then
-//! reaches the client without a hop between tasks. While a connection is idle nobody polls it; it is looked at when it
-//! is taken (a closed one is thrown away) and swept now and then.
+//! A connection is polled by whoever uses it, not by a task of its own: an upstream event then reaches the client
+//! without a hop between tasks. While a connection is idle nobody polls it; it is looked at when it is taken (a closed
+//! one is thrown away) and swept now and then.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::response::Parts;
-use http_body::Body;
-use http_body_util::Full;
-use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
 use policy::Moment;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::connect::{ConnectError, Socket, connect};
+use super::connect::{ConnectError, connect};
+use super::wire::{Head, Wire, WireError};
 use crate::listen::{place, places};
-use crate::wakes::Wakes;
 
 /// Longer than this an idle connection is not trusted: many servers close after 60 s.
 const IDLE: Duration = Duration::from_secs(50);
+/// After this long the system is asked whether the other side has closed.
+const DOUBT: Duration = Duration::from_millis(250);
 const MAX_IDLE: usize = 512;
-
-type Driver = Pin<Box<http1::Connection<TokioIo<Socket>, Full<Bytes>>>>;
-
-/// One HTTP/1.1 connection that is ready for a request.
-pub(crate) struct Wire {
-    sender: http1::SendRequest<Full<Bytes>>,
-    driver: Driver,
-    driven_out: bool,
-    wakes: Wakes,
-    idle_since: Moment,
-    reused: bool,
-}
-
-impl Wire {
-    fn drive(&mut self, context: &mut Context<'_>) {
-        drive(&mut self.driver, &mut self.driven_out, context);
-    }
-
-    /// Looks whether the other side has closed; does not wait.
-    fn is_usable(&mut self, now: Moment) -> bool {
-        if now.since(self.idle_since) > IDLE {
-            return false;
-        }
-        self.drive(&mut Context::from_waker(Waker::noop()));
-        !self.driven_out && self.sender.is_ready()
-    }
-}
-
-fn drive(driver: &mut Driver, driven_out: &mut bool, context: &mut Context<'_>) {
-    if !*driven_out && driver.as_mut().poll(context).is_ready() {
-        *driven_out = true;
-    }
-}
 
 /// One host and port, with its idle connections.
 pub(crate) struct Origin {
@@ -101,7 +62,7 @@ impl Origin {
 
     fn usable(&self, now: Moment) -> Option<Wire> {
         while let Some(mut wire) = self.pop() {
-            if wire.is_usable(now) {
+            if is_usable(&mut wire, now) {
                 wire.reused = true;
                 return Some(wire);
             }
@@ -118,11 +79,8 @@ impl Origin {
         if let Some(wire) = self.usable(now) {
             return Ok((wire, place));
         }
-        let (sender, driver) = connect(&self.host, self.port, self.tls.as_ref()).await?;
-        Ok((
-            Wire { sender, driver, driven_out: false, wakes: Wakes::new(), idle_since: now, reused: false },
-            place,
-        ))
+        let socket = connect(&self.host, self.port, self.tls.as_ref()).await?;
+        Ok((Wire::new(socket, now), place))
     }
 
     fn here(&self) -> &Mutex<Vec<Wire>> {
@@ -135,7 +93,7 @@ impl Origin {
     }
 
     fn put(&self, mut wire: Wire, now: Moment) {
-        wire.idle_since = now;
+        wire.rest(now);
         let mut idle = self.here().lock();
         if idle.len() < MAX_IDLE {
             idle.push(wire);
@@ -147,7 +105,7 @@ impl Origin {
         for list in &self.idle {
             let waiting = std::mem::take(&mut *list.lock());
             let mut kept: Vec<Wire> =
-                waiting.into_iter().filter_map(|mut wire| wire.is_usable(now).then_some(wire)).collect();
+                waiting.into_iter().filter_map(|mut wire| is_usable(&mut wire, now).then_some(wire)).collect();
             let mut idle = list.lock();
             kept.append(&mut idle);
             kept.truncate(MAX_IDLE);
@@ -156,27 +114,29 @@ impl Origin {
     }
 }
 
-type Sending = Pin<Box<dyn Future<Output = hyper::Result<http::Response<Incoming>>> + Send>>;
+fn is_usable(wire: &mut Wire, now: Moment) -> bool {
+    now.since(wire.idle_since) <= IDLE && wire.is_open(now, DOUBT)
+}
 
 /// One request on its way: first its head is awaited, then its body read. Dropping it closes the connection, which is
 /// how a call is cancelled.
 pub(crate) struct Call {
     wire: Wire,
     origin: Arc<Origin>,
-    sending: Option<Sending>,
-    body: Option<Incoming>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Call {
-    /// Hands the request to the connection; bytes leave when the call is polled.
+    /// Hands the request (its head with the empty line, and its body) to the connection; bytes leave when the call is
+    /// polled.
     pub(crate) fn send(
         origin: &Arc<Origin>,
         (mut wire, place): (Wire, OwnedSemaphorePermit),
-        request: http::Request<Full<Bytes>>,
+        head: Bytes,
+        body: Bytes,
     ) -> Self {
-        let sending: Sending = Box::pin(wire.sender.send_request(request));
-        Self { wire, origin: Arc::clone(origin), sending: Some(sending), body: None, _place: place }
+        wire.begin(head, body);
+        Self { wire, origin: Arc::clone(origin), _place: place }
     }
 
     /// True when the connection had served before: it may have been closed under our hands.
@@ -185,66 +145,20 @@ impl Call {
     }
 
     /// Waits for status and headers.
-    pub(crate) fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<Parts, hyper::Error>> {
-        let Self { wire, sending, body, .. } = self;
-        let Wire { driver, driven_out, wakes, .. } = wire;
-        wakes.poll(context, |context| {
-            for _ in 0..2 {
-                if let Some(waiting) = sending.as_mut()
-                    && let Poll::Ready(outcome) = waiting.as_mut().poll(context)
-                {
-                    *sending = None;
-                    return Poll::Ready(outcome.map(|response| {
-                        let (parts, coming) = response.into_parts();
-                        *body = Some(coming);
-                        parts
-                    }));
-                }
-                drive(driver, driven_out, context);
-            }
-            Poll::Pending
-        })
+    pub(crate) fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<Head, WireError>> {
+        self.wire.poll_head(context)
     }
 
     /// The next bytes of the body; `None` at its proper end.
-    pub(crate) fn poll_chunk(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Bytes, hyper::Error>>> {
-        let Self { wire, body, .. } = self;
-        let Wire { driver, driven_out, wakes, .. } = wire;
-        wakes.poll(context, |context| {
-            let mut driven = false;
-            loop {
-                let Some(coming) = body.as_mut() else { return Poll::Ready(None) };
-                match Pin::new(coming).poll_frame(context) {
-                    Poll::Ready(Some(Ok(frame))) => match frame.into_data() {
-                        Ok(bytes) if !bytes.is_empty() => return Poll::Ready(Some(Ok(bytes))),
-                        _ => {}
-                    },
-                    Poll::Ready(Some(Err(error))) => return Poll::Ready(Some(Err(error))),
-                    Poll::Ready(None) => {
-                        *body = None;
-                        return Poll::Ready(None);
-                    }
-                    Poll::Pending if driven => return Poll::Pending,
-                    Poll::Pending => {
-                        drive(driver, driven_out, context);
-                        driven = true;
-                    }
-                }
-            }
-        })
+    pub(crate) fn poll_chunk(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, WireError>>> {
+        self.wire.poll_chunk(context)
     }
 
     /// Gives the connection back for the next call, if the answer was read to its end.
-    pub(crate) fn recycle(mut self, now: Moment) {
-        if self.body.is_none() && self.sending.is_none() {
-            self.wire.drive(&mut Context::from_waker(Waker::noop()));
-            if !self.wire.driven_out && self.wire.sender.is_ready() {
-                let Self { wire, origin, .. } = self;
-                origin.put(wire, now);
-            }
+    pub(crate) fn recycle(self, now: Moment) {
+        if self.wire.is_reusable() {
+            let Self { wire, origin, .. } = self;
+            origin.put(wire, now);
         }
     }
 }
