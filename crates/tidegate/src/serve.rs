@@ -15,6 +15,7 @@ mod keeper;
 mod last;
 mod live;
 mod logging;
+mod memory;
 pub(crate) mod source;
 mod stop;
 mod watch;

@@ -10,7 +10,7 @@ use super::engine::{Engine, Made};
 use super::last::Last;
 use super::source::{Overrides, Read, Refused, Source, Stamp};
 use super::stop::{self, Signals};
-use super::{discovery, folder, keeper, logging, watch};
+use super::{discovery, folder, keeper, memory, logging, watch};
 use crate::located::Place;
 use crate::outcome::Outcome;
 use crate::secrets::ProcessSecrets;
@@ -207,6 +207,7 @@ async fn open_doors(
         }
     });
     keeper::start(engine);
+    memory::start(engine);
     discovery::start(engine);
     engine.news.lock().first_key = first_key;
     if !engine.is_serving() {

@@ -1,0 +1,36 @@
+//! Gives memory back to the system when there is nothing to do.
+//!
+//! The allocator returns freed pages when somebody allocates or frees. After a burst nobody does, and the process would
+//! look as large as its busiest second until the next one.
+
+use super::engine::Engine;
+use std::sync::Arc;
+use std::time::Duration;
+
+const LOOK: Duration = Duration::from_millis(500);
+
+/// Starts the task.
+pub(crate) fn start(engine: &Arc<Engine>) {
+    engine.tasks.spawn("memory", keep(engine.clone()));
+}
+
+async fn keep(engine: Arc<Engine>) {
+    let mut was_busy = true;
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(LOOK) => {}
+            () = engine.tasks.stopping() => return,
+        }
+        let is_busy = engine.gateway.in_flight() > 0 || engine.ledger.depth().records > 0;
+        if was_busy && !is_busy {
+            give_back();
+        }
+        was_busy = is_busy;
+    }
+}
+
+#[expect(unsafe_code, reason = "the allocator's own door, which no safe crate opens")]
+fn give_back() {
+    // SAFETY: takes no pointer and may be called from any thread at any time.
+    unsafe { libmimalloc_sys::mi_collect(true) }
+}
