@@ -11,11 +11,14 @@
 //! refusal is), [`error_event`] (errors in the caller's dialect).
 
 pub mod answer;
+pub mod blocks;
+pub mod dialects;
 pub mod error_event;
 pub mod failure;
 #[doc(hidden)]
 pub mod fuzz;
 mod http_date;
+pub mod flow;
 pub mod json;
 mod output;
 pub mod request;

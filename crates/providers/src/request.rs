@@ -17,6 +17,7 @@ mod rewrite;
 mod values;
 pub(crate) mod weigh;
 
+use crate::dialects::Dialect;
 use crate::json::{Span, scan_document};
 use members::Members;
 
@@ -32,6 +33,25 @@ pub enum Operation {
     Completions,
     /// `POST /v1/embeddings`
     Embeddings,
+    /// `POST /v1/responses`
+    Responses,
+    /// `POST /v1/messages`
+    Messages,
+    /// `POST /v1beta/models/{model}:generateContent` and `:streamGenerateContent`: model and streaming stand in the URL.
+    Gemini,
+}
+
+impl Operation {
+    /// The dialect of the conversation; `None` for what is no conversation.
+    pub const fn dialect(self) -> Option<Dialect> {
+        match self {
+            Self::Chat => Some(Dialect::Chat),
+            Self::Responses => Some(Dialect::Responses),
+            Self::Messages => Some(Dialect::Messages),
+            Self::Gemini => Some(Dialect::Gemini),
+            Self::Completions | Self::Embeddings => None,
+        }
+    }
 }
 
 /// What a request asks for, as far as policy must know.
@@ -124,7 +144,7 @@ pub fn read(operation: Operation, body: &[u8]) -> Result<Asked, BadRequest> {
     if let Some(refusal) = members.refusal.take() {
         return Err(refusal);
     }
-    values::interpret(body, &members)
+    values::interpret(operation, body, &members)
 }
 
 fn invalid_body(message: String) -> BadRequest {

@@ -13,6 +13,7 @@ pub(super) enum Known {
     StreamOptions,
     MaxTokens,
     MaxCompletionTokens,
+    MaxOutputTokens,
     N,
     BestOf,
     User,
@@ -27,6 +28,7 @@ const ALL: [(Known, &str); Known::COUNT] = [
     (Known::StreamOptions, "stream_options"),
     (Known::MaxTokens, "max_tokens"),
     (Known::MaxCompletionTokens, "max_completion_tokens"),
+    (Known::MaxOutputTokens, "max_output_tokens"),
     (Known::N, "n"),
     (Known::BestOf, "best_of"),
     (Known::User, "user"),
@@ -37,7 +39,7 @@ const ALL: [(Known, &str); Known::COUNT] = [
 const LONGEST_SPELLING: usize = 21 * 6;
 
 impl Known {
-    pub(super) const COUNT: usize = 10;
+    pub(super) const COUNT: usize = 11;
 
     pub(super) const fn name(self) -> &'static str {
         ALL[self as usize].1
@@ -53,6 +55,7 @@ impl Known {
             b"stream_options" => Self::StreamOptions,
             b"max_tokens" => Self::MaxTokens,
             b"max_completion_tokens" => Self::MaxCompletionTokens,
+            b"max_output_tokens" => Self::MaxOutputTokens,
             b"n" => Self::N,
             b"best_of" => Self::BestOf,
             b"user" => Self::User,

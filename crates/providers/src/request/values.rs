@@ -2,7 +2,7 @@
 
 use super::known::Known;
 use super::members::Members;
-use super::{Asked, BadRequest, Spans, UsagePlace};
+use super::{Asked, BadRequest, Operation, Spans, UsagePlace};
 use crate::json::text::decode;
 use crate::json::{Span, top_level};
 
@@ -15,7 +15,10 @@ const MOST_CHOICES: u64 = 128;
 const EXACT_FLOAT: f64 = 9_007_199_254_740_992.0;
 
 /// Turns what the scan found into [`Asked`].
-pub(super) fn interpret(body: &[u8], members: &Members) -> Result<Asked, BadRequest> {
+pub(super) fn interpret(operation: Operation, body: &[u8], members: &Members) -> Result<Asked, BadRequest> {
+    if operation == Operation::Gemini {
+        return gemini(body, members);
+    }
     let model = model(body, members)?;
     let (include_usage, usage) = stream_options(body, members)?;
     let stream = match members.value(body, Known::Stream) {
@@ -25,12 +28,14 @@ pub(super) fn interpret(body: &[u8], members: &Members) -> Result<Asked, BadRequ
     let generated = count(body, members, Known::N)?.max(count(body, members, Known::BestOf)?);
     let max_tokens = limit(body, members, Known::MaxTokens)?;
     let max_completion_tokens = limit(body, members, Known::MaxCompletionTokens)?;
+    let max_output_tokens =
+        if operation == Operation::Responses { limit(body, members, Known::MaxOutputTokens)? } else { None };
     let user = text(body, members, Known::User)?;
     Ok(Asked {
         model,
         stream,
         include_usage,
-        max_output: max_tokens.into_iter().chain(max_completion_tokens).min(),
+        max_output: max_tokens.into_iter().chain(max_completion_tokens).chain(max_output_tokens).min(),
         choices: generated.saturating_mul(members.scale.prompts()),
         end_user: text(body, members, Known::SafetyIdentifier)?.or(user),
         fallbacks: fallbacks(body, members)?,
@@ -41,6 +46,39 @@ pub(super) fn interpret(body: &[u8], members: &Members) -> Result<Asked, BadRequ
             models: members.models_cut(),
             usage,
         },
+    })
+}
+
+/// Gemini's limits stand in `generationConfig`, in either spelling; its model and stream in the URL.
+fn gemini(body: &[u8], members: &Members) -> Result<Asked, BadRequest> {
+    let member = |text: &[u8], names: [&str; 2]| -> Option<Vec<u8>> {
+        let object = top_level(text).ok()?;
+        names.iter().find_map(|name| object.value(text, name).map(<[u8]>::to_vec))
+    };
+    let config = member(body, ["generationConfig", "generation_config"]).unwrap_or_default();
+    let number = |names: [&str; 2]| member(&config, names).as_deref().and_then(integral);
+    let wrong = |name: &'static str, wanted: &str| {
+        BadRequest::new(name, "invalid_value", format!("`generationConfig.{name}` must be {wanted}"))
+    };
+    let max_output = match number(["maxOutputTokens", "max_output_tokens"]) {
+        None => None,
+        Some(limit) => Some(
+            u64::try_from(limit).map_err(|_| wrong("maxOutputTokens", "a non-negative integer"))?,
+        ),
+    };
+    let choices = match number(["candidateCount", "candidate_count"]) {
+        None => 1,
+        Some(count) => u64::try_from(count)
+            .ok()
+            .filter(|count| (1..=MOST_CHOICES).contains(count))
+            .ok_or_else(|| wrong("candidateCount", &format!("an integer from 1 to {MOST_CHOICES}")))?,
+    };
+    Ok(Asked {
+        max_output,
+        choices,
+        input_bound: members.scale.bound(),
+        input_estimate: members.scale.estimate(body),
+        ..Asked::default()
     })
 }
 

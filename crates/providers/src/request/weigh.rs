@@ -51,6 +51,8 @@ enum Expected {
     Text,
     Media,
     Sound,
+    /// Bytes of a medium in base64, without `data:`.
+    Blob,
     Unknown,
 }
 
@@ -91,7 +93,7 @@ impl Scale {
         (self.media_counted, self.in_audio) = (false, false);
         self.expected = Expected::Unknown;
         self.region = match key {
-            b"messages" => Region::Messages,
+            b"messages" | b"contents" => Region::Messages,
             b"input" | b"prompt" => {
                 self.expected = Expected::Text;
                 Region::Input
@@ -102,6 +104,7 @@ impl Scale {
             | b"stream_options"
             | b"max_tokens"
             | b"max_completion_tokens"
+            | b"max_output_tokens"
             | b"n"
             | b"best_of"
             | b"user"
@@ -134,7 +137,7 @@ impl Scale {
         self.bound += key.len() as u64 + STRING_OVERHEAD_BOUND;
         self.expected = match key {
             b"text" | b"content" | b"arguments" | b"refusal" | b"reasoning_content" => Expected::Text,
-            b"image_url" | b"video_url" | b"audio_url" | b"file_url" | b"file_id" => {
+            b"image_url" | b"video_url" | b"audio_url" | b"file_url" | b"file_id" | b"file_data" => {
                 self.add_media();
                 self.media_counted = true;
                 Expected::Media
@@ -145,6 +148,8 @@ impl Scale {
                 Expected::Unknown
             }
             b"data" if self.in_audio => Expected::Sound,
+            // The base64 of Anthropic's `source` and Gemini's `inlineData`.
+            b"data" if matches!(self.operation, Operation::Messages | Operation::Gemini) => Expected::Blob,
             _ => Expected::Unknown,
         };
     }
@@ -165,6 +170,7 @@ impl Scale {
                 self.other_estimate += raw.len() as u64 / AUDIO_BYTES_PER_TOKEN_ESTIMATE;
                 return;
             }
+            Expected::Blob => return self.add_media(),
             Expected::Media | Expected::Unknown if raw.starts_with(b"data:") => {
                 if !std::mem::take(&mut self.media_counted) {
                     self.add_media();
