@@ -37,11 +37,11 @@ pub use limits::{Gcra, Permit, Permits, Refused, Standing, TokenBucket, bucket};
 pub use money::{Currency, Money, MoneyError};
 pub use price::{Price, Rate, Tier, Usage};
 pub use settings::{
-    ByteSize, Document, DrainTimes, EnvironmentDocument, Finding, LogFormat, SecretRef, Server, Severity,
+    ByteSize, Document, DrainTimes, EnvironmentDocument, Finding, LogFormat, Place, Placed, SecretRef, Server, Severity,
     StoreSettings, StoreUrl, Tls, json_schema,
 };
 pub use snapshot::{
-    Auth, Deployment, Environment, Layer, ModelEntry, Origin, Provider, ResolveError, Route, Snapshot,
+    Auth, Deployment, Doubt, Environment, Layer, ModelEntry, Origin, Provider, ResolveError, Route, Snapshot,
     Target, Timeouts,
 };
 pub use time::{Moment, TimeError, Timestamp};

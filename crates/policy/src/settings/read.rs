@@ -176,7 +176,7 @@ fn server(node: &Node<'_, '_>, notes: &mut Notes) -> Server {
         tls: node
             .table("tls")
             .map(|tls| Tls { certificate: path_text(&tls, "certificate"), key: path_text(&tls, "key") }),
-        master_key: node.read("master_key", value::secret),
+        master_key: node.placed("master_key", value::secret),
         max_body: node.read("max_body", value::size).unwrap_or(base.max_body),
         max_memory: node.read("max_memory", value::size),
         drain: DrainTimes {
@@ -308,7 +308,6 @@ fn provider(node: &Node<'_, '_>) -> ProviderDocument {
         abort_stops_billing: node.boolean("abort_stops_billing"),
         stream_usage: node.boolean("stream_usage"),
         ca: node.read("ca", value::file),
-        http2: node.boolean("http2").unwrap_or(false),
         headers: headers.into_iter().flatten().filter_map(header).collect(),
         timeouts: timeouts(node),
         responses: node.placed_bool("responses"),
