@@ -10,14 +10,14 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use ledger::{Basis, Intent, Outcome, Reservation};
 use policy::{Deployment, Timeouts};
-use providers::answer;
+use providers::dialects::{self, Dialect, Failing};
 use providers::failure::{self, Blame, Failure};
-use providers::request::{Edits, Operation, rewrite};
-use providers::tap::{Tap, TapOptions};
+use providers::request::Operation;
 
 use crate::body::Body;
 use crate::exchange::Exchange;
 use crate::flight::{Flight, Trouble};
+use crate::lanes::{self, Lane, NoAnswer};
 use crate::plan::Plan;
 use crate::refusal::{Code, Refusal, SHOULD_RETRY, tell_wait};
 use crate::relay::{self, FirstEvent, Relay};
@@ -33,7 +33,20 @@ const MAX_ERROR: usize = 256 * 1024;
 /// What a failed request tells its client: our own words, or the provider's.
 enum Verdict {
     Ours(Box<Refusal>),
-    Theirs { blame: Blame, status: u16, content_type: Option<HeaderValue>, headers: HeaderMap, body: Bytes },
+    /// The provider's words, in a dialect that the client does not read.
+    Retold {
+        blame: Blame,
+        status: u16,
+        message: String,
+        code: String,
+    },
+    Theirs {
+        blame: Blame,
+        status: u16,
+        content_type: Option<HeaderValue>,
+        headers: HeaderMap,
+        body: Bytes,
+    },
 }
 
 /// The client's headers, and which of them were for one hop only.
@@ -67,16 +80,7 @@ pub(crate) async fn dispatch(
         exchange.attempts += 1;
         exchange.deployment = Some(Arc::clone(deployment));
         let timeouts = exchange.within_limit(step.timeouts, exchange.gateway.clock.moment());
-        let miss = match attempt(
-            exchange,
-            deployment,
-            timeouts,
-            &up,
-            &body,
-            reservation,
-        )
-        .await
-        {
+        let miss = match attempt(exchange, deployment, timeouts, &up, &body, reservation).await {
             Ok(answer) => return answer,
             Err(miss) => *miss,
         };
@@ -106,7 +110,12 @@ fn refuse(
     });
     let now = exchange.gateway.clock.moment();
     let (mut answer, error) = match verdict {
-        Verdict::Ours(refusal) => (refusal.answer(), refusal.code_name()),
+        Verdict::Ours(refusal) => {
+            (refusal.answer_in(exchange.operation.dialect(), &exchange.id.to_string()), refusal.code_name())
+        }
+        Verdict::Retold { blame, status, message, code } => {
+            (retold(&exchange, status, &message, &code), class_of(blame).name())
+        }
         Verdict::Theirs { blame, status, content_type, headers, body } => {
             let mut answer = http::Response::new(Body::whole(body));
             *answer.status_mut() =
@@ -132,6 +141,19 @@ fn refuse(
     answer
 }
 
+/// A provider's refusal in the client's dialect.
+fn retold(exchange: &Exchange, status: u16, message: &str, code: &str) -> http::Response<Body> {
+    let id = exchange.id.to_string();
+    let failing =
+        Failing { status, code, kind: "", message, param: None, retry_after: None, request_id: &id };
+    let dialect = exchange.operation.dialect().unwrap_or(Dialect::Chat);
+    let mut answer = http::Response::new(Body::whole(dialects::error_body(dialect, &failing)));
+    *answer.status_mut() = http::StatusCode::from_u16(dialects::error_status(dialect, &failing))
+        .unwrap_or(http::StatusCode::BAD_GATEWAY);
+    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    answer
+}
+
 /// Under which code of the table a provider's own refusal is logged: who must act.
 fn class_of(blame: Blame) -> Code {
     match blame {
@@ -145,7 +167,7 @@ fn class_of(blame: Blame) -> Code {
 
 /// One attempt: intent in the ledger, call, answer.
 async fn attempt(
-    exchange: Box<Exchange>,
+    mut exchange: Box<Exchange>,
     deployment: &Arc<Deployment>,
     timeouts: Timeouts,
     up: &Up<'_>,
@@ -162,22 +184,23 @@ async fn attempt(
                 Code::UpstreamUnreachable,
                 format!("provider `{}`: {problem}", deployment.provider.name),
             );
-            return Err(Box::new(Miss {
-                exchange,
-                reservation: Some(reservation),
-                verdict: Verdict::Ours(refusal),
-                retryable: true,
-                retry_after: None,
-            }));
+            return Err(unasked(exchange, reservation, refusal));
         }
     };
-    let (head, body) = build(&exchange, deployment, &upstream, up, body);
+    let lane = match lanes::decide(&exchange, &deployment.provider) {
+        Ok(lane) => lane,
+        Err(refusal) => return Err(unasked(exchange, reservation, refusal)),
+    };
+    let (head, body) = match build(&mut exchange, lane, deployment, &upstream, up, body) {
+        Ok(request) => request,
+        Err(refusal) => return Err(unasked(exchange, reservation, refusal)),
+    };
     let intent = intent(&exchange, deployment);
     let opened = match gateway.ledger.begin(intent, reservation, durable) {
         Ok(opened) => opened,
         Err(error) => return Err(unrecorded(exchange, &error)),
     };
-    let mut flight = Box::new(Flight::new(exchange, opened, Arc::clone(deployment), timeouts));
+    let mut flight = Box::new(Flight::new(exchange, opened, Arc::clone(deployment), timeouts, lane));
     if durable && let Err(error) = gateway.ledger.sync().await {
         let (exchange, _) = flight.fail(Outcome::NeverDispatched);
         return Err(unrecorded(exchange, &error));
@@ -193,6 +216,17 @@ async fn attempt(
     };
     flight.depart(Call::send(&upstream.origin, wire, head, body));
     answer_of(flight).await
+}
+
+/// An attempt that could not even be put to its provider: another may take it.
+fn unasked(exchange: Box<Exchange>, reservation: Reservation, refusal: Box<Refusal>) -> Box<Miss> {
+    Box::new(Miss {
+        exchange,
+        reservation: Some(reservation),
+        verdict: Verdict::Ours(refusal),
+        retryable: true,
+        retry_after: None,
+    })
 }
 
 /// Opens a connection in time, or says in words why there is none, and whether all were in use.
@@ -247,35 +281,40 @@ fn troubled(flight: Box<Flight>, trouble: &Trouble) -> Box<Miss> {
     miss(flight, Outcome::UpstreamFailed, Verdict::Ours(refusal), retryable, None)
 }
 
-/// The request as the provider gets it: the client's bytes but for the edited spans, our credential, no compression.
+/// The request as the provider gets it (head and body): our credential, no compression, and the client's own bytes
+/// but for the edited spans, or what they are in the provider's dialect.
 fn build(
-    exchange: &Exchange,
+    exchange: &mut Exchange,
+    lane: Lane,
     deployment: &Deployment,
     upstream: &Upstream,
     up: &Up<'_>,
     body: &Bytes,
-) -> (Bytes, Bytes) {
-    let asked = &exchange.asked;
-    let edits = Edits {
-        model: (asked.model != *deployment.upstream_model).then_some(&*deployment.upstream_model),
-        include_usage: asked.stream && !asked.include_usage && deployment.provider.stream_usage,
-        remove_models: !asked.fallbacks.is_empty(),
-    };
-    let body = rewrite(body, asked, &edits);
-    let mut head = upstream.request(&http::Method::POST, upstream.path(exchange.operation));
+) -> Result<(Bytes, Bytes), Box<Refusal>> {
+    let body = lanes::body(exchange, lane, deployment, body)?;
+    let target = upstream.target(exchange, lane, deployment)?;
+    let mut head = upstream.request(&http::Method::POST, &target);
     if !head.is_set(&ACCEPT) {
-        let accept = if asked.stream { "text/event-stream, application/json" } else { "application/json" };
+        let accept =
+            if exchange.asked.stream { "text/event-stream, application/json" } else { "application/json" };
         head.add(&ACCEPT, &HeaderValue::from_static(accept));
     }
     if !head.is_set(&headers::REQUEST_ID) {
         head.add(&headers::REQUEST_ID, &exchange.upstream_id());
     }
+    for (name, value) in &body.headers {
+        let name = HeaderName::from_static(name);
+        if !head.is_set(&name) && (lane != Lane::Same || !up.client.contains_key(&name)) {
+            head.add(&name, &headers::text(value));
+        }
+    }
     for (name, value) in headers::upwards(up.client, &up.hops) {
-        if !head.is_set(name) {
+        let foreign = lane != Lane::Same && headers::is_of_a_dialect(name.as_str());
+        if !foreign && !head.is_set(name) {
             head.add(name, value);
         }
     }
-    (head.finish(body.len()), body)
+    Ok((head.finish(body.bytes.len()), body.bytes))
 }
 
 fn intent(exchange: &Exchange, deployment: &Arc<Deployment>) -> Intent {
@@ -356,6 +395,15 @@ fn failed(flight: Box<Flight>, head: Head, body: Bytes, failure: &Failure) -> Bo
                 Refusal::new(Code::UpstreamRateLimited, format!("provider `{provider}` limits its rate"));
             Verdict::Ours(refusal)
         }
+        _ if flight.lane != Lane::Same && status >= 400 => Verdict::Retold {
+            blame: failure.blame,
+            status,
+            message: failure
+                .message
+                .clone()
+                .unwrap_or_else(|| format!("provider `{provider}` answered with status {status}")),
+            code: failure.code.clone().unwrap_or_else(|| class_of(failure.blame).name().to_owned()),
+        },
         _ if is_json && status >= 400 => Verdict::Theirs {
             blame: failure.blame,
             status,
@@ -372,31 +420,41 @@ fn failed(flight: Box<Flight>, head: Head, body: Bytes, failure: &Failure) -> Bo
 }
 
 /// An error object where an answer should be: the status 200 was not true.
-fn false_success(flight: Box<Flight>, head: Head, body: Bytes) -> Box<Miss> {
+fn false_success(
+    flight: Box<Flight>,
+    head: Head,
+    body: Bytes,
+    known: Option<(Option<String>, Option<String>)>,
+) -> Box<Miss> {
     let none = |_: &str| None;
     let mut failure = failure::classify(502, &none, &body);
     failure.retryable = true;
+    if let Some((message, code)) = known {
+        failure.message = failure.message.or(message);
+        failure.code = failure.code.or(code);
+    }
     let mut head = head;
     head.status = http::StatusCode::BAD_GATEWAY;
     failed(flight, head, body, &failure)
 }
 
-async fn streamed(
-    mut flight: Box<Flight>,
-    head: Head,
-) -> Result<http::Response<Body>, Box<Miss>> {
+async fn streamed(mut flight: Box<Flight>, head: Head) -> Result<http::Response<Body>, Box<Miss>> {
     let exchange = flight.exchange();
     let swallow_usage = !exchange.asked.include_usage;
-    flight.tap = Some(Tap::new(TapOptions { swallow_usage, max_event: relay::MAX_EVENT }));
+    let (lane, deployment) = (flight.lane, Arc::clone(&flight.deployment));
+    flight.flow = Some(lanes::flow(flight.exchange(), lane, &deployment, swallow_usage));
     if !is_event_stream(&head.headers) {
         return Err(Box::pin(not_a_stream(flight, head)).await);
     }
     let ready = match relay::first_event(&mut flight).await {
         Ok(ready) => ready,
         Err(FirstEvent::Trouble(trouble)) => return Err(troubled(flight, &trouble)),
-        Err(FirstEvent::Error(raw)) => {
-            let body = error_object(&raw);
-            return Err(false_success(flight, head, body));
+        Err(FirstEvent::Error { raw, message, code }) if flight.lane == Lane::Same => {
+            let known = Some((message, code));
+            return Err(false_success(flight, head, error_object(&raw), known));
+        }
+        Err(FirstEvent::Error { message, code, .. }) => {
+            return Err(false_success(flight, head, Bytes::new(), Some((message, code))));
         }
     };
     let first = flight.last_byte();
@@ -408,7 +466,14 @@ async fn streamed(
     let mut answer = http::Response::new(());
     *answer.headers_mut() = head.headers;
     let down = answer.headers_mut();
-    headers::downwards(down, exchange.requests_standing.is_some());
+    if lane == Lane::Same {
+        headers::downwards(down, exchange.requests_standing.is_some());
+    } else {
+        down.clear();
+    }
+    if exchange.as_array {
+        down.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    }
     down.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("text/event-stream"));
     down.entry(http::header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
     headers::add_ours(exchange, down, own);
@@ -425,13 +490,18 @@ fn is_event_stream(head: &HeaderMap) -> bool {
 /// A stream was asked for and something else came.
 async fn not_a_stream(mut flight: Box<Flight>, head: Head) -> Box<Miss> {
     match relay::whole(&mut flight, MAX_ERROR).await {
-        Ok(body) if answer::read(flight.exchange().operation, &body).is_ok_and(|answer| answer.is_error) => {
-            flight.land(None);
-            false_success(flight, head, body)
-        }
-        Ok(_) => {
-            let what = "a stream was asked for and something else came".to_owned();
-            troubled(flight, &Trouble::NotAnAnswer(what))
+        Ok(body) => {
+            let (lane, deployment) = (flight.lane, Arc::clone(&flight.deployment));
+            match lanes::whole(flight.exchange(), lane, &deployment, body.clone()) {
+                Err(NoAnswer::Error) => {
+                    flight.land(None);
+                    false_success(flight, head, body, None)
+                }
+                _ => {
+                    let what = "a stream was asked for and something else came".to_owned();
+                    troubled(flight, &Trouble::NotAnAnswer(what))
+                }
+            }
         }
         Err(trouble) => troubled(flight, &trouble),
     }
@@ -444,22 +514,20 @@ fn error_object(event: &Bytes) -> Bytes {
     event.slice(start..end.max(start))
 }
 
-async fn whole(
-    mut flight: Box<Flight>,
-    head: Head,
-) -> Result<http::Response<Body>, Box<Miss>> {
+async fn whole(mut flight: Box<Flight>, head: Head) -> Result<http::Response<Body>, Box<Miss>> {
     let body = match relay::whole(&mut flight, relay::MAX_WHOLE).await {
         Ok(body) => body,
         Err(trouble) => return Err(troubled(flight, &trouble)),
     };
-    let operation = flight.exchange().operation;
-    let read = match answer::read(operation, &body) {
-        Ok(read) if read.is_error => {
-            flight.land(None);
-            return Err(false_success(flight, head, body));
-        }
+    let (operation, lane, deployment) =
+        (flight.exchange().operation, flight.lane, Arc::clone(&flight.deployment));
+    let read = match lanes::whole(flight.exchange(), lane, &deployment, body.clone()) {
         Ok(read) => read,
-        Err(error) => {
+        Err(NoAnswer::Error) => {
+            flight.land(None);
+            return Err(false_success(flight, head, body, None));
+        }
+        Err(NoAnswer::Other(error)) => {
             flight.land(None);
             let what = format!("the answer is not the JSON that was asked for: {error}");
             return Err(troubled(flight, &Trouble::NotAnAnswer(what)));
@@ -467,7 +535,6 @@ async fn whole(
     };
     flight.land(None);
     let first = flight.last_byte();
-    let deployment = Arc::clone(&flight.deployment);
     let exchange = flight.exchange();
     exchange.times.first_byte = Some(first);
     let told = read.usage.map(|usage| {
@@ -480,20 +547,23 @@ async fn whole(
     let (usage, basis) =
         settle::complete_usage(told, exchange.asked.input_estimate, read.output_estimate, Basis::Unreported);
     let cost = settle::cost(&deployment, &usage);
-    let mut ending =
-        Ending::completed(usage, basis, read.finish_reasons.first().map(|reason| reason.as_str().into()));
-    ending.answer = exchange.request_body.is_some().then(|| body.clone());
+    let mut ending = Ending::completed(usage, basis, read.finish_reason);
+    ending.answer = exchange.request_body.is_some().then(|| read.body.clone());
     flight.settle(&ending);
     sync_if_durable(&mut flight).await;
     let exchange = flight.exchange();
     exchange.permit = None;
     let now = exchange.gateway.clock.moment();
     let own = exchange.own_time(now, exchange.times.dispatched).saturating_add(now.since(first));
-    let mut answer = http::Response::new(Body::whole(body));
+    let mut answer = http::Response::new(Body::whole(read.body));
     *answer.status_mut() = head.status;
     *answer.headers_mut() = head.headers;
     let down = answer.headers_mut();
-    headers::downwards(down, exchange.requests_standing.is_some());
+    if lane == Lane::Same {
+        headers::downwards(down, exchange.requests_standing.is_some());
+    } else {
+        down.clear();
+    }
     down.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
     headers::add_ours(exchange, down, own);
     if let Some(cost) = cost {

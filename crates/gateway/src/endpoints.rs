@@ -1,4 +1,4 @@
-//! The URL table, and the first steps of every call.
+//! The first steps of every request: where it goes, whose it is, what it asks.
 
 use std::sync::Arc;
 
@@ -16,47 +16,13 @@ use crate::body::Body;
 use crate::exchange::{Caller, Exchange, Limit, Times};
 use crate::listen::Client;
 use crate::refusal::{Code, Refusal};
+use crate::urls::{self, Endpoint, find};
 use crate::{Gateway, admit, authenticate, dispatch, headers, health, models, plan, receive, settle, wishes};
 
 /// End users, sessions and tags longer than this are cut, characters.
 const MAX_LABEL: usize = 256;
 const MAX_TAGS: usize = 16;
 const CLOSE: HeaderValue = HeaderValue::from_static("close");
-
-/// What a path asks for.
-enum Endpoint<'a> {
-    Call(Operation),
-    Models,
-    Model(&'a str),
-    Health,
-    Ready,
-    Metrics,
-    Aside,
-    WrongMethod,
-    Unknown,
-}
-
-/// What is served where. Whatever is not of the data plane goes to the console and the admin API.
-fn find<'a>(method: &Method, path: &'a str) -> Endpoint<'a> {
-    let post = |endpoint| if method == Method::POST { endpoint } else { Endpoint::WrongMethod };
-    let get = |endpoint| {
-        if method == Method::GET || method == Method::HEAD { endpoint } else { Endpoint::WrongMethod }
-    };
-    match path {
-        "/v1/chat/completions" => post(Endpoint::Call(Operation::Chat)),
-        "/v1/completions" => post(Endpoint::Call(Operation::Completions)),
-        "/v1/embeddings" => post(Endpoint::Call(Operation::Embeddings)),
-        "/v1/models" => get(Endpoint::Models),
-        "/healthz" => get(Endpoint::Health),
-        "/readyz" => get(Endpoint::Ready),
-        "/metrics" => get(Endpoint::Metrics),
-        _ => match path.strip_prefix("/v1/models/") {
-            Some(model) if !model.is_empty() => get(Endpoint::Model(model)),
-            _ if path == "/v1" || path.starts_with("/v1/") => Endpoint::Unknown,
-            _ => Endpoint::Aside,
-        },
-    }
-}
 
 /// Answers one request.
 pub(crate) async fn answer(
@@ -74,8 +40,9 @@ pub(crate) async fn answer(
     }
     let http1 = request.version() < http::Version::HTTP_2;
     let upgrade = http1 && request.headers().contains_key(http::header::UPGRADE);
-    let mut answer = match find(request.method(), request.uri().path()) {
-        Endpoint::Call(operation) => call(gateway, operation, request).await,
+    let path = request.uri().path().to_owned();
+    let mut answer = match find(request.method(), &path) {
+        Endpoint::Call(asked) => call(gateway, asked, request).await,
         Endpoint::Aside if gateway.serves_admin => gateway.aside.call(request).await.map(Body::aside),
         _ => {
             let (parts, body) = request.into_parts();
@@ -93,9 +60,10 @@ pub(crate) async fn answer(
 /// Answers that need no body.
 fn small(gateway: &Gateway, parts: &Parts) -> Response<Body> {
     let (path, query) = (parts.uri.path(), parts.uri.query());
-    let mut answer = match find(&parts.method, path) {
-        Endpoint::Models => models::list(gateway, &parts.headers, query),
-        Endpoint::Model(name) => models::one(gateway, &parts.headers, query, name),
+    let found = find(&parts.method, path);
+    let mut answer = match found {
+        Endpoint::Models(mount) => models::list(gateway, &parts.headers, query, mount),
+        Endpoint::Model(mount, name) => models::one(gateway, &parts.headers, query, mount, name),
         Endpoint::Health => health::alive(),
         Endpoint::Ready => health::ready(gateway),
         Endpoint::Metrics if gateway.serves_admin => health::metrics(gateway),
@@ -109,7 +77,7 @@ fn small(gateway: &Gateway, parts: &Parts) -> Response<Body> {
         }
         _ => Refusal::new(Code::UnknownUrl, format!("nothing is served at `{path}`")).answer(),
     };
-    if path.starts_with("/v1") {
+    if !matches!(found, Endpoint::Aside | Endpoint::Health | Endpoint::Ready | Endpoint::Metrics) {
         headers::add_id(answer.headers_mut(), Dice::request_id(&gateway.clock));
     }
     answer
@@ -127,7 +95,7 @@ async fn without_body(body: Incoming, mut answer: Response<Body>) -> Response<Bo
 }
 
 /// One call of a model, from its key to its answer.
-async fn call(gateway: Arc<Gateway>, operation: Operation, request: Request<Incoming>) -> Response<Body> {
+async fn call(gateway: Arc<Gateway>, asked: urls::Call<'_>, request: Request<Incoming>) -> Response<Body> {
     let started = gateway.clock.moment();
     let (parts, body) = request.into_parts();
     let id = Dice::request_id(&gateway.clock);
@@ -135,12 +103,12 @@ async fn call(gateway: Arc<Gateway>, operation: Operation, request: Request<Inco
         Ok(caller) => caller,
         Err(refusal) => {
             gateway.metrics.count_unauthenticated(refusal.status());
-            let mut answer = refusal.answer();
+            let mut answer = refusal.answer_in(asked.operation.dialect(), &id.to_string());
             headers::add_id(answer.headers_mut(), id);
             return without_body(body, answer).await;
         }
     };
-    let mut exchange = Box::new(open(&gateway, operation, id, started, caller, &parts));
+    let mut exchange = Box::new(open(&gateway, asked.operation, id, started, caller, &parts));
     match admit::take_turn(&exchange.caller.key, started) {
         Ok(turn) => {
             exchange.permit = Some(turn.permit);
@@ -168,7 +136,7 @@ async fn call(gateway: Arc<Gateway>, operation: Operation, request: Request<Inco
     };
     exchange.held = Some(held);
     exchange.times.received = gateway.clock.moment();
-    match prepare(&mut exchange, &body) {
+    match prepare(&mut exchange, &asked, &parts, &body) {
         Ok((plan, reservation)) => {
             dispatch::dispatch(exchange, &parts.headers, body, plan, reservation).await
         }
@@ -177,13 +145,26 @@ async fn call(gateway: Arc<Gateway>, operation: Operation, request: Request<Inco
 }
 
 /// Reads the body, resolves the model, takes tokens and reserves money.
-fn prepare(exchange: &mut Exchange, body: &Bytes) -> Result<(plan::Plan, ledger::Reservation), Box<Refusal>> {
+fn prepare(
+    exchange: &mut Exchange,
+    call: &urls::Call<'_>,
+    parts: &Parts,
+    body: &Bytes,
+) -> Result<(plan::Plan, ledger::Reservation), Box<Refusal>> {
     exchange.asked = request::read(exchange.operation, body).map_err(|bad| {
         let mut refusal = Refusal::new(Code::InvalidRequest, bad.message);
-        refusal.param = bad.param;
+        refusal.param = bad.param.map(Into::into);
         refusal.detail = bad.code;
         refusal
     })?;
+    if let Some(model) = call.model {
+        exchange.asked.name(urls::unescape(model));
+    }
+    if let Some(stream) = call.stream {
+        exchange.asked.stream = stream;
+        let events = parts.uri.query().is_some_and(|query| query.split('&').any(|part| part == "alt=sse"));
+        exchange.as_array = stream && !events;
+    }
     exchange.model_asked = exchange.asked.model.as_str().into();
     if exchange.end_user.is_none() {
         exchange.end_user = exchange.asked.end_user.as_deref().map(label);
@@ -203,7 +184,7 @@ fn prepare(exchange: &mut Exchange, body: &Bytes) -> Result<(plan::Plan, ledger:
 
 /// Refuses an authenticated request; it is logged like any other.
 fn refuse(exchange: &mut Exchange, refusal: &Refusal) -> Response<Body> {
-    let mut answer = refusal.answer();
+    let mut answer = refusal.answer_in(exchange.operation.dialect(), &exchange.id.to_string());
     let now = exchange.gateway.clock.moment();
     headers::add_ours(exchange, answer.headers_mut(), exchange.own_time(now, None));
     settle::log_refused(exchange, refusal.status(), refusal.code_name());
@@ -251,6 +232,9 @@ fn open(
         tokens_standing: None,
         tokens_debited: 0,
         asked: request::Asked::default(),
+        parsed: None,
+        dropped: Vec::new(),
+        as_array: false,
         model_asked: Name::default(),
         end_user: header("x-tidegate-user").map(label),
         session: header("x-tidegate-session").map(label),
@@ -287,17 +271,5 @@ mod tests {
         let read: Vec<_> = read.iter().map(|(k, v)| (&**k, &**v)).collect();
         assert_eq!(read, [("team", "search"), ("beta", ""), ("x", "y")]);
         assert_eq!(tags(&"a=b,".repeat(100)).len(), MAX_TAGS);
-    }
-
-    #[test]
-    fn paths_of_the_data_plane_never_reach_the_console() {
-        assert!(matches!(find(&Method::POST, "/v1/chat/completions"), Endpoint::Call(Operation::Chat)));
-        assert!(matches!(find(&Method::GET, "/v1/chat/completions"), Endpoint::WrongMethod));
-        assert!(matches!(
-            find(&Method::GET, "/v1/models/openai/gpt-5-mini"),
-            Endpoint::Model("openai/gpt-5-mini")
-        ));
-        assert!(matches!(find(&Method::POST, "/v1/anything"), Endpoint::Unknown));
-        assert!(matches!(find(&Method::GET, "/api/keys"), Endpoint::Aside));
     }
 }

@@ -74,6 +74,12 @@ pub(crate) struct Exchange {
     /// Tokens taken from the key's token limit, corrected when the truth is known.
     pub(crate) tokens_debited: u64,
     pub(crate) asked: Asked,
+    /// The request in the ordered form, once an attempt needed it.
+    pub(crate) parsed: Option<Arc<providers::blocks::Request>>,
+    /// Parameters that the present attempt's model cannot be told.
+    pub(crate) dropped: Vec<String>,
+    /// Google's streams without `alt=sse`: a JSON array.
+    pub(crate) as_array: bool,
     pub(crate) model_asked: Name,
     pub(crate) end_user: Option<Name>,
     pub(crate) session: Option<Name>,
@@ -130,5 +136,8 @@ pub(crate) fn endpoint_name(operation: Operation) -> &'static str {
         Operation::Chat => "chat",
         Operation::Completions => "completions",
         Operation::Embeddings => "embeddings",
+        Operation::Responses => "responses",
+        Operation::Messages => "messages",
+        Operation::Gemini => "generate_content",
     }
 }

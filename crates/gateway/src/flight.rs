@@ -12,11 +12,12 @@ use std::time::Duration;
 use bytes::Bytes;
 use ledger::{Attempt, Basis, Outcome, Reservation};
 use policy::{Deployment, Moment, Timeouts, Timestamp, Usage};
-use providers::tap::{Tap, TapOptions};
+use providers::flow::Flow;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::alarm::Alarm;
 use crate::exchange::Exchange;
+use crate::lanes::{self, Lane};
 use crate::refusal::{Code, Refusal};
 use crate::settle::{self, Ending};
 use crate::upstream::pool::Call;
@@ -73,7 +74,8 @@ pub(crate) struct Flight {
     attempt: Option<Attempt>,
     call: Option<Call>,
     pub(crate) deployment: Arc<Deployment>,
-    pub(crate) tap: Option<Tap>,
+    pub(crate) lane: Lane,
+    pub(crate) flow: Option<Flow>,
     timeouts: Timeouts,
     dispatched: Moment,
     last_byte: Moment,
@@ -92,6 +94,7 @@ impl Flight {
         attempt: Attempt,
         deployment: Arc<Deployment>,
         timeouts: Timeouts,
+        lane: Lane,
     ) -> Self {
         let now = exchange.gateway.clock.moment();
         Self {
@@ -99,7 +102,8 @@ impl Flight {
             attempt: Some(attempt),
             call: None,
             deployment,
-            tap: None,
+            lane,
+            flow: None,
             timeouts,
             dispatched: now,
             last_byte: now,
@@ -136,7 +140,7 @@ impl Flight {
         let Some(exchange) = self.exchange.as_deref() else { return Poll::Pending };
         let gateway = &exchange.gateway;
         // Comments are no answer: a provider that only keeps the line open is still held to its first byte.
-        let headed = self.headed && self.tap.as_ref().is_none_or(Tap::started);
+        let headed = self.headed && self.flow.as_ref().is_none_or(Flow::started);
         let (wait, since) = if headed {
             (self.timeouts.idle, self.last_byte)
         } else {
@@ -163,10 +167,7 @@ impl Flight {
     }
 
     /// Waits for the head of the provider's answer.
-    pub(crate) fn poll_head(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Head, Trouble>> {
+    pub(crate) fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<Head, Trouble>> {
         let Some(call) = self.call.as_mut() else { return Poll::Ready(Err(Trouble::Truncated)) };
         match call.poll_head(context) {
             Poll::Ready(Ok(head)) => {
@@ -220,8 +221,8 @@ impl Flight {
 
     /// What is known of the usage: the provider's word, else an estimate from what has passed.
     pub(crate) fn usage_so_far(&mut self, ended_well: bool) -> (Usage, Basis) {
-        let told = self.tap.as_ref().and_then(Tap::usage).map(settle::usage_of);
-        let seen = self.tap.as_ref().map_or(0, Tap::output_estimate);
+        let told = self.flow.as_ref().and_then(Flow::usage).map(settle::usage_of);
+        let seen = self.flow.as_ref().map_or(0, Flow::output_estimate);
         let input = self.exchange().asked.input_estimate;
         settle::complete_usage(told, input, seen, if ended_well { Basis::Unreported } else { Basis::Aborted })
     }
@@ -299,19 +300,21 @@ impl Flight {
             if !head.status.is_success() {
                 return Some(Ending::refused_unattended());
             }
-            if self.exchange().asked.stream && self.tap.is_none() {
-                let max_event = crate::relay::MAX_EVENT;
-                self.tap = Some(Tap::new(TapOptions { swallow_usage: false, max_event }));
+            let deployment = Arc::clone(&self.deployment);
+            if self.exchange().asked.stream && self.flow.is_none() {
+                let lane = self.lane;
+                let flow = lanes::flow(self.exchange(), lane, &deployment, false);
+                self.flow = Some(flow);
             }
         }
         let mut whole: Vec<u8> = Vec::new();
         let mut sink = smallvec::SmallVec::new();
         while let Ok(Some(chunk)) = self.chunk().await {
-            match self.tap.as_mut() {
-                Some(tap) => {
-                    tap.push(chunk, &mut sink).ok()?;
+            match self.flow.as_mut() {
+                Some(flow) => {
+                    flow.push(chunk, &mut sink).ok()?;
                     sink.clear();
-                    let (seen, now) = (tap.output_estimate(), self.exchange().gateway.clock.now());
+                    let (seen, now) = (flow.output_estimate(), self.exchange().gateway.clock.now());
                     if let Some(attempt) = self.attempt.as_mut() {
                         attempt.progress(seen, now);
                     }
@@ -320,10 +323,11 @@ impl Flight {
                 None => return None,
             }
         }
-        if self.tap.is_some() {
+        if self.flow.is_some() {
             return None;
         }
-        let told = providers::answer::read(self.exchange().operation, &whole).ok()?.usage?;
+        let (lane, deployment) = (self.lane, Arc::clone(&self.deployment));
+        let told = lanes::whole(self.exchange(), lane, &deployment, whole.into()).ok()?.usage?;
         let (usage, basis) = settle::complete_usage(Some(settle::usage_of(told)), 0, 0, Basis::Aborted);
         Some(Ending::client_gone(usage, basis))
     }
@@ -348,7 +352,8 @@ impl Flight {
                 attempt: self.attempt.take(),
                 call: self.call.take(),
                 deployment: Arc::clone(&self.deployment),
-                tap: self.tap.take(),
+                lane: self.lane,
+                flow: self.flow.take(),
                 alarm: Alarm::default(),
                 cut: None,
                 unattended: true,

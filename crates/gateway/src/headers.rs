@@ -19,6 +19,7 @@ names! {
     RELEASE "x-tidegate-release";
     ATTEMPTS "x-tidegate-attempts";
     CACHE "x-tidegate-cache";
+    DROPPED "x-tidegate-dropped";
     COST "x-tidegate-cost";
     TIMEOUT "x-tidegate-timeout";
     STRICT "x-tidegate-strict";
@@ -125,6 +126,11 @@ pub(crate) fn hop_names(headers: &HeaderMap) -> Vec<HeaderName> {
     names
 }
 
+/// Headers of one dialect's own, which mean nothing to a provider of another.
+pub(crate) fn is_of_a_dialect(name: &str) -> bool {
+    ["anthropic-", "openai-", "x-goog-", "x-stainless-"].iter().any(|prefix| name.starts_with(prefix))
+}
+
 /// What a provider gets of the client's headers, beside what the gateway sets itself.
 pub(crate) fn upwards<'a>(
     client: &'a HeaderMap,
@@ -161,6 +167,9 @@ pub(crate) fn add_ours(exchange: &Exchange, down: &mut HeaderMap, own_time: Dura
     down.insert(RELEASE, release(&exchange.caller.environment));
     down.insert(ATTEMPTS, HeaderValue::from(exchange.attempts));
     down.insert(CACHE, HeaderValue::from_static("off"));
+    if !exchange.dropped.is_empty() {
+        down.insert(DROPPED, text(&exchange.dropped.join(", ")));
+    }
     if let Some(upstream) = &exchange.upstream_request_id {
         down.insert(UPSTREAM_REQUEST_ID, text(upstream));
     }

@@ -3,8 +3,8 @@
 //! What it is not: it holds no settings (it reads an immutable [`policy::Snapshot`]), sees no database (records go to
 //! [`ledger`]), and knows no console; whatever is not a call of a model is handed to an [`Aside`].
 //!
-//! Reading order is the way of a request: `listen` (connections, strict framing) → `endpoints` (the URL table) →
-//! `authenticate` → `admit` (limits, reservation) → `receive` (the body) → `plan` (ordered attempts) → `dispatch` →
+//! Reading order is the way of a request: `listen` (connections, strict framing) → `urls` (the URL table), `endpoints` →
+//! `authenticate` → `admit` (limits, reservation) → `receive` (the body) → `plan` (ordered attempts) → `dispatch` → `lanes` →
 //! `upstream` (connections to providers) → `flight` (one attempt) → `relay` (the answer) → `settle`. `refusal` has every
 //! error a client can meet; `exchange` is what travels from room to room.
 
@@ -18,6 +18,7 @@ mod exchange;
 mod flight;
 mod headers;
 mod health;
+mod lanes;
 mod lifecycle;
 mod listen;
 mod metrics;
@@ -29,6 +30,7 @@ mod refusal;
 mod relay;
 mod settle;
 mod upstream;
+mod urls;
 mod wakes;
 mod wishes;
 
@@ -114,7 +116,7 @@ pub struct Gateway {
     pub(crate) unattended: Arc<tokio::sync::Semaphore>,
     keys_current: AtomicBool,
     layers: [Name; 4],
-    endpoints: [Name; 3],
+    endpoints: [Name; 6],
 }
 
 impl Gateway {
@@ -138,8 +140,15 @@ impl Gateway {
             unattended: Arc::new(tokio::sync::Semaphore::new(MAX_UNATTENDED)),
             keys_current: AtomicBool::new(true),
             layers: ["development", "production", "innovation", "domestic"].map(Name::from),
-            endpoints: [Operation::Chat, Operation::Completions, Operation::Embeddings]
-                .map(|operation| Name::from(exchange::endpoint_name(operation))),
+            endpoints: [
+                Operation::Chat,
+                Operation::Completions,
+                Operation::Embeddings,
+                Operation::Responses,
+                Operation::Messages,
+                Operation::Gemini,
+            ]
+            .map(|operation| Name::from(exchange::endpoint_name(operation))),
         });
         gateway.tasks.spawn("sweep-upstreams", sweep(Arc::downgrade(&gateway), gateway.tasks.clone()));
         gateway
@@ -168,11 +177,14 @@ impl Gateway {
     }
 
     pub(crate) fn endpoint_name(&self, operation: Operation) -> Name {
-        let [chat, completions, embeddings] = &self.endpoints;
+        let [chat, completions, embeddings, responses, messages, gemini] = &self.endpoints;
         Arc::clone(match operation {
             Operation::Chat => chat,
             Operation::Completions => completions,
             Operation::Embeddings => embeddings,
+            Operation::Responses => responses,
+            Operation::Messages => messages,
+            Operation::Gemini => gemini,
         })
     }
 

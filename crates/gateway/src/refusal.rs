@@ -3,9 +3,11 @@
 //! The status is chosen so that official SDKs raise the right class and do not retry what cannot help: they retry 408,
 //! 409, 429 and 5xx unless `x-should-retry: false` says otherwise, so a refusal that stands says so.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use providers::dialects::{self, Dialect, Failing};
 use providers::error_event;
 
 use crate::body::Body;
@@ -90,7 +92,7 @@ impl Code {
 pub(crate) struct Refusal {
     pub(crate) code: Code,
     pub(crate) message: String,
-    pub(crate) param: Option<&'static str>,
+    pub(crate) param: Option<Cow<'static, str>>,
     pub(crate) retry_after: Option<Duration>,
     /// A more telling code than the table's, such as `context_length_exceeded` of a provider.
     pub(crate) detail: Option<&'static str>,
@@ -107,7 +109,7 @@ impl Refusal {
     }
 
     pub(crate) fn about(mut self: Box<Self>, param: &'static str) -> Box<Self> {
-        self.param = Some(param);
+        self.param = Some(Cow::Borrowed(param));
         self
     }
 
@@ -127,8 +129,13 @@ impl Refusal {
     /// The error as an answer in the OpenAI dialect.
     pub(crate) fn answer(&self) -> http::Response<Body> {
         let row = self.code.row();
-        let text =
-            error_event::openai(row.status, row.kind, Some(self.code_name()), &self.message, self.param);
+        let text = error_event::openai(
+            row.status,
+            row.kind,
+            Some(self.code_name()),
+            &self.message,
+            self.param.as_deref(),
+        );
         let mut answer = http::Response::new(Body::whole(text));
         *answer.status_mut() =
             http::StatusCode::from_u16(row.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
@@ -146,10 +153,41 @@ impl Refusal {
         answer
     }
 
-    /// The error as one event of a stream that has begun.
+    /// The error as an answer in the dialect of an operation.
+    pub(crate) fn answer_in(&self, dialect: Option<Dialect>, request_id: &str) -> http::Response<Body> {
+        let mut answer = self.answer();
+        let Some(dialect @ (Dialect::Messages | Dialect::Gemini)) = dialect else { return answer };
+        let failing = self.failing(request_id);
+        let status = dialects::error_status(dialect, &failing);
+        *answer.body_mut() = Body::whole(dialects::error_body(dialect, &failing));
+        *answer.status_mut() = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::BAD_GATEWAY);
+        answer
+    }
+
+    /// The error in neutral words.
+    pub(crate) fn failing<'a>(&'a self, request_id: &'a str) -> Failing<'a> {
+        let row = self.code.row();
+        Failing {
+            status: row.status,
+            code: self.code_name(),
+            kind: row.kind,
+            message: &self.message,
+            param: self.param.as_deref(),
+            retry_after: self.retry_after.map(|wait| wait.as_secs().max(1)),
+            request_id,
+        }
+    }
+
+    /// The error as one event of a stream that has begun, in OpenAI's dialect.
     pub(crate) fn event(&self) -> bytes::Bytes {
         let row = self.code.row();
-        error_event::openai_event(row.status, row.kind, Some(self.code_name()), &self.message, self.param)
+        error_event::openai_event(
+            row.status,
+            row.kind,
+            Some(self.code_name()),
+            &self.message,
+            self.param.as_deref(),
+        )
     }
 }
 

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
-use providers::tap::{StreamFault, Tap};
+use providers::flow::Flow;
+use providers::tap::StreamFault;
 use smallvec::SmallVec;
 
 use crate::admit;
@@ -101,11 +102,11 @@ impl Relay {
     }
 
     fn feed(&mut self, chunk: Bytes, context: &mut Context<'_>) {
-        let Some(tap) = self.flight.tap.as_mut() else { return self.broken(&Trouble::Truncated) };
-        if let Err(fault) = tap.push(chunk, &mut self.ready) {
+        let Some(flow) = self.flight.flow.as_mut() else { return self.broken(&Trouble::Truncated) };
+        if let Err(fault) = flow.push(chunk, &mut self.ready) {
             return self.faulty(fault);
         }
-        let seen = tap.output_estimate();
+        let seen = flow.output_estimate();
         self.keep();
         let now = self.flight.last_byte_at();
         if let Some(attempt) = self.flight.attempt() {
@@ -146,13 +147,13 @@ impl Relay {
 
     /// Settles when the provider has said that the answer is complete.
     fn look_for_end(&mut self, context: Option<&mut Context<'_>>) {
-        let Some(terminal) = self.flight.tap.as_mut().and_then(Tap::terminal) else { return };
+        let Some(terminal) = self.flight.flow.as_mut().and_then(Flow::terminal) else { return };
         self.complete(terminal, context);
     }
 
     fn complete(&mut self, terminal: Bytes, context: Option<&mut Context<'_>>) {
         let (usage, basis) = self.flight.usage_so_far(true);
-        let finish = self.flight.tap.as_ref().and_then(Tap::finish_reason).map(Into::into);
+        let finish = self.flight.flow.as_ref().and_then(Flow::finish_reason).map(Into::into);
         let mut ending = Ending::completed(usage, basis, finish);
         ending.answer = self.kept.take().map(BytesMut::freeze);
         self.flight.settle(&ending);
@@ -176,13 +177,13 @@ impl Relay {
     }
 
     fn upstream_ended(&mut self, context: &mut Context<'_>) {
-        let Some(tap) = self.flight.tap.as_mut() else { return self.broken(&Trouble::Truncated) };
-        if let Err(fault) = tap.end(&mut self.ready) {
+        let Some(flow) = self.flight.flow.as_mut() else { return self.broken(&Trouble::Truncated) };
+        if let Err(fault) = flow.end(&mut self.ready) {
             return self.faulty(fault);
         }
-        if let Some(terminal) = tap.terminal() {
+        if let Some(terminal) = flow.terminal() {
             self.complete(terminal, Some(context));
-        } else if tap.finished() {
+        } else if flow.finished() {
             // Some servers close without an end marker; every choice was finished, so nothing is missing.
             self.complete(Bytes::new(), Some(context));
         } else {
@@ -213,8 +214,12 @@ impl Relay {
     }
 
     fn cut_off(&mut self, refusal: &Refusal) {
+        let id = self.flight.exchange().id.to_string();
+        let flow = self.flight.flow.as_mut();
+        let event =
+            flow.and_then(|flow| flow.error(&refusal.failing(&id))).unwrap_or_else(|| refusal.event());
         self.interrupt(refusal.code_name());
-        self.ready.push(refusal.event());
+        self.ready.push(event);
     }
 
     fn interrupt(&mut self, error: &'static str) {
@@ -243,21 +248,23 @@ pub(crate) async fn first_event(flight: &mut Flight) -> Result<SmallVec<[Bytes; 
     let mut held = 0;
     loop {
         let chunk = flight.chunk().await.map_err(FirstEvent::Trouble)?;
-        let Some(tap) = flight.tap.as_mut() else { return Err(FirstEvent::Trouble(Trouble::Truncated)) };
+        let Some(flow) = flight.flow.as_mut() else { return Err(FirstEvent::Trouble(Trouble::Truncated)) };
         let ended = chunk.is_none();
         let fed = match chunk {
             Some(chunk) => {
                 held += chunk.len();
-                tap.push(chunk, &mut ready)
+                flow.push(chunk, &mut ready)
             }
-            None => tap.end(&mut ready),
+            None => flow.end(&mut ready),
         };
         match fed {
             Ok(()) => {}
-            Err(StreamFault::InBandError { raw, .. }) => return Err(FirstEvent::Error(raw)),
+            Err(StreamFault::InBandError { raw, message, code }) => {
+                return Err(FirstEvent::Error { raw, message, code });
+            }
             Err(fault) => return Err(FirstEvent::Trouble(Trouble::NotAnAnswer(fault.to_string()))),
         }
-        if tap.started() {
+        if flow.started() {
             return Ok(ready);
         }
         if ended {
@@ -275,7 +282,11 @@ pub(crate) async fn first_event(flight: &mut Flight) -> Result<SmallVec<[Bytes; 
 pub(crate) enum FirstEvent {
     Trouble(Trouble),
     /// The provider sent an error where the first event should be.
-    Error(Bytes),
+    Error {
+        raw: Bytes,
+        message: Option<String>,
+        code: Option<String>,
+    },
 }
 
 /// Reads a whole body, at most `limit` bytes.

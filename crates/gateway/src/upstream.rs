@@ -9,6 +9,7 @@ pub(crate) mod pool;
 mod tls;
 pub(crate) mod wire;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Weak};
@@ -19,10 +20,14 @@ use http::header::{
     TRANSFER_ENCODING,
 };
 use parking_lot::RwLock;
-use policy::{Auth, Moment, Name, Provider};
+use policy::{Auth, Deployment, Moment, Name, Provider};
+use providers::dialects::Dialect;
 use providers::request::Operation;
 
 use self::pool::Origin;
+use crate::exchange::Exchange;
+use crate::lanes::Lane;
+use crate::refusal::{Code, Refusal};
 
 /// What calls of one provider share.
 pub(crate) struct Upstream {
@@ -31,7 +36,8 @@ pub(crate) struct Upstream {
     lines: Bytes,
     /// Names that the settings and the credential set: a client's own are left out.
     names: Vec<HeaderName>,
-    paths: [String; 3],
+    /// Chat, completions, embeddings, responses, messages, and what Google's models stand below.
+    paths: [String; 6],
     provider: Weak<Provider>,
 }
 
@@ -68,13 +74,41 @@ fn put_line(bytes: &mut BytesMut, name: &HeaderName, value: &HeaderValue) {
 }
 
 impl Upstream {
-    /// The request target of an operation.
-    pub(crate) fn path(&self, operation: Operation) -> &str {
-        match operation {
-            Operation::Chat => &self.paths[0],
-            Operation::Completions => &self.paths[1],
-            Operation::Embeddings => &self.paths[2],
+    /// The request target of an attempt.
+    ///
+    /// # Errors
+    /// When the model's name cannot stand in a path.
+    pub(crate) fn target(
+        &self,
+        exchange: &Exchange,
+        lane: Lane,
+        deployment: &Deployment,
+    ) -> Result<Cow<'_, str>, Box<Refusal>> {
+        let dialect = match lane {
+            Lane::Same => exchange.operation.dialect(),
+            Lane::Across { provider, .. } => Some(provider),
+        };
+        Ok(Cow::Borrowed(match dialect {
+            Some(Dialect::Chat) => &self.paths[0],
+            None if exchange.operation == Operation::Completions => &self.paths[1],
+            None => &self.paths[2],
+            Some(Dialect::Responses) => &self.paths[3],
+            Some(Dialect::Messages) => &self.paths[4],
+            Some(Dialect::Gemini) => return self.gemini(exchange.asked.stream, &deployment.upstream_model),
+        }))
+    }
+
+    /// Google puts model and verb into the path.
+    fn gemini(&self, stream: bool, model: &str) -> Result<Cow<'_, str>, Box<Refusal>> {
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:@".contains(&byte);
+        if model.is_empty() || !model.bytes().all(fits) || model.split('/').any(|part| part == "..") {
+            let message = format!("`{model}` is no model name that fits into a path");
+            return Err(Refusal::new(Code::InvalidRequest, message).about("model"));
         }
+        let verb = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
+        let path = &self.paths[5];
+        let models = if model.contains('/') { "" } else { "models/" };
+        Ok(Cow::Owned(format!("{path}/{models}{model}:{verb}")))
     }
 
     /// Begins a request for a target (path and query, valid in a request line).
@@ -163,6 +197,7 @@ impl Upstreams {
         };
         let path = |end: &str| {
             let path = format!("{}/{end}", provider.base_path);
+            let path = path.trim_end_matches('/').to_owned();
             match http::Uri::try_from(&path) {
                 Ok(_) => Ok(path),
                 Err(_) => Err(format!("base_url of provider `{}` is not a valid path", provider.name)),
@@ -183,7 +218,14 @@ impl Upstreams {
             origin,
             lines: lines.freeze(),
             names: headers.into_iter().map(|(name, _)| name).collect(),
-            paths: [path("chat/completions")?, path("completions")?, path("embeddings")?],
+            paths: [
+                path("chat/completions")?,
+                path("completions")?,
+                path("embeddings")?,
+                path("responses")?,
+                path(versioned(&provider.base_path, "v1", "messages").as_str())?,
+                path(versioned(&provider.base_path, "v1beta", "").as_str())?,
+            ],
             provider: Arc::downgrade(provider),
         })
     }
@@ -203,6 +245,14 @@ impl Upstreams {
         let origin = Arc::new(Origin::new(Arc::clone(&place.host), place.port, tls, place.max_connections));
         Ok(Arc::clone(self.origins.write().entry(place).or_insert(origin)))
     }
+}
+
+/// `end` below a version, unless the base has one already: the vendors' own SDKs take the root.
+fn versioned(base: &str, version: &str, end: &str) -> String {
+    let has = base.rsplit('/').next().is_some_and(|last| {
+        last.strip_prefix('v').is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
+    });
+    if has { end.to_owned() } else { format!("{version}/{end}") }
 }
 
 /// The header that carries the provider's credential; marked sensitive so that no log shows it.

@@ -61,7 +61,10 @@ impl Meter {
                 self.stop.get_or_insert_with(|| stop_name(stop));
             }
             Event::End => (self.started, self.ended) = (true, true),
-            Event::Start { .. } | Event::PartStart { .. } | Event::PartEnd { .. } | Event::Logprobs { .. } => {
+            Event::Start { .. }
+            | Event::PartStart { .. }
+            | Event::PartEnd { .. }
+            | Event::Logprobs { .. } => {
                 self.started = true;
             }
             Event::Error { .. } => {}

@@ -15,10 +15,10 @@ pub mod blocks;
 pub mod dialects;
 pub mod error_event;
 pub mod failure;
+pub mod flow;
 #[doc(hidden)]
 pub mod fuzz;
 mod http_date;
-pub mod flow;
 pub mod json;
 mod output;
 pub mod request;

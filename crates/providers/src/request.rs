@@ -79,6 +79,22 @@ pub struct Asked {
     pub input_estimate: u64,
     /// Where the editable members stand, in the body that was read.
     spans: Spans,
+    /// What the body itself says, where the URL names another model.
+    spelled: Option<String>,
+}
+
+impl Asked {
+    /// The model that the URL names counts, whatever the body says.
+    pub fn name(&mut self, model: String) {
+        if model != self.model {
+            self.spelled = Some(std::mem::replace(&mut self.model, model));
+        }
+    }
+
+    /// The model as the body spells it.
+    fn spelled(&self) -> &str {
+        self.spelled.as_deref().unwrap_or(&self.model)
+    }
 }
 
 /// Places in the body for [`rewrite()`].

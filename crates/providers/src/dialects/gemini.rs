@@ -56,6 +56,11 @@ impl StreamReader {
 pub struct StreamWriter {}
 
 impl StreamWriter {
+    /// As a JSON array.
+    pub fn array(_reply: &Reply<'_>) -> Self {
+        Self {}
+    }
+
     pub(crate) fn new(_reply: &Reply<'_>) -> Self {
         Self {}
     }

@@ -33,7 +33,9 @@ struct Splice<'a> {
 /// same [`Bytes`] come back.
 pub fn rewrite(body: &Bytes, asked: &Asked, edits: &Edits<'_>) -> Bytes {
     let mut name = Vec::new();
-    if let Some(model) = edits.model.filter(|model| *model != asked.model) {
+    if let Some(model) =
+        edits.model.filter(|model| *model != asked.spelled() && !asked.spans.model.is_empty())
+    {
         name.reserve_exact(model.len() + 2);
         encode(model, &mut name);
     }

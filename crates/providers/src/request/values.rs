@@ -46,6 +46,7 @@ pub(super) fn interpret(operation: Operation, body: &[u8], members: &Members) ->
             models: members.models_cut(),
             usage,
         },
+        spelled: None,
     })
 }
 
@@ -62,9 +63,9 @@ fn gemini(body: &[u8], members: &Members) -> Result<Asked, BadRequest> {
     };
     let max_output = match number(["maxOutputTokens", "max_output_tokens"]) {
         None => None,
-        Some(limit) => Some(
-            u64::try_from(limit).map_err(|_| wrong("maxOutputTokens", "a non-negative integer"))?,
-        ),
+        Some(limit) => {
+            Some(u64::try_from(limit).map_err(|_| wrong("maxOutputTokens", "a non-negative integer"))?)
+        }
     };
     let choices = match number(["candidateCount", "candidate_count"]) {
         None => 1,

@@ -1,0 +1,277 @@
+//! Which lane an attempt takes: the client's bytes with surgical edits where the provider speaks the client's dialect,
+//! else through the ordered form between dialects (`providers::blocks`).
+//!
+//! Chosen for each attempt and not for each request, since a fallback may speak another dialect than the first choice.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use policy::{Deployment, Name, Provider};
+use providers::blocks::{self, Issuer, Part};
+use providers::dialects::{self, Dialect, Reply, StreamWriter, Target, Unanswered};
+use providers::flow::{Flow, Translated, Watched, stop_name};
+use providers::request::{Edits, Operation, rewrite};
+use providers::tap::{Tap, TapOptions};
+
+use crate::exchange::Exchange;
+use crate::refusal::{Code, Refusal};
+use crate::relay::MAX_EVENT;
+
+/// How an attempt speaks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Lane {
+    /// Client and provider speak the same.
+    Same,
+    /// Through the ordered form.
+    Across { client: Dialect, provider: Dialect },
+}
+
+impl Lane {
+    /// The dialect of the provider's answers in a conversation.
+    fn spoken(self, operation: Operation) -> Option<Dialect> {
+        match self {
+            Self::Same => operation.dialect(),
+            Self::Across { provider, .. } => Some(provider),
+        }
+    }
+}
+
+/// What a provider speaks of itself, the best first.
+pub(crate) fn dialects_of(provider: &Provider) -> &'static [Dialect] {
+    match &*provider.vendor {
+        "anthropic" => &[Dialect::Messages],
+        "gemini" => &[Dialect::Gemini],
+        "openai" => &[Dialect::Chat, Dialect::Responses],
+        _ => &[Dialect::Chat],
+    }
+}
+
+/// The lane of an operation to a provider.
+pub(crate) fn decide(exchange: &Exchange, provider: &Provider) -> Result<Lane, Box<Refusal>> {
+    let spoken = dialects_of(provider);
+    let first = spoken.first().copied().unwrap_or(Dialect::Chat);
+    match exchange.operation.dialect() {
+        // Google's streams come as an array too; only events are read from a provider, so the array is made here.
+        Some(client) if spoken.contains(&client) && !exchange.as_array => Ok(Lane::Same),
+        Some(client) => Ok(Lane::Across { client, provider: first }),
+        None if first == Dialect::Chat => Ok(Lane::Same),
+        None => {
+            let (name, what) = (&provider.name, exchange.endpoint());
+            let message =
+                format!("provider `{name}` has no {what} of OpenAI's kind; ask a model of another provider");
+            Err(Refusal::new(Code::InvalidRequest, message).about("model"))
+        }
+    }
+}
+
+/// A request's body as a provider gets it.
+pub(crate) struct Body {
+    pub(crate) bytes: Bytes,
+    /// Headers that go with it.
+    pub(crate) headers: Vec<(&'static str, String)>,
+}
+
+/// Writes the body of an attempt. What the provider cannot be told is noted in the exchange.
+pub(crate) fn body(
+    exchange: &mut Exchange,
+    lane: Lane,
+    deployment: &Deployment,
+    body: &Bytes,
+) -> Result<Body, Box<Refusal>> {
+    exchange.dropped.clear();
+    let Lane::Across { client, provider } = lane else {
+        return Ok(Body {
+            bytes: edited(exchange, deployment, body),
+            headers: same_headers(exchange.operation),
+        });
+    };
+    let request = parsed(exchange, client, body)?;
+    let target = Target {
+        model: &deployment.upstream_model,
+        issuer: issuer(deployment, provider),
+        max_output: deployment.max_output,
+        stream_usage: deployment.provider.stream_usage,
+    };
+    let written = dialects::write_request(provider, &request, &target).map_err(|refused| {
+        let mut refusal =
+            Refusal::new(Code::InvalidRequest, format!("model `{}`: {refused}", deployment.name));
+        refusal.param = Some(refused.param.into());
+        refusal.detail = Some("unsupported_parameter");
+        refusal
+    })?;
+    exchange.dropped = written.dropped.into_iter().map(|param| param.0).collect();
+    if exchange.strict && !exchange.dropped.is_empty() {
+        let names = exchange.dropped.join("`, `");
+        let message =
+            format!("model `{}` cannot take `{names}`, and strictness was asked for", deployment.name);
+        let mut refusal = Refusal::new(Code::InvalidRequest, message);
+        refusal.param = exchange.dropped.first().cloned().map(Into::into);
+        refusal.detail = Some("unsupported_parameter");
+        return Err(refusal);
+    }
+    Ok(Body { bytes: written.body.into(), headers: written.headers })
+}
+
+/// What a body of the client's own dialect needs beside it, where the client left it out.
+fn same_headers(operation: Operation) -> Vec<(&'static str, String)> {
+    match operation {
+        Operation::Messages => vec![("anthropic-version", "2023-06-01".to_owned())],
+        _ => Vec::new(),
+    }
+}
+
+fn edited(exchange: &Exchange, deployment: &Deployment, body: &Bytes) -> Bytes {
+    let asked = &exchange.asked;
+    let tapped = matches!(exchange.operation, Operation::Chat | Operation::Completions);
+    let edits = Edits {
+        model: Some(&*deployment.upstream_model),
+        include_usage: tapped && asked.stream && !asked.include_usage && deployment.provider.stream_usage,
+        remove_models: !asked.fallbacks.is_empty(),
+    };
+    rewrite(body, asked, &edits)
+}
+
+/// The request in the ordered form, read once for all attempts.
+fn parsed(
+    exchange: &mut Exchange,
+    client: Dialect,
+    body: &Bytes,
+) -> Result<Arc<blocks::Request>, Box<Refusal>> {
+    if let Some(parsed) = &exchange.parsed {
+        return Ok(Arc::clone(parsed));
+    }
+    let mut request = dialects::read_request(client, body).map_err(|bad| {
+        let mut refusal = Refusal::new(Code::InvalidRequest, bad.message);
+        refusal.param = bad.param.map(Into::into);
+        refusal.detail = bad.code;
+        refusal
+    })?;
+    request.model.clone_from(&exchange.asked.model);
+    request.stream = exchange.asked.stream;
+    Ok(Arc::clone(exchange.parsed.insert(Arc::new(request))))
+}
+
+fn issuer(deployment: &Deployment, dialect: Dialect) -> Issuer {
+    Issuer { dialect, provider: deployment.provider.name.to_string() }
+}
+
+/// Calls `with` with what a writer must know of the call.
+fn reply<T>(exchange: &Exchange, with: impl FnOnce(&Reply<'_>) -> T) -> T {
+    let nothing = blocks::Request::default();
+    let id = exchange.id.to_string().replace('-', "");
+    with(&Reply {
+        id: &id,
+        model: &exchange.model_asked,
+        created: exchange.at.as_seconds(),
+        request: exchange.parsed.as_deref().unwrap_or(&nothing),
+    })
+}
+
+/// The flow of a streamed answer.
+pub(crate) fn flow(exchange: &Exchange, lane: Lane, deployment: &Deployment, swallow_usage: bool) -> Flow {
+    match lane {
+        Lane::Same => match exchange.operation.dialect() {
+            None | Some(Dialect::Chat) => {
+                Flow::Tapped(Tap::new(TapOptions { swallow_usage, max_event: MAX_EVENT }))
+            }
+            Some(dialect) => Flow::Watched(Box::new(reply(exchange, |reply| {
+                Watched::new(issuer(deployment, dialect), reply, MAX_EVENT)
+            }))),
+        },
+        Lane::Across { client, provider } => {
+            let writer = reply(exchange, |reply| match client {
+                Dialect::Gemini if exchange.as_array => {
+                    StreamWriter::Gemini(dialects::gemini::StreamWriter::array(reply))
+                }
+                client => StreamWriter::new(client, reply),
+            });
+            Flow::Translated(Box::new(Translated::new(issuer(deployment, provider), writer, MAX_EVENT)))
+        }
+    }
+}
+
+/// A whole answer, understood.
+pub(crate) struct Whole {
+    /// For the client.
+    pub(crate) body: Bytes,
+    pub(crate) usage: Option<providers::Usage>,
+    pub(crate) output_estimate: u64,
+    pub(crate) finish_reason: Option<Name>,
+}
+
+/// Why a body of status 200 is no answer.
+pub(crate) enum NoAnswer {
+    /// An error object.
+    Error,
+    /// Something else, said in words.
+    Other(String),
+}
+
+/// Reads a whole answer, and writes it anew where the client speaks another dialect.
+pub(crate) fn whole(
+    exchange: &Exchange,
+    lane: Lane,
+    deployment: &Deployment,
+    body: Bytes,
+) -> Result<Whole, NoAnswer> {
+    if lane == Lane::Same && matches!(exchange.operation.dialect(), None | Some(Dialect::Chat)) {
+        let read = providers::answer::read(exchange.operation, &body)
+            .map_err(|error| NoAnswer::Other(error.to_string()))?;
+        if read.is_error {
+            return Err(NoAnswer::Error);
+        }
+        return Ok(Whole {
+            body,
+            usage: read.usage,
+            output_estimate: read.output_estimate,
+            finish_reason: read.finish_reasons.first().map(|reason| reason.as_str().into()),
+        });
+    }
+    let spoken = lane.spoken(exchange.operation).unwrap_or(Dialect::Chat);
+    let answer = dialects::read_answer(spoken, &body, &issuer(deployment, spoken)).map_err(no_answer)?;
+    let stop = answer.choices.iter().find_map(|choice| choice.stop.as_ref());
+    Ok(Whole {
+        usage: answer.usage,
+        output_estimate: estimate(&answer),
+        finish_reason: stop.map(|stop| stop_name(stop).into()),
+        body: match lane {
+            Lane::Same => body,
+            Lane::Across { client, .. } => {
+                reply(exchange, |reply| dialects::write_answer(client, &answer, reply)).into()
+            }
+        },
+    })
+}
+
+fn no_answer(problem: Unanswered) -> NoAnswer {
+    match problem.error {
+        Some(_) => NoAnswer::Error,
+        None => NoAnswer::Other(problem.message),
+    }
+}
+
+/// Tokens of text that an answer probably has: a quarter of its bytes.
+fn estimate(answer: &blocks::Answer) -> u64 {
+    let length = |part: &Part| match part {
+        Part::Text { text, .. } | Part::Refusal { text } => text.len(),
+        Part::ToolCall(call) => call.name.len() + call.arguments.len(),
+        Part::Reasoning(thought) => {
+            thought.text.len() + thought.summary.iter().map(String::len).sum::<usize>()
+        }
+        Part::Media(_) | Part::ToolResult(_) | Part::Unknown { .. } => 0,
+    };
+    let bytes: usize = answer.choices.iter().flat_map(|choice| &choice.parts).map(length).sum();
+    (bytes as u64).div_ceil(4)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_estimate_counts_what_the_model_wrote() {
+        let choice =
+            blocks::Choice { parts: vec![Part::text("12345678"), Part::text("9")], ..Default::default() };
+        assert_eq!(estimate(&blocks::Answer { choices: vec![choice], ..Default::default() }), 3);
+    }
+}

@@ -1,0 +1,246 @@
+//! The URL table: what is served where, grouped by the SDK that asks.
+//!
+//! Every dialect has its own paths, and a mount of its own (`/openai`, `/anthropic`, `/gemini`) for clients whose paths
+//! would collide: `GET /v1/models` is asked by three SDKs that want three different answers. A path says only what is
+//! asked; keys, limits and accounting see the operation and never the path.
+
+use http::{HeaderMap, Method};
+use providers::request::Operation;
+
+/// What a path asks for.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub(crate) enum Endpoint<'a> {
+    Call(Call<'a>),
+    Models(Option<Mount>),
+    Model(Option<Mount>, &'a str),
+    Health,
+    Ready,
+    Metrics,
+    /// The console and the admin API.
+    Aside,
+    WrongMethod,
+    Unknown,
+}
+
+/// A call of a model, as far as the path tells.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) struct Call<'a> {
+    pub(crate) operation: Operation,
+    /// Google's and Azure's paths name the model (or deployment), perhaps escaped.
+    pub(crate) model: Option<&'a str>,
+    /// Google's paths say whether to stream.
+    pub(crate) stream: Option<bool>,
+}
+
+impl Call<'_> {
+    const fn of(operation: Operation) -> Self {
+        Self { operation, model: None, stream: None }
+    }
+}
+
+/// A mount that says whose SDK asks.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Mount {
+    OpenAi,
+    Anthropic,
+    Gemini,
+}
+
+/// What is served where. Whatever is not of the data plane goes to the console and the admin API.
+pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Endpoint<'a> {
+    let get = |endpoint| {
+        if method == Method::GET || method == Method::HEAD { endpoint } else { Endpoint::WrongMethod }
+    };
+    match path {
+        "/healthz" => return get(Endpoint::Health),
+        "/readyz" => return get(Endpoint::Ready),
+        "/metrics" => return get(Endpoint::Metrics),
+        _ => {}
+    }
+    let (mount, rest) = unmount(path);
+    let endpoint = match version(rest) {
+        Some(("v1", rest)) => openai(method, rest)
+            .or_else(|| anthropic(method, rest))
+            .or_else(|| gemini(method, rest))
+            .or_else(|| models(method, mount, rest)),
+        Some((_, rest)) => gemini(method, rest).or_else(|| models(method, Some(Mount::Gemini), rest)),
+        None if mount == Some(Mount::OpenAi) => azure(method, rest),
+        None if mount.is_none() => return Endpoint::Aside,
+        None => None,
+    };
+    endpoint.unwrap_or(Endpoint::Unknown)
+}
+
+fn unmount(path: &str) -> (Option<Mount>, &str) {
+    for (name, mount) in
+        [("/openai", Mount::OpenAi), ("/anthropic", Mount::Anthropic), ("/gemini", Mount::Gemini)]
+    {
+        if let Some(rest) = path.strip_prefix(name)
+            && (rest.is_empty() || rest.starts_with('/'))
+        {
+            return (Some(mount), rest);
+        }
+    }
+    (None, path)
+}
+
+/// `/v1/x` is `v1` and `x`.
+fn version(path: &str) -> Option<(&str, &str)> {
+    let path = path.strip_prefix('/')?;
+    let (version, rest) = path.split_once('/').unwrap_or((path, ""));
+    ["v1", "v1beta", "v1beta1"].contains(&version).then_some((version, rest))
+}
+
+fn post<'a>(method: &Method, call: Call<'a>) -> Endpoint<'a> {
+    if method == Method::POST { Endpoint::Call(call) } else { Endpoint::WrongMethod }
+}
+
+fn openai<'a>(method: &Method, rest: &'a str) -> Option<Endpoint<'a>> {
+    Some(post(method, Call::of(openai_operation(rest)?)))
+}
+
+fn openai_operation(rest: &str) -> Option<Operation> {
+    match rest {
+        "chat/completions" => Some(Operation::Chat),
+        "completions" => Some(Operation::Completions),
+        "embeddings" => Some(Operation::Embeddings),
+        "responses" => Some(Operation::Responses),
+        _ => None,
+    }
+}
+
+/// `/openai/deployments/{deployment}/chat/completions?api-version=…`, as the classic Azure client asks.
+fn azure<'a>(method: &Method, rest: &'a str) -> Option<Endpoint<'a>> {
+    let (deployment, rest) = rest.strip_prefix("/deployments/")?.split_once('/')?;
+    let operation = openai_operation(rest)?;
+    (!deployment.is_empty()).then(|| post(method, Call { model: Some(deployment), ..Call::of(operation) }))
+}
+
+fn anthropic<'a>(method: &Method, rest: &'a str) -> Option<Endpoint<'a>> {
+    (rest == "messages").then(|| post(method, Call::of(Operation::Messages)))
+}
+
+/// `models/{model}:generateContent` and `models/{model}:streamGenerateContent`.
+fn gemini<'a>(method: &Method, rest: &'a str) -> Option<Endpoint<'a>> {
+    let (model, verb) = rest.strip_prefix("models/")?.rsplit_once(':')?;
+    let stream = match verb {
+        "generateContent" => false,
+        "streamGenerateContent" => true,
+        _ => return None,
+    };
+    let call = Call { operation: Operation::Gemini, model: Some(model), stream: Some(stream) };
+    (!model.is_empty()).then(|| post(method, call))
+}
+
+fn models<'a>(method: &Method, mount: Option<Mount>, rest: &'a str) -> Option<Endpoint<'a>> {
+    let endpoint = match rest {
+        "models" => Endpoint::Models(mount),
+        _ => match rest.strip_prefix("models/") {
+            Some(model) if !model.is_empty() => Endpoint::Model(mount, model),
+            _ => return None,
+        },
+    };
+    Some(if method == Method::GET || method == Method::HEAD { endpoint } else { Endpoint::WrongMethod })
+}
+
+/// Whose SDK asks where the path does not say: each has headers that only it sends.
+pub(crate) fn asker(mount: Option<Mount>, headers: &HeaderMap, query: Option<&str>) -> Mount {
+    mount.unwrap_or_else(|| {
+        let has = |name: &str| headers.contains_key(name);
+        if has("anthropic-version") {
+            Mount::Anthropic
+        } else if has("x-goog-api-key")
+            || has("x-goog-api-client")
+            || query.is_some_and(|query| query.split('&').any(|part| part.starts_with("key=")))
+        {
+            Mount::Gemini
+        } else {
+            Mount::OpenAi
+        }
+    })
+}
+
+/// Undoes `%2F` and its like; what is not an escape stays.
+pub(crate) fn unescape(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut plain = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let escaped = (bytes[at] == b'%').then(|| text.get(at + 1..at + 3)).flatten();
+        match escaped.and_then(|hex| u8::from_str_radix(hex, 16).ok()) {
+            Some(byte) => {
+                plain.push(byte);
+                at += 3;
+            }
+            None => {
+                plain.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&plain).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call<'a>(path: &'a str) -> Option<Call<'a>> {
+        match find(&Method::POST, path) {
+            Endpoint::Call(call) => Some(call),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn every_dialect_is_found_at_its_paths_and_at_its_mount() {
+        for (path, operation) in [
+            ("/v1/chat/completions", Operation::Chat),
+            ("/openai/v1/chat/completions", Operation::Chat),
+            ("/v1/responses", Operation::Responses),
+            ("/openai/v1/embeddings", Operation::Embeddings),
+            ("/v1/messages", Operation::Messages),
+            ("/anthropic/v1/messages", Operation::Messages),
+            ("/v1beta/models/g:generateContent", Operation::Gemini),
+            ("/v1/models/g:streamGenerateContent", Operation::Gemini),
+            ("/gemini/v1beta1/models/openai/gpt:generateContent", Operation::Gemini),
+            ("/openai/deployments/gpt/chat/completions", Operation::Chat),
+        ] {
+            assert_eq!(call(path).map(|call| call.operation), Some(operation), "{path}");
+        }
+        assert_eq!(call("/v1/models/a/b:streamGenerateContent").and_then(|call| call.model), Some("a/b"));
+        assert_eq!(call("/v1beta/models/g:streamGenerateContent").and_then(|call| call.stream), Some(true));
+        assert_eq!(call("/openai/deployments/d/completions").and_then(|call| call.model), Some("d"));
+    }
+
+    #[test]
+    fn paths_of_the_data_plane_never_reach_the_console() {
+        let get = |path| find(&Method::GET, path);
+        assert_eq!(get("/v1/chat/completions"), Endpoint::WrongMethod);
+        assert_eq!(get("/v1/models/openai/gpt-5-mini"), Endpoint::Model(None, "openai/gpt-5-mini"));
+        assert_eq!(get("/anthropic/v1/models"), Endpoint::Models(Some(Mount::Anthropic)));
+        assert_eq!(get("/v1beta/models"), Endpoint::Models(Some(Mount::Gemini)));
+        for unknown in [
+            "/v1/anything",
+            "/v1",
+            "/openai",
+            "/anthropic/x",
+            "/v1beta/models/g:unknownVerb",
+            "/openai/deployments/",
+        ] {
+            assert!(
+                matches!(find(&Method::POST, unknown), Endpoint::Unknown | Endpoint::WrongMethod),
+                "{unknown}"
+            );
+        }
+        for aside in ["/api/keys", "/", "/openaix/v1", "/assets/a.js"] {
+            assert_eq!(get(aside), Endpoint::Aside, "{aside}");
+        }
+    }
+
+    #[test]
+    fn escapes_in_names_are_undone() {
+        assert_eq!(unescape("openai%2Fgpt-5"), "openai/gpt-5");
+        assert_eq!(unescape("a%zz%"), "a%zz%");
+    }
+}
