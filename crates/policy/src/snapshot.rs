@@ -141,8 +141,6 @@ pub struct Provider {
     pub stream_usage: bool,
     /// Certificates to trust, in PEM, in place of the system's.
     pub ca: Option<PathBuf>,
-    /// Speak HTTP/2.
-    pub http2: bool,
     /// For calls that name no route.
     pub timeouts: Timeouts,
     /// Sent with every call, lower-case names.

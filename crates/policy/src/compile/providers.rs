@@ -52,7 +52,6 @@ fn provider(work: &mut Work<'_>, name: &Name, said: &ProviderDocument) -> Option
         abort_stops_billing: said.abort_stops_billing.unwrap_or(vendor.is_none_or(|v| v.abort_stops_billing)),
         stream_usage: said.stream_usage.unwrap_or(vendor.is_none_or(|v| v.stream_usage)),
         ca: said.ca.clone(),
-        http2: said.http2,
         timeouts: said.timeouts.over(Timeouts::default()),
         headers: said.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         max_connections: said.max_connections.unwrap_or(CONNECTIONS),

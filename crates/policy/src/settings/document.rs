@@ -298,8 +298,6 @@ pub struct ProviderDocument {
     pub stream_usage: Option<bool>,
     /// Certificates to trust, in PEM.
     pub ca: Option<PathBuf>,
-    /// Speak HTTP/2.
-    pub http2: bool,
     /// Sent with every call.
     pub headers: BTreeMap<Name, Name>,
     /// Where they differ from the default.

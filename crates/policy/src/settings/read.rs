@@ -308,7 +308,6 @@ fn provider(node: &Node<'_, '_>) -> ProviderDocument {
         abort_stops_billing: node.boolean("abort_stops_billing"),
         stream_usage: node.boolean("stream_usage"),
         ca: node.read("ca", value::file),
-        http2: node.boolean("http2").unwrap_or(false),
         headers: headers.into_iter().flatten().filter_map(header).collect(),
         timeouts: timeouts(node),
         responses: node.placed_bool("responses"),

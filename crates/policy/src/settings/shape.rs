@@ -200,7 +200,6 @@ static PROVIDER: &[Field] = &[
     field("abort_stops_billing", Shape::Bool, "It stops billing when a call is cancelled."),
     field("stream_usage", Shape::Bool, "It understands stream_options.include_usage."),
     field("ca", Shape::Text(&FILE), "Certificates to trust, in PEM, in place of the system's."),
-    field("http2", Shape::Bool, "Speak HTTP/2 to it. Default: false."),
     field(
         "headers",
         Shape::Named(&HEADER_NAME, &Shape::Text(&HEADER_VALUE)),
@@ -214,6 +213,7 @@ static PROVIDER: &[Field] = &[
     ),
     field("responses", Shape::Bool, "It also speaks /responses. Has no effect in this version."),
     reserved("credentials"),
+    reserved("http2"),
 ];
 
 static TIMEOUTS: &[Field] = &[

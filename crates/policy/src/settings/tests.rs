@@ -341,7 +341,6 @@ fn every_field_that_is_checked_is_read() {
         ("[providers.p]", "abort_stops_billing = false"),
         ("[providers.p]", "stream_usage = false"),
         ("[providers.p]", "ca = \"file:c\""),
-        ("[providers.p]", "http2 = true"),
         ("[providers.p]", "headers = { a = \"b\" }"),
         ("[providers.p]", "timeouts = { connect = \"1s\" }"),
         ("[providers.p]", "timeouts = { first_byte = \"1s\" }"),
