@@ -13,7 +13,7 @@ use crate::catalogue::built_in;
 use crate::ids::{KeyId, Name};
 use crate::key::{KeyHash, Pepper, Secret};
 use crate::keyring::{BudgetRule, KeyRecord, Limits, Origin};
-use crate::settings::{Document, EnvironmentDocument, Finding, Findings, SecretRef};
+use crate::settings::{Document, EnvironmentDocument, Finding, Findings, Place, SecretRef};
 use crate::snapshot::{Environment, Snapshot};
 use crate::time::Timestamp;
 use serde::Serialize;
@@ -26,6 +26,12 @@ pub trait Secrets {
     /// The secret, or why it cannot be had ("environment variable `X` is not set"): lower case, no full stop,
     /// never with the secret in it.
     fn read(&self, reference: &SecretRef) -> Result<Secret, String>;
+
+    /// Whether a secret that cannot be had is only worth a warning: where a document is checked in another place than
+    /// the one where it serves.
+    fn may_be_absent(&self) -> bool {
+        false
+    }
 }
 
 /// What providers with `models = "discover"` list.
@@ -122,6 +128,15 @@ impl Work<'_> {
         }
         self.fingerprint.update(self.pepper.fingerprint(text.as_bytes()));
         Ok(Secret::new(text.to_owned()))
+    }
+
+    /// Reports a secret that cannot be had, at its reference.
+    fn no_secret(&mut self, at: Place, message: String, help: Option<String>) {
+        if self.secrets.may_be_absent() {
+            self.findings.warning(at, message, help);
+        } else {
+            self.findings.error(at, message, help);
+        }
     }
 }
 

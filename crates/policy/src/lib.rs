@@ -41,7 +41,7 @@ pub use settings::{
     StoreSettings, StoreUrl, Tls, json_schema,
 };
 pub use snapshot::{
-    Auth, Deployment, Environment, Layer, ModelEntry, Origin, Provider, ResolveError, Route, Snapshot,
+    Auth, Deployment, Doubt, Environment, Layer, ModelEntry, Origin, Provider, ResolveError, Route, Snapshot,
     Target, Timeouts,
 };
 pub use time::{Moment, TimeError, Timestamp};

@@ -14,27 +14,42 @@ pub(crate) fn one<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> 
         .map(|(_, name)| name)
 }
 
-/// Up to three model names that look like `given`, the likest first. The part after the provider counts as
-/// well, so `gpt-5-mni` finds `openai/gpt-5-mini`.
+/// Up to three model names that look like `given`, the likest first. Provider and model are compared each by itself: in
+/// `demo/nope` the provider is right, and that must not make up for a model that is like none. `gpt-5-mni` finds
+/// `openai/gpt-5-mini`; the very same model at another provider is near as well.
 pub(crate) fn models<'a>(given: &str, known: impl Iterator<Item = &'a Name>) -> Vec<Name> {
     let given = clip(given);
-    let bare = |name: &'a str| name.split_once('/').map_or(name, |(_, bare)| bare);
-    let wanted = given.split_once('/').map_or(given, |(_, bare)| bare);
-    let mut scored: Vec<(usize, &Name)> = known
-        .filter_map(|name| {
-            let whole = distance(given, name);
-            let part = distance(wanted, bare(name)).map(|distance| distance + 1);
-            let starts = (wanted.len() >= 3 && bare(name).starts_with(wanted)).then_some(2);
-            let score = [whole, part, starts].into_iter().flatten().min()?;
-            Some((score, name))
-        })
-        .collect();
+    let mut scored: Vec<(usize, &Name)> =
+        known.filter_map(|name| Some((likeness(given, name)?, name))).collect();
     scored.sort();
     scored.into_iter().take(3).map(|(_, name)| name.clone()).collect()
 }
 
+/// How far a model's name is from what was asked for, 0 being nearest; `None` where it is not near.
+fn likeness(given: &str, name: &str) -> Option<usize> {
+    let split = |name| match str::split_once(name, '/') {
+        Some((provider, model)) => (Some(provider), model),
+        None => (None, name),
+    };
+    let ((asked, wanted), (provider, model)) = (split(given), split(name));
+    let begins = wanted.len() >= 3 && model.starts_with(wanted);
+    let part = distance(wanted, model).or(begins.then_some(2))?;
+    match (asked, provider) {
+        (Some(asked), Some(provider)) if asked == provider => Some(part),
+        (Some(asked), Some(provider)) => match distance(asked, provider) {
+            Some(apart) => Some(part + apart + 1),
+            None => (part == 0).then_some(5),
+        },
+        (None, None) => Some(part),
+        (None, Some(_)) | (Some(_), None) => Some(part + 1),
+    }
+}
+
+/// Changes between two parts of a name, where there are few: one in about four letters. A name of one or two letters
+/// is near to nothing but itself.
 fn distance(given: &str, name: &str) -> Option<usize> {
-    let reach = reach(given);
+    let length = given.chars().count();
+    let reach = if length < 3 { 0 } else { ((length + 1) / 4).clamp(1, 3) };
     if name.len().abs_diff(given.len()) > reach * 4 {
         return None;
     }
@@ -71,12 +86,24 @@ mod tests {
             ["openai/gpt-5-mini", "openai/gpt-5", "demo/echo", "chat"].map(Name::from).into();
         let near =
             |given| models(given, known.iter()).iter().map(|name| name.to_string()).collect::<Vec<_>>();
-        assert_eq!(near("openai/gpt-5-mni"), ["openai/gpt-5-mini", "openai/gpt-5"]);
+        assert_eq!(near("openai/gpt-5-mni"), ["openai/gpt-5-mini"]);
         assert_eq!(near("gpt5"), ["openai/gpt-5"]);
         assert_eq!(near("gpt-5"), ["openai/gpt-5", "openai/gpt-5-mini"]);
         assert_eq!(near("opnai/gpt-5"), ["openai/gpt-5", "openai/gpt-5-mini"]);
         assert_eq!(near("cat"), ["chat"]);
         assert_eq!(near("demo/ehco"), ["demo/echo"]);
+        assert_eq!(near("azure/gpt-5"), ["openai/gpt-5"], "the same model elsewhere");
+        assert_eq!(near("demoo/echo"), ["demo/echo"]);
         assert!(near("nothing/like/it").is_empty());
+    }
+
+    /// A right provider, or letters in common, are not a likeness.
+    #[test]
+    fn a_name_that_is_like_none_is_given_none() {
+        let demo = "echo fast slow story terse tools vision json refuse fail flaky embed code x";
+        let known: Vec<Name> = demo.split(' ').map(|model| format!("demo/{model}").into()).collect();
+        for given in ["demo/nope", "demo/none", "demo/mine", "demo/abcd", "nope/x", "nope", "demo/y", "ab", "demo/"] {
+            assert_eq!(models(given, known.iter()), [] as [Name; 0], "{given}");
+        }
     }
 }

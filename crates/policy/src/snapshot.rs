@@ -238,6 +238,15 @@ pub enum ResolveError {
     },
 }
 
+/// Why something that is allowed probably does not say what is meant.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub struct Doubt {
+    /// Names the entry and what is odd about it.
+    pub message: String,
+    /// The way out.
+    pub help: Option<String>,
+}
+
 /// A line of the list of models.
 #[derive(Clone, Debug)]
 pub struct ModelEntry {
@@ -335,6 +344,42 @@ impl Environment {
             context: None,
             max_output: None,
         })))
+    }
+
+    /// What makes an entry of a key's allow-list (`provider/*`, a name, `*`) let nothing through at present. A key is
+    /// asked with the full name that a request leads to, so a bare model name never matches.
+    pub fn doubt_allowed(&self, allowed: &str) -> Option<Doubt> {
+        if let Some(provider) = allowed.strip_suffix("/*") {
+            if self.providers.contains_key(provider) {
+                return None;
+            }
+            let near = nearest::one(provider, self.providers.keys().map(|name| &**name));
+            let message = format!("`{allowed}` matches no model now: there is no provider `{provider}`");
+            return Some(Doubt { message, help: near.map(|near| format!("did you mean `{near}/*`?")) });
+        }
+        if allowed == "*" {
+            return None;
+        }
+        let bare = |full: &str| {
+            let message = format!("`{allowed}` lets nothing through: keys are checked against full model names");
+            Doubt { message, help: Some(format!("write `{full}`")) }
+        };
+        match self.resolve(allowed) {
+            Ok(Target::Route(_)) => None,
+            Ok(Target::Deployment(deployment)) if *deployment.name == *allowed => None,
+            Ok(Target::Deployment(deployment)) => Some(bare(&deployment.name)),
+            Err(ResolveError::Ambiguous { candidates }) => Some(bare(&candidates.join("`, `"))),
+            Err(ResolveError::Unknown { nearest }) => {
+                let message = format!("`{allowed}` matches no model and no route now");
+                let missing = || {
+                    let (provider, _) = allowed.split_once('/')?;
+                    let known = self.providers.contains_key(provider);
+                    (!known).then(|| format!("there is no provider `{provider}`"))
+                };
+                let help = nearest.first().map(|near| format!("did you mean `{near}`?")).or_else(missing);
+                Some(Doubt { message, help })
+            }
+        }
     }
 
     fn nearest(&self, model: &str) -> Vec<Name> {

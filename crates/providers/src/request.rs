@@ -6,10 +6,10 @@
 //! do not.
 //!
 //! Two readers of one text must not disagree about it. A member that the gateway reads or edits may
-//! therefore occur only once, however its key is escaped (`"mod\u0065l"` is `model`), and not in other
-//! upper and lower case at all: some servers match keys without regard to case, so a `Model` or a
-//! `Stream` that the gateway passed over could be what they obey. What the gateway does not read may be
-//! as odd as it likes.
+//! therefore occur only once, however its key is escaped (`"mod\u0065l"` is `model`), and, if anything is
+//! decided by it, not in other upper and lower case at all: some servers match keys without regard to
+//! case, so a `Model` or a `Stream` that the gateway passed over could be what they obey (see
+//! `known.rs`). What the gateway does not read may be as odd as it likes.
 
 mod known;
 mod members;

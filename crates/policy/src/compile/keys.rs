@@ -5,7 +5,6 @@ use crate::ids::{KeyId, Name};
 use crate::key::{self, KeyHash};
 use crate::keyring::BudgetRule;
 use crate::money::Currency;
-use crate::nearest;
 use crate::settings::{EnvironmentDocument, KeyDocument, Place};
 use crate::snapshot::{Deployment, Environment, Listed};
 use std::collections::{BTreeMap, HashMap};
@@ -25,8 +24,9 @@ pub(super) fn compile(
     for (name, said) in &described.keys {
         let (hash, hint) = secret(work, &environment.name, name, said).unwrap_or_default();
         for allowed in &said.models {
-            if let Some((message, help)) = nowhere(described, environment, name, &allowed.value) {
-                work.findings.error(allowed.at, message, help);
+            // Only a warning: a key may be made before its models are, and must not keep a release from serving.
+            if let Some(doubt) = environment.doubt_allowed(&allowed.value) {
+                work.findings.warning(allowed.at, format!("key `{name}`: {}", doubt.message), doubt.help);
             }
         }
         foreign(work, &currencies, name, said);
@@ -64,7 +64,10 @@ fn secret(
     };
     let secret = match work.secret(&reference.value) {
         Ok(secret) => secret,
-        Err(why) => return error(work, format!("the secret of key `{name}`: {why}"), print),
+        Err(why) => {
+            work.no_secret(reference.at, format!("the secret of key `{name}`: {why}"), Some(print.to_owned()));
+            return None;
+        }
     };
     let hash = match key::parse(secret.expose().as_bytes()) {
         Ok(presented) => work.pepper.hash(&presented),
@@ -78,34 +81,6 @@ fn secret(
         return error(work, message, "give each key its own: a presented secret has to name one key");
     }
     Some((Some(hash), key::hint(&secret)))
-}
-
-/// What is wrong with an entry of an allow-list, if it can never match.
-fn nowhere(
-    described: &EnvironmentDocument,
-    environment: &Environment,
-    key: &Name,
-    allowed: &Name,
-) -> Option<(String, Option<String>)> {
-    if &**allowed == "*" || environment.names.contains_key(allowed) {
-        return None;
-    }
-    if let Some(provider) = allowed.strip_suffix("/*") {
-        if described.providers.contains_key(provider) {
-            return None;
-        }
-        let near = nearest::one(provider, described.providers.keys().map(|name| &**name));
-        let help = near.map(|near| format!("did you mean `{near}/*`?"));
-        return Some((
-            format!("key `{key}` is allowed `{allowed}`, but there is no `providers.{provider}`"),
-            help,
-        ));
-    }
-    if environment.resolve(allowed).is_ok() {
-        return None;
-    }
-    let help = routes::unknown(described, environment, allowed);
-    Some((format!("key `{key}` is allowed `{allowed}`, which is no model and no route"), help))
 }
 
 /// Warns of models whose cost no budget of the key can count.

@@ -6,7 +6,7 @@ use crate::ids::Name;
 use crate::key::Secret;
 use crate::nearest;
 use crate::settings::{EnvironmentDocument, ModelList, ProviderDocument, base_url};
-use crate::snapshot::{Auth, Provider, Timeouts};
+use crate::snapshot::{Auth, Origin, Provider, Timeouts};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -16,7 +16,8 @@ const CONNECTIONS: u32 = 1_024;
 /// Where the simulated provider is before it is anywhere: a port where nothing listens (discard).
 const NOWHERE: &str = "http://127.0.0.1:9/v1";
 
-/// The providers of an environment that are sound; errors for the others.
+/// The providers of an environment. One with an error stands there all the same, as far as it can be told: nothing of
+/// this is published then, and whatever refers to it by name must not be called a mistake as well.
 pub(super) fn compile(work: &mut Work<'_>, described: &EnvironmentDocument) -> HashMap<Name, Arc<Provider>> {
     let mut providers = HashMap::with_capacity(described.providers.len());
     for (name, said) in &described.providers {
@@ -24,25 +25,21 @@ pub(super) fn compile(work: &mut Work<'_>, described: &EnvironmentDocument) -> H
             let message = format!("`providers.{name}.responses` has no effect in this version");
             work.findings.warning(responses.at, message, None);
         }
-        if let Some(provider) = provider(work, name, said) {
-            providers.insert(name.clone(), Arc::new(provider));
-        }
+        providers.insert(name.clone(), Arc::new(provider(work, name, said)));
     }
     providers
 }
 
-fn provider(work: &mut Work<'_>, name: &Name, said: &ProviderDocument) -> Option<Provider> {
+fn provider(work: &mut Work<'_>, name: &Name, said: &ProviderDocument) -> Provider {
     let vendor = built_in().vendor(name);
-    // The credential is read even if the rest is wrong, so that all that is wrong shows at once.
     let credential = credential(work, name, said, vendor);
-    let (origin, base_path) = base(work, name, said, vendor)?;
-    let credential = credential?;
+    let (origin, base_path) = base(work, name, said, vendor);
     let auth = match (vendor.map_or(&Auth::Bearer, |vendor| &vendor.auth), &credential) {
         (_, None) => Auth::None,
         (Auth::None, Some(_)) => Auth::Bearer,
         (auth, Some(_)) => auth.clone(),
     };
-    Some(Provider {
+    Provider {
         name: name.clone(),
         vendor: vendor.map_or_else(|| "custom".into(), |vendor| vendor.name.clone()),
         origin,
@@ -57,7 +54,12 @@ fn provider(work: &mut Work<'_>, name: &Name, said: &ProviderDocument) -> Option
         max_connections: said.max_connections.unwrap_or(CONNECTIONS),
         discover: said.models == ModelList::Discover,
         simulated: vendor.is_some_and(|vendor| vendor.simulated),
-    })
+    }
+}
+
+/// The origin of a provider whose base URL is an error.
+fn nowhere() -> (Origin, Name) {
+    (Origin { tls: false, host: "127.0.0.1".into(), port: 9 }, "/v1".into())
 }
 
 fn base(
@@ -65,7 +67,7 @@ fn base(
     name: &Name,
     said: &ProviderDocument,
     vendor: Option<&Vendor>,
-) -> Option<(crate::snapshot::Origin, Name)> {
+) -> (Origin, Name) {
     let demo = || {
         let known = vendor.is_some_and(|vendor| vendor.simulated);
         known.then(|| work.document.demo_base.as_deref().unwrap_or(NOWHERE))
@@ -79,35 +81,34 @@ fn base(
         };
         let message = format!("`{name}` is not a known vendor, so it needs a `base_url`");
         work.findings.error(said.at, message, Some(help));
-        return None;
+        return nowhere();
     };
     match base_url(text) {
-        Ok((origin, path)) => Some((origin, path.into())),
+        Ok((origin, path)) => (origin, path.into()),
         Err(why) => {
             let at = said.base_url.as_ref().map_or(said.at, |base| base.at);
             work.findings.error(at, format!("the base URL of provider `{name}` cannot be used: {why}"), None);
-            None
+            nowhere()
         }
     }
 }
 
-/// The credential, where one is needed; `None` after an error.
+/// The credential, where one is needed; also `None` after a finding.
 fn credential(
     work: &mut Work<'_>,
     name: &Name,
     said: &ProviderDocument,
     vendor: Option<&Vendor>,
-) -> Option<Option<Secret>> {
+) -> Option<Secret> {
     let Some(reference) = &said.credential else {
-        let usual = vendor.filter(|vendor| vendor.auth != Auth::None && said.base_url.is_none());
-        let Some(vendor) = usual else { return Some(None) };
+        let vendor = vendor.filter(|vendor| vendor.auth != Auth::None && said.base_url.is_none())?;
         let variable = vendor.key_variables.first().map_or("NAME", |variable| variable);
         let message = format!("provider `{name}` has no credential");
         work.findings.error(said.at, message, Some(format!("add `credential = \"env:{variable}\"`")));
         return None;
     };
     match work.secret(&reference.value) {
-        Ok(secret) if secret.expose().bytes().all(|byte| byte.is_ascii_graphic()) => Some(Some(secret)),
+        Ok(secret) if secret.expose().bytes().all(|byte| byte.is_ascii_graphic()) => Some(secret),
         Ok(_) => {
             let message = format!("the credential of provider `{name}` cannot be sent in a header");
             let help = "it holds spaces or characters that are not ASCII: is it the right file or variable?";
@@ -115,7 +116,7 @@ fn credential(
             None
         }
         Err(why) => {
-            work.findings.error(reference.at, format!("the credential of provider `{name}`: {why}"), None);
+            work.no_secret(reference.at, format!("the credential of provider `{name}`: {why}"), None);
             None
         }
     }

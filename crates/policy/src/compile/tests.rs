@@ -275,9 +275,9 @@ t.toml:17:23: error: route `chat`: there is no model `nowhere/x`
   help: there is no `providers.nowhere`
 t.toml:21:10: error: the secret of key `app` is not a virtual key: a virtual key has 41 characters
   help: `tidegate keys create --offline` prints one in the right format
-t.toml:22:11: error: key `app` is allowed `chta`, which is no model and no route
+t.toml:22:11: warning: key `app`: `chta` matches no model and no route now
   help: did you mean `chat`?
-t.toml:22:19: error: key `app` is allowed `lcal/*`, but there is no `providers.lcal`
+t.toml:22:19: warning: key `app`: `lcal/*` matches no model now: there is no provider `lcal`
   help: did you mean `local/*`?
 t.toml:26:10: error: key `two` has the same secret as key `dev/one`
   help: give each key its own: a presented secret has to name one key
@@ -285,6 +285,69 @@ t.toml:28:10: error: the secret of key `zero`: environment variable `MISSING` is
   help: `tidegate keys create --offline` prints one in the right format"
     );
     assert!(!errors(text).contains("hunter2"));
+}
+
+/// One thing is wrong, so one thing is said.
+#[test]
+fn what_is_wrong_with_a_provider_is_not_said_again_of_what_refers_to_it() {
+    let routes = "[routes.chat]\ntargets = [\"PROVIDER/gpt-5-mini\"]\nfallbacks = [\"gpt-5-mini\"]\n[keys.app]\nmodels = \
+                  [\"PROVIDER/*\", \"PROVIDER/gpt-5-mini\"]\n";
+    let text = format!("[providers.openai]\ncredential = \"env:MISSING\"\n{routes}").replace("PROVIDER", "openai");
+    assert_eq!(
+        errors(&text),
+        "t.toml:2:14: error: the credential of provider `openai`: environment variable `MISSING` is not set"
+    );
+    let text = format!("[providers.lab]\nbase_url = \"http://h/v1?x\"\nmodels = [\"gpt-5-mini\"]\n{routes}");
+    let said = match parse(&text.replace("PROVIDER", "lab"), "t.toml") {
+        Ok(_) => errors(&text.replace("PROVIDER", "lab")),
+        Err(found) => show(&found),
+    };
+    assert_eq!(said.matches("error:").count() + said.matches("warning:").count(), 1, "{said}");
+}
+
+/// The same, where secrets may be absent: warnings, each with its place, and the rest is checked as ever.
+#[test]
+fn absent_secrets_are_warnings_where_that_is_asked_for() {
+    struct Elsewhere(Fixed);
+    impl Secrets for Elsewhere {
+        fn read(&self, reference: &SecretRef) -> Result<Secret, String> {
+            self.0.read(reference)
+        }
+        fn may_be_absent(&self) -> bool {
+            true
+        }
+    }
+    let text = "[providers.openai]\ncredential = \"env:MISSING\"\n[keys.app]\nsecret = \"env:MISSING\"\n\
+                models = [\"openai/*\"]\n";
+    let (document, _) = parse(text, "t.toml").unwrap();
+    let (pepper, now) = (Pepper::derive(&[0; 32]), Timestamp::from_micros(0));
+    let compiled =
+        compile(&document, 1, &Elsewhere(secrets()), &pepper, &Discovered::default(), now).unwrap();
+    assert_eq!(
+        show(&compiled.warnings),
+        "t.toml:2:14: warning: the credential of provider `openai`: environment variable `MISSING` is not set\n\
+         t.toml:4:10: warning: the secret of key `app`: environment variable `MISSING` is not set\n  help: `tidegate \
+         keys create --offline` prints one in the right format"
+    );
+}
+
+#[test]
+fn what_a_key_may_not_reach_is_a_warning_with_the_nearest_name() {
+    let environment = dev(&format!("{LOCAL}[routes.chat]\ntargets = [\"local/tiny\"]\n"));
+    let said = |allowed: &str| {
+        environment.doubt_allowed(allowed).map(|doubt| format!("{} {}", doubt.message, doubt.help.unwrap_or_default()))
+    };
+    for sound in ["*", "chat", "local/*", "demo/*", "demo/echo", "local/big/one"] {
+        assert_eq!(said(sound), None);
+    }
+    for (odd, message) in [
+        ("nope/x", "`nope/x` matches no model and no route now there is no provider `nope`"),
+        ("chta", "`chta` matches no model and no route now did you mean `chat`?"),
+        ("lcal/*", "`lcal/*` matches no model now: there is no provider `lcal` did you mean `local/*`?"),
+        ("tiny", "`tiny` lets nothing through: keys are checked against full model names write `local/tiny`"),
+    ] {
+        assert_eq!(said(odd).as_deref(), Some(message));
+    }
 }
 
 #[test]

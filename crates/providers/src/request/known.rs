@@ -43,6 +43,19 @@ impl Known {
         ALL[self as usize].1
     }
 
+    /// Whether the gateway only notes the member, and decides and edits nothing by it.
+    ///
+    /// This is what makes another spelling of it harmless. OpenAI refuses a parameter that it does not know, vLLM and
+    /// most servers in Python ignore it, and servers in Go (Ollama, LocalAI) match keys without regard to case and obey
+    /// it. At those, a `Model`, a `Models` or an `N` that the gateway had passed over would be another model, another
+    /// list of fallbacks, another bill than the one that was allowed and reserved; a `Stream` another form of answer
+    /// than the one that is counted; and beside a `Stream_Options` stands the `stream_options` that the gateway writes
+    /// itself. So these are refused also alone: no client means them. A `User` takes nothing past any policy: leaving
+    /// the member out does the same. It is refused only beside the proper one, where two readers would see two users.
+    pub(super) const fn is_label(self) -> bool {
+        matches!(self, Self::User | Self::SafetyIdentifier)
+    }
+
     /// The known member that is spelled exactly so.
     fn exact(key: &[u8]) -> Option<Self> {
         // A `match` compiles to a switch over length and bytes; the table would be searched.

@@ -14,6 +14,8 @@ pub(super) struct Members {
     pub(super) last_end: usize,
     pub(super) scale: Scale,
     places: [Option<Place>; Known::COUNT],
+    /// Which labels have come in another spelling.
+    respelled: [bool; Known::COUNT],
     /// The known member whose value is walked now.
     current: Option<Known>,
     /// Where the container began that is a top-level value.
@@ -30,6 +32,7 @@ impl Members {
             last_end: 0,
             scale: Scale::new(operation),
             places: [None; Known::COUNT],
+            respelled: [false; Known::COUNT],
             current: None,
             container: 0,
             around_models: (0, None),
@@ -68,11 +71,20 @@ impl Members {
                     let message = format!("`{}` is given more than once", known.name());
                     return self.refuse(known, "duplicate_parameter", message);
                 }
+                if self.respelled[known as usize] {
+                    return self.refuse_twin(known);
+                }
                 if known == Known::Models {
                     self.around_models = (self.last_end, None);
                 }
                 self.places[known as usize] = Some(Place { key_start, value: Span::default() });
                 self.current = Some(known);
+            }
+            Key::Resembles(known) if known.is_label() => {
+                self.respelled[known as usize] = true;
+                if self.places[known as usize].is_some() {
+                    return self.refuse_twin(known);
+                }
             }
             Key::Resembles(known) => {
                 let (name, spelled) = (known.name(), String::from_utf8_lossy(key.inner.of(text)));
@@ -82,6 +94,11 @@ impl Members {
             Key::Other => {}
         }
         self.scale.member(key.inner.of(text));
+    }
+
+    fn refuse_twin(&mut self, known: Known) {
+        let message = format!("`{}` is given twice, once with other capitals", known.name());
+        self.refuse(known, "duplicate_parameter", message);
     }
 
     #[cold]

@@ -124,13 +124,28 @@ fn another_case_is_refused_because_some_servers_obey_it() {
         ("MAX_completion_tokens", "max_completion_tokens"),
         ("N", "n"),
         ("Best_of", "best_of"),
-        ("User", "user"),
-        ("safety_Identifier", "safety_identifier"),
     ] {
         let refusal = chat(&format!(r#"{{"model":"m","{key}":null}}"#)).unwrap_err();
         assert_eq!((refusal.param, refusal.code), (Some(known), Some("unknown_parameter")), "{key}");
         assert_eq!(refusal.message, format!("`{key}` is not a parameter; write `{known}`"));
     }
+}
+
+#[test]
+fn another_case_of_a_mere_label_is_refused_only_beside_the_label() {
+    for (key, known) in [("User", "user"), ("u\u{17f}er", "user"), ("safety_Identifier", "safety_identifier")] {
+        let asked = chat(&format!(r#"{{"model":"m","{key}":"x"}}"#)).unwrap();
+        assert_eq!(asked.end_user, None, "{key} is not ours to read");
+        for body in [
+            format!(r#"{{"model":"m","{key}":"x","{known}":"y"}}"#),
+            format!(r#"{{"{known}":"y","{key}":null,"model":"m"}}"#),
+        ] {
+            let refusal = chat(&body).unwrap_err();
+            assert_eq!((refusal.param, refusal.code), (Some(known), Some("duplicate_parameter")), "{body}");
+        }
+    }
+    // What decides is refused alone as well, even where the proper one is missing.
+    assert_eq!(chat(r#"{"Model":"m"}"#).unwrap_err().message, "`Model` is not a parameter; write `model`");
 }
 
 #[test]
