@@ -33,7 +33,7 @@ const MAX_ERROR: usize = 256 * 1024;
 /// What a failed request tells its client: our own words, or the provider's.
 enum Verdict {
     Ours(Box<Refusal>),
-    Theirs { status: u16, content_type: Option<HeaderValue>, headers: HeaderMap, body: Bytes },
+    Theirs { blame: Blame, status: u16, content_type: Option<HeaderValue>, headers: HeaderMap, body: Bytes },
 }
 
 /// The client's headers, and which of them were for one hop only.
@@ -66,10 +66,11 @@ pub(crate) async fn dispatch(
         let deployment = &step.deployment;
         exchange.attempts += 1;
         exchange.deployment = Some(Arc::clone(deployment));
+        let timeouts = exchange.within_limit(step.timeouts, exchange.gateway.clock.moment());
         let miss = match attempt(
             exchange,
             deployment,
-            step.timeouts,
+            timeouts,
             &up,
             &body,
             reservation,
@@ -80,6 +81,10 @@ pub(crate) async fn dispatch(
             Err(miss) => *miss,
         };
         exchange = miss.exchange;
+        if let Some(late) = exchange.late(exchange.gateway.clock.moment()) {
+            verdict = Some((Verdict::Ours(late), false, None));
+            break;
+        }
         let again = miss.retryable && at < last;
         verdict = Some((miss.verdict, miss.retryable, miss.retry_after));
         let Some(left) = miss.reservation else { break };
@@ -102,7 +107,7 @@ fn refuse(
     let now = exchange.gateway.clock.moment();
     let (mut answer, error) = match verdict {
         Verdict::Ours(refusal) => (refusal.answer(), refusal.code_name()),
-        Verdict::Theirs { status, content_type, headers, body } => {
+        Verdict::Theirs { blame, status, content_type, headers, body } => {
             let mut answer = http::Response::new(Body::whole(body));
             *answer.status_mut() =
                 http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::BAD_GATEWAY);
@@ -111,7 +116,7 @@ fn refuse(
             if let Some(kind) = content_type {
                 answer.headers_mut().insert(CONTENT_TYPE, kind);
             }
-            (answer, "upstream_error")
+            (answer, class_of(blame).name())
         }
     };
     if let Some(wait) = wait {
@@ -125,6 +130,17 @@ fn refuse(
     headers::add_ours(&exchange, answer.headers_mut(), own);
     settle::log_refused(&mut exchange, answer.status().as_u16(), error);
     answer
+}
+
+/// Under which code of the table a provider's own refusal is logged: who must act.
+fn class_of(blame: Blame) -> Code {
+    match blame {
+        Blame::Client => Code::InvalidRequest,
+        Blame::Credential => Code::UpstreamAuthentication,
+        Blame::RateLimited => Code::UpstreamRateLimited,
+        Blame::Timeout => Code::UpstreamTimeout,
+        Blame::Upstream | Blame::Overloaded => Code::UpstreamError,
+    }
 }
 
 /// One attempt: intent in the ledger, call, answer.
@@ -341,6 +357,7 @@ fn failed(flight: Box<Flight>, head: Head, body: Bytes, failure: &Failure) -> Bo
             Verdict::Ours(refusal)
         }
         _ if is_json && status >= 400 => Verdict::Theirs {
+            blame: failure.blame,
             status,
             content_type: head.headers.get(CONTENT_TYPE).cloned(),
             headers: head.headers,

@@ -13,10 +13,10 @@ use providers::request::{self, Operation};
 use runtime::Dice;
 
 use crate::body::Body;
-use crate::exchange::{Caller, Exchange, Times};
+use crate::exchange::{Caller, Exchange, Limit, Times};
 use crate::listen::Client;
 use crate::refusal::{Code, Refusal};
-use crate::{Gateway, admit, authenticate, dispatch, headers, health, models, plan, receive, settle};
+use crate::{Gateway, admit, authenticate, dispatch, headers, health, models, plan, receive, settle, wishes};
 
 /// End users, sessions and tags longer than this are cut, characters.
 const MAX_LABEL: usize = 256;
@@ -65,6 +65,13 @@ pub(crate) async fn answer(
     request: Request<Incoming>,
 ) -> Response<Body> {
     let busy = client.answer();
+    if let Some(refused) = client.refused(&request) {
+        let refusal = refused.refusal();
+        gateway.metrics.count_unauthenticated(refusal.status());
+        let mut answer = refusal.answer();
+        headers::add_id(answer.headers_mut(), Dice::request_id(&gateway.clock));
+        return answer.map(|body| body.holding(busy));
+    }
     let http1 = request.version() < http::Version::HTTP_2;
     let upgrade = http1 && request.headers().contains_key(http::header::UPGRADE);
     let mut answer = match find(request.method(), request.uri().path()) {
@@ -145,6 +152,16 @@ async fn call(gateway: Arc<Gateway>, operation: Operation, request: Request<Inco
             return without_body(body, answer).await;
         }
     }
+    match wishes::read(&parts.headers) {
+        Ok(wishes) => {
+            exchange.limit = wishes.timeout.map(|timeout| Limit { timeout, ends: started.plus(timeout) });
+            exchange.strict = wishes.strict;
+        }
+        Err(refusal) => {
+            let answer = refuse(&mut exchange, &refusal);
+            return without_body(body, answer).await;
+        }
+    }
     let (body, held) = match receive::receive(&gateway.memory, gateway.max_body, &parts, body).await {
         Ok(received) => received,
         Err(refusal) => return refuse(&mut exchange, &refusal),
@@ -175,6 +192,9 @@ fn prepare(exchange: &mut Exchange, body: &Bytes) -> Result<(plan::Plan, ledger:
         exchange.request_body = Some(body.clone());
     }
     let plan = plan::plan(exchange)?;
+    if let Some(late) = exchange.late(exchange.times.received) {
+        return Err(late);
+    }
     admit::take_tokens(exchange, exchange.times.received)?;
     let reservation = admit::reserve(exchange, &plan)?;
     runtime::failpoint!("gateway.reserved");
@@ -225,6 +245,8 @@ fn open(
         caller,
         permit: None,
         held: None,
+        limit: None,
+        strict: false,
         requests_standing: None,
         tokens_standing: None,
         tokens_debited: 0,

@@ -4,13 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::Labels;
-use policy::{Deployment, Environment, KeyState, Moment, Name, Permit, RequestId, Standing, Timestamp};
+use policy::{
+    Deployment, Environment, KeyState, Moment, Name, Permit, RequestId, Standing, Timeouts, Timestamp,
+};
 use providers::request::{Asked, Operation};
 
 use http::HeaderValue;
 
 use crate::metrics::InFlight;
 use crate::receive::Held;
+use crate::refusal::{Code, Refusal};
 use crate::{Gateway, headers};
 
 /// Who asks: a virtual key and the environment it belongs to, in the release of this moment.
@@ -38,6 +41,13 @@ impl Times {
     }
 }
 
+/// How long a client gives its request.
+#[derive(Copy, Clone, Debug)]
+pub(crate) struct Limit {
+    pub(crate) timeout: Duration,
+    pub(crate) ends: Moment,
+}
+
 /// One request from the moment its key is known.
 pub(crate) struct Exchange {
     pub(crate) gateway: Arc<Gateway>,
@@ -51,6 +61,14 @@ pub(crate) struct Exchange {
     pub(crate) http1: bool,
     pub(crate) caller: Caller,
     pub(crate) labels: Arc<Labels>,
+    /// The client's own limit on the whole request (`x-tidegate-timeout`).
+    pub(crate) limit: Option<Limit>,
+    /// `x-tidegate-strict`: refuse instead of dropping a parameter that the chosen model cannot take.
+    #[cfg_attr(
+        not(test),
+        expect(dead_code, reason = "for translation; on the way to the same dialect nothing is ever dropped")
+    )]
+    pub(crate) strict: bool,
     pub(crate) permit: Option<Permit>,
     /// The share of memory that the request's body takes.
     pub(crate) held: Option<Held>,
@@ -75,6 +93,24 @@ impl Exchange {
     /// The endpoint's name in records.
     pub(crate) fn endpoint(&self) -> &'static str {
         endpoint_name(self.operation)
+    }
+
+    /// The time limits of an attempt that begins `now`, within the client's own.
+    pub(crate) fn within_limit(&self, timeouts: Timeouts, now: Moment) -> Timeouts {
+        let Some(limit) = self.limit else { return timeouts };
+        let left = limit.ends.since(now);
+        Timeouts { connect: timeouts.connect.min(left), total: timeouts.total.min(left), ..timeouts }
+    }
+
+    /// The refusal of a request whose client's own limit is over.
+    pub(crate) fn late(&self, now: Moment) -> Option<Box<Refusal>> {
+        let limit = self.limit.filter(|limit| now >= limit.ends)?;
+        let message = format!(
+            "the answer was not complete within {} (`{}` of the request)",
+            headers::go_duration(limit.timeout),
+            headers::TIMEOUT
+        );
+        Some(Refusal::new(Code::UpstreamTimeout, message))
     }
 
     /// The id that a provider is told: the request's own, and from the second attempt on with the attempt's number.

@@ -20,6 +20,8 @@ names! {
     ATTEMPTS "x-tidegate-attempts";
     CACHE "x-tidegate-cache";
     COST "x-tidegate-cost";
+    TIMEOUT "x-tidegate-timeout";
+    STRICT "x-tidegate-strict";
     SERVER_TIMING "server-timing";
     LIMIT_REQUESTS "x-ratelimit-limit-requests";
     REMAINING_REQUESTS "x-ratelimit-remaining-requests";

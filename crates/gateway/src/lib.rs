@@ -30,6 +30,7 @@ mod relay;
 mod settle;
 mod upstream;
 mod wakes;
+mod wishes;
 
 use std::future::Future;
 use std::pin::Pin;

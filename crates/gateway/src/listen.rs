@@ -8,6 +8,7 @@
 mod crew;
 mod framing;
 mod gate;
+mod refused;
 
 use std::future::Future;
 use std::io;
@@ -28,6 +29,8 @@ use self::crew::Crew;
 pub(crate) use self::crew::{place, places};
 pub(crate) use self::gate::Answer;
 use self::gate::{Answering, Gate, Patience, Protocol};
+pub(crate) use self::refused::Refused;
+use self::refused::RefusedHead;
 use crate::body::Body;
 use crate::wakes::Wakes;
 use crate::{Gateway, endpoints};
@@ -41,9 +44,19 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Client {
     answering: Answering,
+    refused_head: RefusedHead,
 }
 
 impl Client {
+    /// Why there is no request, where `request` only stands in for a head that was refused: it has no host, and no
+    /// head of a client without one passes the framing.
+    pub(crate) fn refused<B>(&self, request: &http::Request<B>) -> Option<Refused> {
+        let refused = self.refused_head.get()?;
+        let stands_in =
+            request.version() == http::Version::HTTP_11 && !request.headers().contains_key(http::header::HOST);
+        stands_in.then_some(refused)
+    }
+
     /// Marks one request as being answered until the value is dropped.
     pub(crate) fn answer(&self) -> Answer {
         self.answering.begin()
@@ -132,7 +145,8 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let client = Client::default();
-    let mut gate = Gate::new(stream, gateway.clock.clone(), Patience::default(), client.answering.clone());
+    let (answering, refused_head) = (client.answering.clone(), client.refused_head.clone());
+    let mut gate = Gate::new(stream, gateway.clock.clone(), Patience::default(), answering, refused_head);
     let protocol = gate.recognise().await?;
     let io = TokioIo::new(gate);
     let service = Service { gateway: Arc::clone(&gateway), client };

@@ -9,6 +9,7 @@ use http::request::Parts;
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 
+use crate::listen::Refused;
 use crate::refusal::{Code, Refusal};
 
 /// A body that is refused is still read and thrown away up to this much, so that the client hears the reason instead of
@@ -100,9 +101,7 @@ async fn read(
     let mut rest: Option<BytesMut> = None;
     let mut length = 0u64;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
-            Refusal::new(Code::InvalidRequest, format!("the body could not be read to its end: {error}"))
-        })?;
+        let frame = frame.map_err(|error| broken_off(&error))?;
         let Ok(data) = frame.into_data() else { continue };
         length += data.len() as u64;
         if length > max_body {
@@ -146,6 +145,16 @@ pub(crate) async fn linger(mut body: Incoming, limit: u64) -> bool {
         false
     };
     tokio::time::timeout(LINGER_TIME, dropping).await.unwrap_or(false)
+}
+
+/// A body that was refused or too slow says why; one that just ended has probably lost its client.
+fn broken_off(error: &hyper::Error) -> Box<Refusal> {
+    match Refused::find(error) {
+        Some(refused) => refused.refusal(),
+        None => {
+            Refusal::new(Code::InvalidRequest, format!("the body could not be read to its end: {error}"))
+        }
+    }
 }
 
 fn too_large(max_body: u64) -> Box<Refusal> {

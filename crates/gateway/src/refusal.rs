@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use http::header::{CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
+use http::header::{CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use providers::error_event;
 
 use crate::body::Body;
@@ -48,15 +48,18 @@ codes! {
     InvalidApiKey 401 "invalid_request_error" "invalid_api_key" Useless "no virtual key was sent, or it is malformed or unknown";
     KeyExpired 401 "invalid_request_error" "key_expired" Useless "the virtual key has expired";
     KeyRevoked 401 "invalid_request_error" "key_revoked" Useless "the virtual key was revoked";
-    InvalidRequest 400 "invalid_request_error" "invalid_request" Useless "the body or a parameter cannot be used; the message names it";
+    InvalidRequest 400 "invalid_request_error" "invalid_request" Useless "the body, a parameter or a header cannot be used; the message names it. In the request log also: a provider blames the request";
+    AmbiguousRequest 400 "invalid_request_error" "ambiguous_request" Useless "the head or the chunks of the request are no HTTP or could be read in two ways; the message says where, and the connection is closed";
     ModelAmbiguous 400 "invalid_request_error" "model_ambiguous" Useless "several providers serve a model of this name; write `provider/model`";
     ModelNotAllowed 403 "invalid_request_error" "model_not_allowed" Useless "the virtual key may not use this model";
     PriceUnknown 403 "invalid_request_error" "price_unknown" Useless "the key has a budget and the model has no known price, so the budget could not hold";
     ModelNotFound 404 "invalid_request_error" "model_not_found" Useless "the environment has no model of this name";
     UnknownUrl 404 "invalid_request_error" "unknown_url" Useless "nothing is served at this path";
     MethodNotAllowed 405 "invalid_request_error" "method_not_allowed" Useless "the path takes another method";
+    RequestTimeout 408 "invalid_request_error" "request_timeout" Helps "the request itself came too slowly: a head has 10 s, a body keeps moving every 30 s; the connection is closed";
     RequestTooLarge 413 "invalid_request_error" "request_too_large" Useless "the body is larger than `server.max_body`";
     UnsupportedEncoding 415 "invalid_request_error" "unsupported_content_encoding" Useless "the body is compressed; send it plain";
+    HeadTooLarge 431 "invalid_request_error" "request_head_too_large" Useless "the head of the request is larger than 64 KiB or has more than 100 lines; the connection is closed";
     RateLimitExceeded 429 "rate_limit_error" "rate_limit_exceeded" Helps "a limit of requests or tokens a minute is reached; `retry-after` says when to come back";
     ConcurrencyLimitExceeded 429 "rate_limit_error" "concurrency_limit_exceeded" Helps "the key has as many requests in flight as it may";
     InsufficientQuota 429 "insufficient_quota" "insufficient_quota" Useless "a budget of the key is spent or cannot hold this request; the message names it";
@@ -66,13 +69,20 @@ codes! {
     UpstreamClosed 502 "server_error" "upstream_closed" Helps "the provider closed the connection before its answer was complete";
     UpstreamError 502 "server_error" "upstream_error" Helps "the provider failed; its own status and text are passed on where it gave them";
     UpstreamRateLimited 429 "rate_limit_error" "upstream_rate_limited" Helps "the provider's own limit is reached";
-    UpstreamTimeout 504 "server_error" "upstream_timeout" Useless "the provider did not answer in time; the message says which limit";
+    UpstreamTimeout 504 "server_error" "upstream_timeout" Useless "the provider did not answer in time; the message says which limit (of the settings, or `x-tidegate-timeout`)";
     Overloaded 503 "server_error" "overloaded" Helps "the gateway holds as many bytes of requests as it may";
     NotReady 503 "server_error" "not_ready" Helps "the gateway has no release to serve yet";
     KeyStoreUnavailable 503 "server_error" "key_store_unavailable" Helps "this key is not known here and the database that would know it is away";
     AccountingUnavailable 503 "server_error" "accounting_unavailable" Helps "the call could not be recorded, so it was not made";
     ShuttingDown 503 "server_error" "shutting_down" Helps "the gateway is stopping";
     InternalError 500 "server_error" "internal_error" Useless "a fault of the gateway; the request id helps to find it";
+}
+
+impl Code {
+    /// As it stands in the table, in answers and in the request log.
+    pub(crate) const fn name(self) -> &'static str {
+        self.row().code
+    }
 }
 
 /// A refusal on its way to the client.
@@ -105,8 +115,13 @@ impl Refusal {
         self.code.row().status
     }
 
+    /// After these nothing further is read from an HTTP/1 connection.
+    fn ends_connection(&self) -> bool {
+        matches!(self.code, Code::AmbiguousRequest | Code::HeadTooLarge | Code::RequestTimeout)
+    }
+
     pub(crate) fn code_name(&self) -> &'static str {
-        self.detail.unwrap_or(self.code.row().code)
+        self.detail.unwrap_or(self.code.name())
     }
 
     /// The error as an answer in the OpenAI dialect.
@@ -121,6 +136,9 @@ impl Refusal {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if row.retry == Retry::Useless && (row.status >= 500 || row.status == 429) {
             headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        }
+        if self.ends_connection() {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(wait) = self.retry_after {
             tell_wait(headers, wait);

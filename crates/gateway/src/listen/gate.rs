@@ -2,7 +2,9 @@
 //!
 //! hyper's own head timer is one timer for each request; here a connection has one timer that is re-armed only when it
 //! fires, so that a busy connection pays nothing. A head takes at most 10 s from its first byte, a body keeps moving
-//! every 30 s, an idle connection is closed after 75 s, and a client that does not read for 60 s is dropped.
+//! every 30 s, an idle connection is closed after 75 s, and a client that does not read for 60 s is dropped. What was
+//! begun and is too slow is answered (408) where nothing was answered yet; what is refused is answered too, and then
+//! read for a moment, so that the client sees the answer and not a reset connection.
 
 use std::io;
 use std::pin::Pin;
@@ -11,11 +13,13 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use bytes::{Buf, Bytes};
 use policy::Moment;
 use runtime::Clock;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
 use super::framing::{Framing, Phase};
+use super::refused::{Refused, RefusedHead, STAND_IN};
 use crate::alarm::Alarm;
 
 /// Bounds on the waits of one client connection.
@@ -77,8 +81,14 @@ pub(crate) struct Gate<S> {
     answering: Answering,
     /// `None` for HTTP/2, which has framing of its own.
     framing: Option<Framing>,
-    /// Bytes that were read to recognise the protocol and wait for the parser.
+    /// Bytes that were read to recognise the protocol and wait for the framing.
     peeked: Vec<u8>,
+    /// Bytes that may go to the parser and had no room: heads that came in pieces.
+    ready: Bytes,
+    refused_head: RefusedHead,
+    /// The body breaks off with this.
+    refused_body: Option<Refused>,
+    farewell: Option<Farewell>,
     /// The first byte of the present head, else the last byte of a body, else when the connection was found idle.
     since: Moment,
     /// Something was written since `since`: an idle connection's time begins anew.
@@ -87,8 +97,25 @@ pub(crate) struct Gate<S> {
     alarm: Alarm,
 }
 
+/// The end of a connection on which something was refused.
+#[derive(Copy, Clone, Debug, Default)]
+struct Farewell {
+    until: Option<Moment>,
+    dropped: usize,
+}
+
+/// How long, and how much, a client is listened to after its refusal.
+const FAREWELL: Duration = Duration::from_secs(2);
+const FAREWELL_BYTES: usize = 1024 * 1024;
+
 impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
-    pub(crate) fn new(inner: S, clock: Clock, patience: Patience, answering: Answering) -> Self {
+    pub(super) fn new(
+        inner: S,
+        clock: Clock,
+        patience: Patience,
+        answering: Answering,
+        refused_head: RefusedHead,
+    ) -> Self {
         let since = clock.moment();
         Self {
             inner,
@@ -97,6 +124,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
             answering,
             framing: Some(Framing::new()),
             peeked: Vec::new(),
+            ready: Bytes::new(),
+            refused_head,
+            refused_body: None,
+            farewell: None,
             since,
             wrote: false,
             write_stalled: None,
@@ -104,7 +135,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
         }
     }
 
-    /// Reads until the protocol is clear. A connection that sends nothing is held to the time of a head.
+    /// Reads until the protocol is clear. A connection that sends nothing is held to the time of a head, and closed; one
+    /// that sends the first letters of HTTP/2 and no more is taken for slow.
     pub(crate) async fn recognise(&mut self) -> io::Result<Protocol> {
         let mut peeked = Vec::with_capacity(4096);
         let inner = &mut self.inner;
@@ -122,7 +154,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
                 }
             }
         };
-        let protocol = tokio::time::timeout(self.patience.head, reading).await??;
+        let protocol = match tokio::time::timeout(self.patience.head, reading).await {
+            Ok(read) => read?,
+            Err(_) if peeked.is_empty() => return Err(io::ErrorKind::TimedOut.into()),
+            Err(_) => {
+                self.refuse(Refused::SlowHead(self.patience.head.as_secs()), true);
+                Protocol::Http1
+            }
+        };
         self.peeked = peeked;
         if protocol == Protocol::Http2 {
             self.framing = None;
@@ -130,22 +169,47 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
         Ok(protocol)
     }
 
-    /// Follows what was just read into `buffer` behind `before`; cuts away what must not reach the parser.
+    /// Follows what was just read into `buffer` behind `before`, and leaves there what may reach the parser.
     fn follow(&mut self, buffer: &mut ReadBuf<'_>, before: usize) {
         let Some(framing) = self.framing.as_mut() else { return };
         let earlier = framing.phase();
-        match framing.feed(&buffer.filled()[before..]) {
-            Ok(passed) => buffer.set_filled(before + passed),
-            Err((passed, ambiguity)) => {
-                tracing::debug!(%ambiguity, "request refused before it was parsed");
-                // A NUL where the head should go on makes hyper answer 400 and close, in order behind earlier answers.
-                buffer.set_filled(before + passed);
-                let end = b"\0\r\n\r\n";
-                buffer.put_slice(&end[..end.len().min(buffer.remaining())]);
-            }
+        let read = &buffer.filled()[before..];
+        let fed = framing.feed(read);
+        if fed.from == 0 {
+            buffer.set_filled(before + fed.to);
+        } else {
+            let mut ready = fed.head;
+            ready.extend_from_slice(&read[fed.from..fed.to]);
+            self.ready = ready.into();
+            buffer.set_filled(before);
         }
         if earlier != Phase::Head || framing.phase() != Phase::Head {
             self.since = self.clock.moment();
+        }
+        if let Some((ambiguity, of_head)) = fed.refused {
+            self.refuse(Refused::Ambiguous(ambiguity), of_head);
+        }
+    }
+
+    /// Nothing further passes. What passed before is answered first.
+    fn refuse(&mut self, refused: Refused, of_head: bool) {
+        tracing::debug!(%refused, "request refused before it was parsed");
+        if let Some(framing) = self.framing.as_mut() {
+            framing.close();
+        }
+        self.since = self.clock.moment();
+        self.farewell = Some(Farewell::default());
+        self.peeked = Vec::new();
+        if of_head {
+            self.refused_head.tell(refused);
+            let stand_in = if self.ready.is_empty() {
+                Bytes::from_static(STAND_IN)
+            } else {
+                Bytes::from([&self.ready[..], STAND_IN].concat())
+            };
+            self.ready = stand_in;
+        } else {
+            self.refused_body = Some(refused);
         }
     }
 
@@ -166,10 +230,63 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
     fn poll_read_deadline(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.read_deadline() {
             Some(deadline) if self.alarm.poll(&self.clock, deadline, context).is_ready() => {
-                Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+                match self.framing.as_ref().map_or(Phase::Idle, Framing::phase) {
+                    Phase::Head => self.refuse(Refused::SlowHead(self.patience.head.as_secs()), true),
+                    Phase::Body => self.refuse(Refused::SlowBody(self.patience.body.as_secs()), false),
+                    Phase::Idle => return Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+                }
+                Poll::Ready(Ok(()))
             }
             _ => Poll::Pending,
         }
+    }
+
+    /// Reads from the client into `buffer` what may reach the parser. Ready with nothing in it: the client has ended,
+    /// unless `ready` or `refused_body` now holds something.
+    fn poll_passing(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        loop {
+            if self.peeked.is_empty() {
+                match Pin::new(&mut self.inner).poll_read(context, buffer) {
+                    Poll::Ready(Ok(())) if buffer.filled().len() == before => return Poll::Ready(Ok(())),
+                    Poll::Ready(Ok(())) => {}
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending => return self.poll_read_deadline(context),
+                }
+            } else {
+                let length = self.peeked.len().min(buffer.remaining());
+                buffer.put_slice(&self.peeked[..length]);
+                self.peeked.drain(..length);
+                if self.peeked.is_empty() {
+                    self.peeked = Vec::new();
+                }
+            }
+            self.follow(buffer, before);
+            // A head that is not whole stays with the framing, and nothing is left in the buffer.
+            if buffer.filled().len() > before || !self.ready.is_empty() || self.refused_body.is_some() {
+                return Poll::Ready(Ok(()));
+            }
+        }
+    }
+
+    /// Reads and drops what a refused client still sends: closing a socket with unread bytes resets it, and the answer
+    /// with it.
+    fn poll_farewell(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let Some(mut farewell) = self.farewell else { return Poll::Ready(()) };
+        let until = *farewell.until.get_or_insert_with(|| self.clock.moment().plus(FAREWELL));
+        let mut scratch = [0u8; 4096];
+        let outcome = loop {
+            let mut waste = ReadBuf::new(&mut scratch);
+            match Pin::new(&mut self.inner).poll_read(context, &mut waste) {
+                Poll::Ready(Ok(())) if !waste.filled().is_empty() && farewell.dropped < FAREWELL_BYTES => {
+                    farewell.dropped += waste.filled().len();
+                }
+                Poll::Ready(_) => break Poll::Ready(()),
+                Poll::Pending => break self.alarm.poll(&self.clock, until, context),
+            }
+        };
+        self.farewell = Some(farewell);
+        outcome
     }
 
     /// Books the outcome of a write; a write that stays pending too long fails.
@@ -194,36 +311,35 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<S> {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        if self.framing.as_ref().is_some_and(Framing::closed) {
-            // Nothing further is read; but the client's going must still be seen while an answer is made.
-            let mut scratch = [0u8; 512];
-            let mut waste = ReadBuf::new(&mut scratch);
-            return match Pin::new(&mut self.inner).poll_read(context, &mut waste) {
-                Poll::Pending => self.poll_read_deadline(context),
-                Poll::Ready(Ok(())) if !waste.filled().is_empty() => {
-                    context.waker().wake_by_ref();
-                    Poll::Pending
-                }
-                ended => ended,
-            };
-        }
-        if !self.peeked.is_empty() {
-            let length = self.peeked.len().min(buffer.remaining());
-            buffer.put_slice(&self.peeked[..length]);
-            self.peeked.drain(..length);
-            if self.peeked.is_empty() {
-                self.peeked = Vec::new();
+        loop {
+            if !self.ready.is_empty() {
+                let length = self.ready.len().min(buffer.remaining());
+                buffer.put_slice(&self.ready[..length]);
+                self.ready.advance(length);
+                return Poll::Ready(Ok(()));
             }
-            self.follow(buffer, before);
-            return Poll::Ready(Ok(()));
-        }
-        match Pin::new(&mut self.inner).poll_read(context, buffer) {
-            Poll::Ready(Ok(())) => {
-                self.follow(buffer, before);
-                Poll::Ready(Ok(()))
+            if let Some(refused) = self.refused_body.take() {
+                return Poll::Ready(Err(refused.into_error()));
             }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            if self.framing.as_ref().is_some_and(Framing::closed) {
+                break;
+            }
+            std::task::ready!(self.poll_passing(context, buffer))?;
+            let nothing = self.ready.is_empty() && self.refused_body.is_none();
+            if buffer.filled().len() > before || nothing {
+                return Poll::Ready(Ok(()));
+            }
+        }
+        // Nothing further is read; but the client's going must still be seen while an answer is made.
+        let mut scratch = [0u8; 512];
+        let mut waste = ReadBuf::new(&mut scratch);
+        match Pin::new(&mut self.inner).poll_read(context, &mut waste) {
             Poll::Pending => self.poll_read_deadline(context),
+            Poll::Ready(Ok(())) if !waste.filled().is_empty() => {
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            ended => ended,
         }
     }
 }
@@ -256,6 +372,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(context)
+        std::task::ready!(Pin::new(&mut self.inner).poll_shutdown(context))?;
+        self.poll_farewell(context).map(Ok)
     }
 }
