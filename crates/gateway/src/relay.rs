@@ -202,7 +202,13 @@ impl Relay {
 
     /// The provider died in mid-stream: one error event, and no end marker.
     fn broken(&mut self, trouble: &Trouble) {
-        let refusal = trouble.refusal(&self.flight.deployment.provider.name);
+        let exchange = self.flight.exchange();
+        // The client's own limit says so by its name.
+        let late = match trouble {
+            Trouble::Total(_) => exchange.late(exchange.gateway.clock.moment()),
+            _ => None,
+        };
+        let refusal = late.unwrap_or_else(|| trouble.refusal(&self.flight.deployment.provider.name));
         self.cut_off(&refusal);
     }
 

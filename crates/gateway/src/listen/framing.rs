@@ -272,17 +272,22 @@ impl Framing {
             let size = read_chunk_size(&self.partial)?;
             self.partial.clear();
             self.state = if size == 0 { State::Trailers { total: 0 } } else { State::ChunkData(size) };
+        } else {
+            // Half of a line goes on to the parser, which must not be the first to find fault with it.
+            let half = self.partial.strip_suffix(b"\r").unwrap_or(&self.partial);
+            if !half.is_empty() || half.len() < self.partial.len() {
+                read_chunk_size(half)?;
+            }
         }
         Ok(used)
     }
 
     fn chunk_end(&mut self, rest: &[u8]) -> Result<usize, Ambiguity> {
         let (used, whole) = self.line(rest, 2)?;
-        if whole {
-            if !self.partial.is_empty() {
-                return Err(Ambiguity::Chunk);
-            }
+        if whole && self.partial.is_empty() {
             self.state = State::ChunkSize;
+        } else if self.partial != b"\r" {
+            return Err(Ambiguity::Chunk);
         }
         Ok(used)
     }

@@ -376,3 +376,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
         self.poll_farewell(context).map(Ok)
     }
 }
+
+#[cfg(test)]
+#[path = "gate/tests.rs"]
+mod tests;

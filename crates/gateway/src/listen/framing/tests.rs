@@ -64,7 +64,7 @@ fn what_the_parser_would_refuse_never_reaches_it() {
         assert!(outcome(bad.as_bytes(), 1000).0.is_err(), "{bad:?}");
     }
     for good in [
-        get("GET /a?b=c&d={\"e\"} HTTP/1.1", "X: \u{f6}\tb\r\n"),
+        get("GET /a?b=c&d={e}|^[] HTTP/1.1", "X: \u{f6}\tb\r\n"),
         get("GET http://x/a HTTP/1.1", &"X: a\r\n".repeat(MAX_HEADERS - 1)),
         get("OPTIONS * HTTP/1.1", ""),
     ] {
