@@ -59,6 +59,8 @@ pub(crate) struct KeyAlone {
 pub(crate) struct KeyWithSecret {
     key: KeyView,
     secret: String,
+    /// What is probably not meant, such as a model that does not exist now.
+    warnings: Vec<String>,
 }
 
 /// `GET /api/keys`: from the database, or from the data plane's memory while that is away.
@@ -100,7 +102,9 @@ pub(crate) async fn create(
     let record = inserted.await?;
     tracing::info!(key = %record.name, key_id = %record.id, environment = %record.environment, "key created");
     let key = KeyView::of(&record, &admin.live.balances(), now);
-    Ok((StatusCode::CREATED, Json(KeyWithSecret { key, secret: secret.expose().to_owned() })))
+    let doubt = |allowed: &String| admin.live.doubt_model(&record.environment, allowed);
+    let warnings = record.models.iter().filter_map(doubt).collect();
+    Ok((StatusCode::CREATED, Json(KeyWithSecret { key, secret: secret.expose().to_owned(), warnings })))
 }
 
 /// `POST /api/keys/{id}/rotate`.
@@ -127,7 +131,7 @@ pub(crate) async fn rotate(
     let record = changed.await?;
     tracing::info!(key = %record.name, key_id = %record.id, grace_s = grace.as_secs(), "key rotated");
     let key = KeyView::of(&record, &admin.live.balances(), now);
-    Ok(Json(KeyWithSecret { key, secret: secret.expose().to_owned() }))
+    Ok(Json(KeyWithSecret { key, secret: secret.expose().to_owned(), warnings: Vec::new() }))
 }
 
 /// `POST /api/keys/{id}/revoke`: works for every key, whoever declared it; twice is once.

@@ -19,6 +19,10 @@ pub trait Live: Send + Sync + 'static {
     /// The environments that run here; the first is the default for new keys.
     fn environments(&self) -> Vec<Name>;
 
+    /// What makes an entry of a key's list of models let nothing through now, in a sentence with the way out; `None`
+    /// where it is sound.
+    fn doubt_model(&self, environment: &Name, allowed: &str) -> Option<String>;
+
     /// What every budget has spent and holds in reserve.
     fn balances(&self) -> Vec<ledger::Balance>;
 

@@ -142,7 +142,7 @@ fn key_schemas(integer: &Value, boolean: &Value) -> Value {
         "Rotation": object(&[("grace", json!({ "type": "string", "examples": ["48h"] }))], &[]),
         "Key": object(&key, &["id", "name", "environment", "status"]),
         "KeyAlone": object(&[("key", reference("Key"))], &["key"]),
-        "KeyWithSecret": object(&[("key", reference("Key")), ("secret", secret)], &["key", "secret"]),
+        "KeyWithSecret": object(&[("key", reference("Key")), ("secret", secret), ("warnings", list(&text()))], &["key", "secret", "warnings"]),
         "KeyList": object(&[("keys", list(&reference("Key"))), ("more", boolean.clone())], &["keys", "more"]),
         "Error": object(&[("error", object(&[("code", text()), ("message", text())], &["code", "message"]))], &["error"]),
         "Count": integer,

@@ -75,8 +75,7 @@ pub(crate) async fn one(
     Asked(query): Asked<OneQuery>,
 ) -> Result<Json<ReleaseView>, ApiError> {
     let environment = query.environment.unwrap_or_else(|| "dev".to_owned());
-    let rows = admin.store.load()?.releases(usize::MAX).await?;
-    let found = rows.into_iter().find(|row| row.number == number && *row.environment == *environment);
+    let found = admin.store.load()?.find_release(&environment, number).await?;
     let row = found
         .ok_or_else(|| ApiError::NotFound(format!("environment `{environment}` has no release {number}")))?;
     Ok(Json(view(row, &running(&admin), true)))

@@ -33,6 +33,10 @@ impl Live for Process {
     fn environments(&self) -> Vec<Name> {
         vec!["dev".into(), "prod".into()]
     }
+    fn doubt_model(&self, _: &Name, allowed: &str) -> Option<String> {
+        allowed.starts_with("nope").then(|| format!("`{allowed}` matches no model"))
+    }
+
     fn balances(&self) -> Vec<ledger::Balance> {
         Vec::new()
     }

@@ -37,7 +37,7 @@ pub use limits::{Gcra, Permit, Permits, Refused, Standing, TokenBucket, bucket};
 pub use money::{Currency, Money, MoneyError};
 pub use price::{Price, Rate, Tier, Usage};
 pub use settings::{
-    ByteSize, Document, DrainTimes, EnvironmentDocument, Finding, LogFormat, SecretRef, Server, Severity,
+    ByteSize, Document, DrainTimes, EnvironmentDocument, Finding, LogFormat, Place, Placed, SecretRef, Server, Severity,
     StoreSettings, StoreUrl, Tls, json_schema,
 };
 pub use snapshot::{

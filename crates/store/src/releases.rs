@@ -35,6 +35,15 @@ impl Store {
         self.fetch(&text::RELEASES, vec![limit.into()]).await?.into_iter().map(read).collect()
     }
 
+    /// One release, by the primary key.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn find_release(&self, environment: &str, number: u64) -> Result<Option<ReleaseRow>, StoreError> {
+        let rows = self.fetch(&text::RELEASE, vec![environment.into(), Value::from(number)]).await?;
+        rows.into_iter().next().map(read).transpose()
+    }
+
     /// Keeps a release.
     ///
     /// # Errors

@@ -1,7 +1,6 @@
 //! Where the secrets of a settings file come from: the environment, or files. A document never holds one.
 
 use crate::environment;
-use parking_lot::Mutex;
 use policy::{Secret, SecretRef, Secrets};
 use std::io::Read;
 use std::path::Path;
@@ -37,30 +36,17 @@ pub(crate) fn read_file(path: &Path) -> Result<String, String> {
     if secret.is_empty() { Err(format!("`{shown}` is empty")) } else { Ok(secret.to_owned()) }
 }
 
-/// For `check`: a secret that is not here now is a remark, since the place where a file is checked is often
-/// not the place where it serves.
-#[derive(Default)]
-pub(crate) struct RemarkedSecrets {
-    missing: Mutex<Vec<String>>,
-}
+/// For `check --without-secrets`: the place where a file is checked is often not the place where it serves, so a secret
+/// that is not here is only a warning.
+pub(crate) struct SecretsElsewhere;
 
-impl RemarkedSecrets {
-    /// What was not here.
-    pub(crate) fn missing(&self) -> Vec<String> {
-        self.missing.lock().clone()
-    }
-}
-
-impl Secrets for RemarkedSecrets {
+impl Secrets for SecretsElsewhere {
     fn read(&self, reference: &SecretRef) -> Result<Secret, String> {
-        ProcessSecrets.read(reference).or_else(|reason| {
-            let mut missing = self.missing.lock();
-            if !missing.contains(&reason) {
-                missing.push(reason);
-            }
-            // A well-formed stand-in, so that the rest of the document is checked too; it is never used.
-            Ok(policy::key::mint(runtime::random_bytes()))
-        })
+        ProcessSecrets.read(reference)
+    }
+
+    fn may_be_absent(&self) -> bool {
+        true
     }
 }
 
@@ -72,9 +58,5 @@ mod tests {
     fn a_missing_secret_says_its_name() {
         let told = ProcessSecrets.read(&SecretRef::Env("TIDEGATE_TEST_ABSENT_SECRET".into())).err();
         assert!(told.is_some_and(|told| told.contains("TIDEGATE_TEST_ABSENT_SECRET")));
-        let remarked = RemarkedSecrets::default();
-        let reference = SecretRef::File("/nonexistent/secret".into());
-        assert!(remarked.read(&reference).is_ok() && remarked.read(&reference).is_ok());
-        assert_eq!(remarked.missing().len(), 1);
     }
 }

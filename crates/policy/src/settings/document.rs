@@ -90,7 +90,7 @@ pub struct Server {
     /// TLS on `listen`.
     pub tls: Option<Tls>,
     /// The key-encryption key. `None`: a file in `data_dir`, made when absent.
-    pub master_key: Option<SecretRef>,
+    pub master_key: Option<Placed<SecretRef>>,
     /// The largest request body.
     pub max_body: ByteSize,
     /// The cap of all bodies in memory together. `None`: chosen by the gateway.

@@ -176,7 +176,7 @@ fn server(node: &Node<'_, '_>, notes: &mut Notes) -> Server {
         tls: node
             .table("tls")
             .map(|tls| Tls { certificate: path_text(&tls, "certificate"), key: path_text(&tls, "key") }),
-        master_key: node.read("master_key", value::secret),
+        master_key: node.placed("master_key", value::secret),
         max_body: node.read("max_body", value::size).unwrap_or(base.max_body),
         max_memory: node.read("max_memory", value::size),
         drain: DrainTimes {

@@ -225,6 +225,10 @@ pub(crate) static RELEASES: Statement = Statement::control(
     "releases",
     concat!("SELECT ", release_columns!(), " FROM releases ORDER BY at DESC, number DESC LIMIT $1"),
 );
+pub(crate) static RELEASE: Statement = Statement::control(
+    "release",
+    concat!("SELECT ", release_columns!(), " FROM releases WHERE environment = $1 AND number = $2"),
+);
 pub(crate) static LATEST_RELEASE: Statement = Statement::control(
     "latest release",
     concat!(
@@ -257,7 +261,7 @@ pub(crate) static PARTITIONS: Statement = Statement::postgres(
 );
 
 /// Every statement of one row or none.
-pub(crate) static STATEMENTS: [&Statement; 28] = [
+pub(crate) static STATEMENTS: [&Statement; 29] = [
     &BEGIN_SQLITE,
     &BEGIN_POSTGRES,
     &COMMIT,
@@ -280,6 +284,7 @@ pub(crate) static STATEMENTS: [&Statement; 28] = [
     &INSERT_KEY,
     &UPDATE_KEY,
     &RELEASES,
+    &RELEASE,
     &LATEST_RELEASE,
     &INSERT_RELEASE,
     &MIGRATIONS,

@@ -3,10 +3,11 @@
 use crate::cli::Shape;
 use crate::located::Place;
 use crate::outcome::{Outcome, WrongUsage};
-use crate::secrets::RemarkedSecrets;
+use crate::secrets::{ProcessSecrets, SecretsElsewhere};
+use crate::serve::folder::read_declared_master_key;
 use crate::terminal::{Terminal, Tone};
 use anyhow::Context;
-use policy::{Discovered, Finding, Pepper, Severity};
+use policy::{Discovered, Finding, Pepper, Secrets, Severity};
 use runtime::Clock;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -17,10 +18,16 @@ const STAND_IN: &str = "http://127.0.0.1:1/v1";
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
   tidegate check tidegate.toml
-  tidegate check tidegate.toml --json | jq .message")]
+  tidegate check tidegate.toml --json | jq .message
+  tidegate check tidegate.toml --without-secrets     where the secrets are not, such as in CI
+
+It says what `serve` would say, so a secret that cannot be read here is an error, unless --without-secrets.")]
 pub(crate) struct Args {
     /// The settings file [default: --config, else ./tidegate.toml]
     file: Option<PathBuf>,
+    /// Secrets may be absent here: one that cannot be read is only a warning
+    #[arg(long)]
+    without_secrets: bool,
     #[command(flatten)]
     shape: Shape,
 }
@@ -29,7 +36,8 @@ pub(crate) fn run(place: &Place, args: &Args) -> anyhow::Result<Outcome> {
     let file = args.file.clone().or_else(|| place.find_settings());
     let file = file.ok_or_else(|| WrongUsage("say which file: tidegate check FILE".into()))?;
     let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read `{}`", file.display()))?;
-    let (findings, missing) = examine(&text, &file);
+    let secrets: &dyn Secrets = if args.without_secrets { &SecretsElsewhere } else { &ProcessSecrets };
+    let findings = examine(&text, &file, secrets);
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     let mut terminal = Terminal::stdout();
     for finding in &findings {
@@ -41,36 +49,28 @@ pub(crate) fn run(place: &Place, args: &Args) -> anyhow::Result<Outcome> {
             terminal.line(&terminal.paint(tone, &text))?;
         }
     }
-    for reason in &missing {
-        if args.shape.json {
-            terminal.json(
-                &json!({ "severity": "warning", "file": file, "line": 0, "column": 0, "message": reason }),
-            )?;
-        } else {
-            let text = format!("{}: warning: {reason}", file.display());
-            terminal.line(&terminal.paint(Tone::Warn, &text))?;
-        }
-    }
     if !args.shape.json {
-        terminal.line(&verdict(&file, errors, findings.len() - errors + missing.len()))?;
+        terminal.line(&verdict(&file, errors, findings.len() - errors))?;
     }
     Ok(if errors == 0 { Outcome::Done } else { Outcome::Failed })
 }
 
-/// Everything that can be said of the text, and the secrets that are not at hand here.
-fn examine(text: &str, file: &Path) -> (Vec<Finding>, Vec<String>) {
+/// Everything that can be said of the text.
+fn examine(text: &str, file: &Path, secrets: &dyn Secrets) -> Vec<Finding> {
     let (mut document, mut findings) = match policy::settings::parse(text, &file.display().to_string()) {
         Ok(read) => read,
-        Err(findings) => return (findings, Vec::new()),
+        Err(findings) => return findings,
     };
+    if let Some(declared) = &document.server.master_key {
+        findings.extend(read_declared_master_key(declared, &document.file, secrets).err());
+    }
     document.set_demo_base(STAND_IN);
-    let (secrets, pepper) = (RemarkedSecrets::default(), Pepper::derive(&[0; 32]));
-    let now = Clock::system().now();
-    match policy::compile(&document, 1, &secrets, &pepper, &Discovered::default(), now) {
+    let (pepper, now) = (Pepper::derive(&[0; 32]), Clock::system().now());
+    match policy::compile(&document, 1, secrets, &pepper, &Discovered::default(), now) {
         Ok(compiled) => findings.extend(compiled.warnings),
         Err(errors) => findings.extend(errors),
     }
-    (findings, secrets.missing())
+    findings
 }
 
 fn as_json(finding: &Finding) -> Value {
@@ -112,18 +112,26 @@ mod tests {
 
     #[test]
     fn a_file_with_a_mistake_is_found_with_its_place() {
-        let (findings, _) = examine("[server]\nlisten = \"127.0.0.1:1\"\nlimts = 3\n", Path::new("x.toml"));
+        let text = "[server]\nlisten = \"127.0.0.1:1\"\nlimts = 3\n";
+        let findings = examine(text, Path::new("x.toml"), &ProcessSecrets);
         assert!(
             findings.iter().any(|finding| finding.line == 3 && finding.message.contains("limts")),
             "{findings:?}"
         );
     }
 
+    /// What `serve` would refuse is refused here, once and with its place.
     #[test]
-    fn a_secret_that_is_not_here_is_no_error() {
-        let text = "[providers.openai]\ncredential = \"env:TIDEGATE_TEST_ABSENT_SECRET\"\n";
-        let (findings, missing) = examine(text, Path::new("x.toml"));
-        assert!(findings.iter().all(|finding| finding.severity == Severity::Warning), "{findings:?}");
-        assert_eq!(missing.len(), 1);
+    fn a_secret_that_is_not_here_is_an_error_unless_it_may_be_absent() {
+        let text = "[server]\nmaster_key = \"env:TIDEGATE_TEST_ABSENT\"\n[providers.openai]\ncredential = \
+                    \"env:TIDEGATE_TEST_ABSENT\"\n[routes.chat]\ntargets = [\"openai/gpt-5-mini\"]\n";
+        for (secrets, severity) in
+            [(&ProcessSecrets as &dyn Secrets, Severity::Error), (&SecretsElsewhere, Severity::Warning)]
+        {
+            let findings = examine(text, Path::new("x.toml"), secrets);
+            let places: Vec<_> = findings.iter().map(|finding| (finding.line, finding.column)).collect();
+            assert_eq!(places, [(2, 14), (4, 14)], "{findings:?}");
+            assert!(findings.iter().all(|finding| finding.severity == severity), "{findings:?}");
+        }
     }
 }

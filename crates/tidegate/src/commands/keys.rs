@@ -5,7 +5,7 @@ use crate::client::Control;
 use crate::located::Place;
 use crate::outcome::{Outcome, WrongUsage};
 use crate::table::{Lean, Table, grouped};
-use crate::terminal::{Terminal, Tone, harmless};
+use crate::terminal::{Terminal, Tone, complain, harmless};
 use anyhow::bail;
 use clap::Subcommand;
 use serde_json::{Map, Value, json};
@@ -134,6 +134,9 @@ fn offline(ask: &Create, terminal: &mut Terminal) -> anyhow::Result<Outcome> {
 async fn create(control: &Control, ask: Create, terminal: &mut Terminal) -> anyhow::Result<Outcome> {
     let shape = ask.shape;
     let made = control.post("/api/keys", &body_of(&ask)?).await?;
+    for warning in made["warnings"].as_array().into_iter().flatten() {
+        complain(&format!("warning: {}", text(warning)));
+    }
     if shape.json {
         terminal.json(&with_secret(made))?;
         return Ok(Outcome::Done);

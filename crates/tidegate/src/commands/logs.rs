@@ -1,5 +1,7 @@
 //! `tidegate logs`: requests as a list, newest last, and on request as they finish.
 
+mod follow;
+
 use super::keys::text;
 use super::usage::count;
 use crate::cli::Shape;
@@ -9,15 +11,8 @@ use crate::outcome::Outcome;
 use crate::table::{Lean, Table};
 use crate::terminal::{Terminal, Tone};
 use serde_json::Value;
-use std::collections::HashSet;
-use std::time::Duration;
 
-/// How often a follower asks for what is new.
-const PACE: Duration = Duration::from_millis(500);
-/// How many a follower looks at: more requests than this in one pace are not all shown.
-const PAGE: u32 = 500;
-
-#[derive(Debug, clap::Args)]
+#[derive(Clone, Debug, clap::Args)]
 #[command(after_help = "Examples:
   tidegate logs --limit 20
   tidegate logs --follow --key my-app
@@ -52,41 +47,30 @@ pub(crate) async fn run(place: &Place, args: Args) -> anyhow::Result<Outcome> {
     let control = Control::of(place)?;
     let mut terminal = Terminal::stdout();
     if !args.follow {
-        let logs = page(&control, &args, args.limit).await?;
+        let logs = page(&control, &args, args.limit, Cursor::Newest).await?;
         print(&mut terminal, &args, &logs, true)?;
         return Ok(Outcome::Done);
     }
-    let mut seen = Seen::default();
-    let mut logs = seen.fresh(page(&control, &args, PAGE).await?);
-    logs.drain(..logs.len().saturating_sub(usize::try_from(args.limit)?));
-    print(&mut terminal, &args, &logs, true)?;
-    loop {
-        tokio::select! {
-            _ = tokio::signal::ctrl_c() => return Ok(Outcome::Done),
-            () = tokio::time::sleep(PACE) => {}
-        }
-        let logs = seen.fresh(page(&control, &args, PAGE).await?);
-        print(&mut terminal, &args, &logs, false)?;
-    }
+    follow::run(&control, &args, &mut terminal).await
 }
 
-/// What was printed. Requests are ordered by when they came but appear when they end, so "newer than the last"
-/// would miss every long one; the follower takes the newest page and leaves out what it knows.
-#[derive(Default)]
-struct Seen(HashSet<String>);
-
-impl Seen {
-    /// Those not seen before; remembers exactly this page, so it never grows beyond one.
-    fn fresh(&mut self, logs: Vec<Value>) -> Vec<Value> {
-        let page: HashSet<String> = logs.iter().map(|log| text(&log["request_id"])).collect();
-        let fresh = logs.into_iter().filter(|log| !self.0.contains(&text(&log["request_id"]))).collect();
-        self.0 = page;
-        fresh
-    }
+/// Where a page of the log lies.
+#[derive(Clone, Copy)]
+enum Cursor<'a> {
+    Newest,
+    /// The newest of those older than this request.
+    Before(&'a str),
+    /// The oldest of those newer than this request.
+    After(&'a str),
 }
 
-/// The newest page in the order of time.
-async fn page(control: &Control, args: &Args, limit: u32) -> anyhow::Result<Vec<Value>> {
+/// A page in the order of time.
+async fn page(control: &Control, args: &Args, limit: u32, cursor: Cursor<'_>) -> anyhow::Result<Vec<Value>> {
+    let (before, after) = match cursor {
+        Cursor::Newest => (None, None),
+        Cursor::Before(id) => (Some(id.to_owned()), None),
+        Cursor::After(id) => (None, Some(id.to_owned())),
+    };
     let query = [
         ("limit", Some(limit.to_string())),
         ("key", args.key.clone()),
@@ -94,6 +78,8 @@ async fn page(control: &Control, args: &Args, limit: u32) -> anyhow::Result<Vec<
         ("status", args.status.map(|status| status.to_string())),
         ("environment", args.environment.clone()),
         ("since", args.since.clone()),
+        ("before", before),
+        ("after", after),
     ];
     let mut answer = control.get("/api/logs", &query).await?;
     let mut logs = answer["logs"].as_array_mut().map(std::mem::take).unwrap_or_default();
@@ -214,15 +200,6 @@ mod tests {
         assert_eq!(cells_of(&log)[7].0, "0.0012 USD");
         log["cost"] = Value::Null;
         assert_eq!(cells_of(&log)[7].0, "");
-    }
-
-    #[test]
-    fn a_follower_shows_a_long_request_that_ends_after_newer_ones() {
-        let log = |id: &str| json!({ "request_id": id });
-        let mut seen = Seen::default();
-        assert_eq!(seen.fresh(vec![log("2"), log("3")]).len(), 2);
-        assert_eq!(seen.fresh(vec![log("1"), log("2"), log("3")]), [log("1")]);
-        assert!(seen.fresh(vec![log("1"), log("2"), log("3")]).is_empty());
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The story of a start, in the order in which it must happen.
 //!
-//! Settings → data folder and master key → the port → the ledger (replayed) → the simulated provider → the
-//! database, or what was remembered of it → the first release → doors open. A database that is away delays
+//! The simulated provider → settings and what they declare → the port → data folder and master key → the ledger
+//! (replayed) → the database, or what was remembered of it → the first release → doors open. A database that is away delays
 //! nothing that can be served without it.
 
 use super::banner::{self, Banner};
@@ -44,9 +44,16 @@ pub(crate) async fn run(place: Place, listen: Option<SocketAddr>) -> anyhow::Res
     let server = read.document.server.clone();
     let serves_admin = doors::carries_console(&server)?;
     logging::begin(server.log);
-    folder::prepare(&server.data_dir)?;
-    let master = folder::load_master_key(server.master_key.as_ref(), &server.data_dir, &ProcessSecrets)?;
+    let declared = server.master_key.as_ref().map(|declared| {
+        folder::read_declared_master_key(declared, &read.document.file, &ProcessSecrets)
+    });
+    let declared = match declared.transpose() {
+        Ok(declared) => declared,
+        Err(finding) => return Ok(refuse(&Refused::from(vec![finding]))),
+    };
     let ports = Ports::open(&server)?;
+    folder::prepare(&server.data_dir)?;
+    let master = declared.map_or_else(|| folder::load_master_key(&server.data_dir), Ok)?;
     let ledger = open_ledger(&server, &clock, &tasks)?;
     let (console, keyring) = (Arc::new(Console::default()), Arc::new(Keyring::new()));
     let pepper = Arc::new(Pepper::derive(&master));
@@ -150,7 +157,8 @@ async fn begin_serving(engine: &Arc<Engine>, read: Read) -> anyhow::Result<Resul
     }
 }
 
-/// The ports, taken before anything is read from disk, so that a second start fails before it changes anything.
+/// The ports, taken before anything is written to disk, so that a second start on the same address fails before it
+/// changes anything. (One on another address fails at the ledger, which locks its folder.)
 struct Ports {
     public: TcpListener,
     admin: Option<TcpListener>,

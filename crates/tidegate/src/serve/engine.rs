@@ -326,7 +326,10 @@ fn restart_needed(server: &Server, store: &StoreSettings, document: &Document) -
         differs("server.admin_listen", now.admin_listen == server.admin_listen),
         differs("server.admin_on_public_port", now.admin_on_public_port == server.admin_on_public_port),
         differs("server.tls", now.tls == server.tls),
-        differs("server.master_key", now.master_key == server.master_key),
+        differs(
+            "server.master_key",
+            now.master_key.as_ref().map(|key| &key.value) == server.master_key.as_ref().map(|key| &key.value),
+        ),
         differs("server.max_body", now.max_body == server.max_body),
         differs("server.max_memory", now.max_memory == server.max_memory),
         differs("server.drain", now.drain == server.drain),

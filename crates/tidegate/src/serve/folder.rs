@@ -1,7 +1,7 @@
 //! The data folder and the master key in it: made for their owner alone.
 
 use anyhow::{Context, bail, ensure};
-use policy::{SecretRef, Secrets};
+use policy::{Finding, Placed, SecretRef, Secrets, Severity};
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -23,17 +23,28 @@ pub(crate) fn prepare(dir: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The master key: from the settings, else from the folder, else made there now.
-pub(crate) fn load_master_key(
-    declared: Option<&SecretRef>,
-    dir: &Path,
+/// The master key that the settings declare, or what is wrong with it, at its place in `file`. The same words for
+/// `check` and for `serve`.
+pub(crate) fn read_declared_master_key(
+    declared: &Placed<SecretRef>,
+    file: &str,
     secrets: &dyn Secrets,
-) -> anyhow::Result<[u8; 32]> {
-    if let Some(reference) = declared {
-        let secret =
-            secrets.read(reference).map_err(|reason| anyhow::anyhow!("server.master_key: {reason}"))?;
-        return parse_master_key(secret.expose()).with_context(|| format!("server.master_key ({reference})"));
-    }
+) -> Result<[u8; 32], Finding> {
+    let finding = |severity, why: String| Finding {
+        severity,
+        file: file.to_owned(),
+        line: declared.at.line as usize,
+        column: declared.at.column as usize,
+        message: format!("`server.master_key`: {why}"),
+        help: None,
+    };
+    let absent = if secrets.may_be_absent() { Severity::Warning } else { Severity::Error };
+    let secret = secrets.read(&declared.value).map_err(|why| finding(absent, why))?;
+    parse_master_key(secret.expose()).map_err(|why| finding(Severity::Error, format!("{}: {why}", declared.value)))
+}
+
+/// The master key of a data folder whose settings declare none: from the folder, else made there now.
+pub(crate) fn load_master_key(dir: &Path) -> anyhow::Result<[u8; 32]> {
     let path = dir.join(MASTER_KEY);
     match std::fs::read_to_string(&path) {
         Ok(text) => {
@@ -85,7 +96,6 @@ pub(crate) fn parse_master_key(text: &str) -> anyhow::Result<[u8; 32]> {
 mod tests {
     #![expect(clippy::unwrap_used, reason = "tests")]
     use super::*;
-    use crate::secrets::ProcessSecrets;
     use crate::serve::last::tests::Scratch;
 
     #[test]
@@ -94,10 +104,24 @@ mod tests {
         let dir = scratch.path().join("data");
         prepare(&dir).unwrap();
         assert_eq!(std::fs::metadata(&dir).unwrap().mode() & 0o777, 0o700);
-        let first = load_master_key(None, &dir, &ProcessSecrets).unwrap();
+        let first = load_master_key(&dir).unwrap();
         let mode = std::fs::metadata(dir.join(MASTER_KEY)).unwrap().mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(load_master_key(None, &dir, &ProcessSecrets).unwrap(), first);
+        assert_eq!(load_master_key(&dir).unwrap(), first);
+    }
+
+    #[test]
+    fn a_declared_master_key_that_is_not_there_is_told_with_its_place() {
+        let declared = Placed {
+            value: SecretRef::Env("TIDEGATE_TEST_ABSENT_MASTER".into()),
+            at: policy::Place { line: 3, column: 14 },
+        };
+        let finding = read_declared_master_key(&declared, "x.toml", &crate::secrets::ProcessSecrets).unwrap_err();
+        assert_eq!(
+            finding.to_string(),
+            "x.toml:3:14: error: `server.master_key`: environment variable `TIDEGATE_TEST_ABSENT_MASTER` is not set, or \
+             is empty"
+        );
     }
 
     #[test]

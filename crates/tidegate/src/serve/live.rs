@@ -28,6 +28,15 @@ impl Live for Engine {
         environments.map(|environment| environment.name.clone()).collect()
     }
 
+    fn doubt_model(&self, environment: &Name, allowed: &str) -> Option<String> {
+        let snapshot = self.gateway.snapshot()?;
+        let doubt = snapshot.environments.get(environment)?.doubt_allowed(allowed)?;
+        Some(match doubt.help {
+            Some(help) => format!("{}; {help}", doubt.message),
+            None => doubt.message,
+        })
+    }
+
     fn balances(&self) -> Vec<ledger::Balance> {
         self.ledger.balances()
     }

@@ -111,6 +111,7 @@ fn judge_space(free: u64) -> Check {
 
 fn look_at_master_key(dir: &Path, server: Option<&Server>) -> Check {
     if let Some(reference) = server.and_then(|server| server.master_key.as_ref()) {
+        let reference = &reference.value;
         let read = ProcessSecrets.read(reference).map_err(|reason| anyhow::anyhow!(reason));
         return match read.and_then(|secret| parse_master_key(secret.expose())) {
             Ok(_) => Check::fine("master key", format!("{reference} can be read")),
