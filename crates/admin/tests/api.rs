@@ -36,7 +36,6 @@ impl Live for Process {
     fn doubt_model(&self, _: &Name, allowed: &str) -> Option<String> {
         allowed.starts_with("nope").then(|| format!("`{allowed}` matches no model"))
     }
-
     fn balances(&self) -> Vec<ledger::Balance> {
         Vec::new()
     }
@@ -155,6 +154,11 @@ async fn a_key_is_made_listed_rotated_with_grace_and_revoked_at_once() {
     assert_eq!(made["key"]["budgets"][0]["name"], "monthly");
     assert_eq!(made["key"]["budgets"][0]["currency"], "USD");
     assert!(bench.accepts(&first));
+    assert_eq!(made["warnings"], json!([]));
+    let (status, odd) = bench.post("/api/keys", json!({ "name": "odd", "models": ["demo/*", "nope/x"] })).await;
+    assert_eq!((status, &odd["warnings"]), (StatusCode::CREATED, &json!(["`nope/x` matches no model"])));
+    let odd = odd["key"]["id"].as_str().unwrap();
+    bench.call(Access::Socket, "POST", &format!("/api/keys/{odd}/revoke"), None).await;
 
     let (_, listed) = bench.get("/api/keys").await;
     assert_eq!(listed["keys"].as_array().unwrap().len(), 1);

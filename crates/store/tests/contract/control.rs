@@ -140,6 +140,11 @@ pub(crate) async fn releases_are_numbered_once(stand: &Stand) {
     );
     assert_eq!(store.latest_release("dev").await.unwrap(), Some(release("dev", 10)));
     assert_eq!(store.latest_release("prod").await.unwrap(), Some(release("prod", 1)));
+    for (environment, number) in [("dev", 2), ("prod", 1)] {
+        let found = store.find_release(environment, number).await.unwrap();
+        assert_eq!(found, Some(release(environment, number)));
+    }
+    assert_eq!(store.find_release("prod", 2).await.unwrap(), None);
     let numbers: Vec<u64> = store.releases(2).await.unwrap().iter().map(|release| release.number).collect();
     assert_eq!(numbers, [10, 2]);
     assert_eq!(store.releases(100).await.unwrap().len(), 4);

@@ -49,6 +49,51 @@ async fn http2_is_served() {
     }
 }
 
+/// Every refusal of the corpus is an error like any other: shape, id, end of the connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_refused_before_it_is_a_request_says_why() {
+    let stand = Stand::start(Setup::default()).await;
+    let good = |model: &str| {
+        let body = crate::client::chat(model, "");
+        let (host, key, length) = (stand.address, &stand.key, body.len());
+        format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {key}\r\ncontent-length: \
+             {length}\r\n\r\n{body}"
+        )
+    };
+    let head = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n", stand.key);
+    for (bytes, status, code) in [
+        (format!("{head}content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n"), 400, "ambiguous_request"),
+        (format!("{head}x-odd : 1\r\n\r\n"), 400, "ambiguous_request"),
+        (format!("{head}transfer-encoding: chunked\r\n\r\n+1\r\nx\r\n"), 400, "ambiguous_request"),
+        (format!("{head}x-large: {}", "a".repeat(80_000)), 431, "request_head_too_large"),
+        (format!("{head}{}\r\n", "a: b\r\n".repeat(101)), 431, "request_head_too_large"),
+        (head.clone(), 408, "request_timeout"),
+    ] {
+        let answer = raw(&stand, &[good("fake/ok"), bytes].concat()).await;
+        let last = answer.rfind("HTTP/1.1 ").unwrap();
+        assert!(last > 0 && answer.starts_with("HTTP/1.1 200"), "the good one is answered first: {answer}");
+        let (head, body) = answer[last..].split_once("\r\n\r\n").unwrap();
+        assert!(head.starts_with(&format!("HTTP/1.1 {status} ")), "{head}");
+        for header in ["connection: close", "content-type: application/json", "x-request-id: "] {
+            assert!(head.contains(header), "{header}: {head}");
+        }
+        let body: serde_json::Value = serde_json::from_str(body).unwrap();
+        assert_eq!(body["error"]["code"], code, "{body}");
+        assert!(body["error"]["message"].is_string() && body["error"]["type"].is_string(), "{body}");
+    }
+    assert_eq!(stand.client().chat("fake/ok").await.status, 200);
+}
+
+/// Sends bytes and reads until the gateway closes.
+async fn raw(stand: &Stand, bytes: &str) -> String {
+    let mut stream = TcpStream::connect(stand.address).await.unwrap();
+    stream.write_all(bytes.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("an end").unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bytes_that_are_no_request_get_a_400_and_an_end() {
     let stand = Stand::start(Setup::default()).await;

@@ -11,8 +11,10 @@
 
 mod books;
 mod client;
+mod commands;
 mod crash;
 mod hostile;
 mod operate;
 mod stand;
 mod way;
+mod wishes;
