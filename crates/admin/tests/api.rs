@@ -155,7 +155,8 @@ async fn a_key_is_made_listed_rotated_with_grace_and_revoked_at_once() {
     assert_eq!(made["key"]["budgets"][0]["currency"], "USD");
     assert!(bench.accepts(&first));
     assert_eq!(made["warnings"], json!([]));
-    let (status, odd) = bench.post("/api/keys", json!({ "name": "odd", "models": ["demo/*", "nope/x"] })).await;
+    let (status, odd) =
+        bench.post("/api/keys", json!({ "name": "odd", "models": ["demo/*", "nope/x"] })).await;
     assert_eq!((status, &odd["warnings"]), (StatusCode::CREATED, &json!(["`nope/x` matches no model"])));
     let odd = odd["key"]["id"].as_str().unwrap();
     bench.call(Access::Socket, "POST", &format!("/api/keys/{odd}/revoke"), None).await;

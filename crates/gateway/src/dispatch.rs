@@ -67,16 +67,7 @@ pub(crate) async fn dispatch(
         exchange.attempts += 1;
         exchange.deployment = Some(Arc::clone(deployment));
         let timeouts = exchange.within_limit(step.timeouts, exchange.gateway.clock.moment());
-        let miss = match attempt(
-            exchange,
-            deployment,
-            timeouts,
-            &up,
-            &body,
-            reservation,
-        )
-        .await
-        {
+        let miss = match attempt(exchange, deployment, timeouts, &up, &body, reservation).await {
             Ok(answer) => return answer,
             Err(miss) => *miss,
         };
@@ -381,10 +372,7 @@ fn false_success(flight: Box<Flight>, head: Head, body: Bytes) -> Box<Miss> {
     failed(flight, head, body, &failure)
 }
 
-async fn streamed(
-    mut flight: Box<Flight>,
-    head: Head,
-) -> Result<http::Response<Body>, Box<Miss>> {
+async fn streamed(mut flight: Box<Flight>, head: Head) -> Result<http::Response<Body>, Box<Miss>> {
     let exchange = flight.exchange();
     let swallow_usage = !exchange.asked.include_usage;
     flight.tap = Some(Tap::new(TapOptions { swallow_usage, max_event: relay::MAX_EVENT }));
@@ -444,10 +432,7 @@ fn error_object(event: &Bytes) -> Bytes {
     event.slice(start..end.max(start))
 }
 
-async fn whole(
-    mut flight: Box<Flight>,
-    head: Head,
-) -> Result<http::Response<Body>, Box<Miss>> {
+async fn whole(mut flight: Box<Flight>, head: Head) -> Result<http::Response<Body>, Box<Miss>> {
     let body = match relay::whole(&mut flight, relay::MAX_WHOLE).await {
         Ok(body) => body,
         Err(trouble) => return Err(troubled(flight, &trouble)),

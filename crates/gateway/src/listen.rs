@@ -52,8 +52,8 @@ impl Client {
     /// head of a client without one passes the framing.
     pub(crate) fn refused<B>(&self, request: &http::Request<B>) -> Option<Refused> {
         let refused = self.refused_head.get()?;
-        let stands_in =
-            request.version() == http::Version::HTTP_11 && !request.headers().contains_key(http::header::HOST);
+        let stands_in = request.version() == http::Version::HTTP_11
+            && !request.headers().contains_key(http::header::HOST);
         stands_in.then_some(refused)
     }
 

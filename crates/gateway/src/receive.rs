@@ -151,9 +151,7 @@ pub(crate) async fn linger(mut body: Incoming, limit: u64) -> bool {
 fn broken_off(error: &hyper::Error) -> Box<Refusal> {
     match Refused::find(error) {
         Some(refused) => refused.refusal(),
-        None => {
-            Refusal::new(Code::InvalidRequest, format!("the body could not be read to its end: {error}"))
-        }
+        None => Refusal::new(Code::InvalidRequest, format!("the body could not be read to its end: {error}")),
     }
 }
 

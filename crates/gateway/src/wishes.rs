@@ -26,11 +26,13 @@ pub(crate) struct Wishes {
 pub(crate) fn read(client: &HeaderMap) -> Result<Wishes, Box<Refusal>> {
     Ok(Wishes {
         timeout: one(client, &headers::TIMEOUT, "x-tidegate-timeout", TIMEOUT_FORM, timeout)?,
-        strict: one(client, &headers::STRICT, "x-tidegate-strict", "`true` or `false`", flag)?.unwrap_or(false),
+        strict: one(client, &headers::STRICT, "x-tidegate-strict", "`true` or `false`", flag)?
+            .unwrap_or(false),
     })
 }
 
-const TIMEOUT_FORM: &str = "a time from 1ms to 24h: seconds such as `30` or `2.5`, or with a unit, `1500ms`, `30s`, `2m`";
+const TIMEOUT_FORM: &str =
+    "a time from 1ms to 24h: seconds such as `30` or `2.5`, or with a unit, `1500ms`, `30s`, `2m`";
 
 fn one<T>(
     client: &HeaderMap,
@@ -44,7 +46,10 @@ fn one<T>(
     let read = value.to_str().ok().and_then(|text| read(text.trim()));
     match (read, values.next()) {
         (Some(wish), None) => Ok(Some(wish)),
-        (_, Some(_)) => Err(Refusal::new(Code::InvalidRequest, format!("header `{name}` is given more than once")).about(param)),
+        (_, Some(_)) => {
+            Err(Refusal::new(Code::InvalidRequest, format!("header `{name}` is given more than once"))
+                .about(param))
+        }
         (None, None) => {
             let given: String = value.as_bytes().escape_ascii().to_string().chars().take(40).collect();
             let message = format!("header `{name}`: `{given}` is not {form}");
@@ -117,11 +122,27 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_is_refused_by_name() {
-        for text in
-            ["", "0", "0.0001", "-1", "soon", "30x", ".5", "5.", "1.2.3", "1e3", "25h", "99999999999999999999", "+1"]
-        {
+        for text in [
+            "",
+            "0",
+            "0.0001",
+            "-1",
+            "soon",
+            "30x",
+            ".5",
+            "5.",
+            "1.2.3",
+            "1e3",
+            "25h",
+            "99999999999999999999",
+            "+1",
+        ] {
             let refusal = read_one(headers::TIMEOUT, &[text]).unwrap_err();
-            assert_eq!((refusal.code, refusal.param), (Code::InvalidRequest, Some("x-tidegate-timeout")), "{text}");
+            assert_eq!(
+                (refusal.code, refusal.param),
+                (Code::InvalidRequest, Some("x-tidegate-timeout")),
+                "{text}"
+            );
             assert!(refusal.message.contains("x-tidegate-timeout"), "{}", refusal.message);
         }
         let twice = read_one(headers::TIMEOUT, &["1", "2"]).unwrap_err();
@@ -135,6 +156,10 @@ mod tests {
         assert!(!read_one(headers::STRICT, &["false"]).unwrap().strict);
         let refusal = read_one(headers::STRICT, &["maybe"]).unwrap_err();
         assert_eq!(refusal.param, Some("x-tidegate-strict"));
-        assert!(refusal.message.contains("`x-tidegate-strict`: `maybe` is not `true` or `false`"), "{}", refusal.message);
+        assert!(
+            refusal.message.contains("`x-tidegate-strict`: `maybe` is not `true` or `false`"),
+            "{}",
+            refusal.message
+        );
     }
 }

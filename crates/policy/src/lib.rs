@@ -37,8 +37,8 @@ pub use limits::{Gcra, Permit, Permits, Refused, Standing, TokenBucket, bucket};
 pub use money::{Currency, Money, MoneyError};
 pub use price::{Price, Rate, Tier, Usage};
 pub use settings::{
-    ByteSize, Document, DrainTimes, EnvironmentDocument, Finding, LogFormat, Place, Placed, SecretRef, Server, Severity,
-    StoreSettings, StoreUrl, Tls, json_schema,
+    ByteSize, Document, DrainTimes, EnvironmentDocument, Finding, LogFormat, Place, Placed, SecretRef,
+    Server, Severity, StoreSettings, StoreUrl, Tls, json_schema,
 };
 pub use snapshot::{
     Auth, Deployment, Doubt, Environment, Layer, ModelEntry, Origin, Provider, ResolveError, Route, Snapshot,

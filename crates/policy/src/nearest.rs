@@ -102,7 +102,9 @@ mod tests {
     fn a_name_that_is_like_none_is_given_none() {
         let demo = "echo fast slow story terse tools vision json refuse fail flaky embed code";
         let known: Vec<Name> = demo.split(' ').map(|model| format!("demo/{model}").into()).collect();
-        for given in ["demo/nope", "demo/none", "demo/mine", "demo/abcd", "nope/x", "nope", "demo/y", "ab", "demo/"] {
+        for given in
+            ["demo/nope", "demo/none", "demo/mine", "demo/abcd", "nope/x", "nope", "demo/y", "ab", "demo/"]
+        {
             assert_eq!(models(given, known.iter()), [] as [Name; 0], "{given}");
         }
     }

@@ -361,7 +361,8 @@ impl Environment {
             return None;
         }
         let bare = |full: &str| {
-            let message = format!("`{allowed}` lets nothing through: keys are checked against full model names");
+            let message =
+                format!("`{allowed}` lets nothing through: keys are checked against full model names");
             Doubt { message, help: Some(format!("write `{full}`")) }
         };
         match self.resolve(allowed) {

@@ -39,7 +39,11 @@ impl Store {
     ///
     /// # Errors
     /// See [`StoreError`].
-    pub async fn find_release(&self, environment: &str, number: u64) -> Result<Option<ReleaseRow>, StoreError> {
+    pub async fn find_release(
+        &self,
+        environment: &str,
+        number: u64,
+    ) -> Result<Option<ReleaseRow>, StoreError> {
         let rows = self.fetch(&text::RELEASE, vec![environment.into(), Value::from(number)]).await?;
         rows.into_iter().next().map(read).transpose()
     }

@@ -364,7 +364,20 @@ static IS_TOKEN: [bool; 256] = {
         table[byte as usize] = byte.is_ascii_alphanumeric()
             || matches!(
                 byte,
-                b'!' | b'#' | b'$' | b'%' | b'&' | b'\'' | b'*' | b'+' | b'-' | b'.' | b'^' | b'_' | b'`' | b'|' | b'~'
+                b'!' | b'#'
+                    | b'$'
+                    | b'%'
+                    | b'&'
+                    | b'\''
+                    | b'*'
+                    | b'+'
+                    | b'-'
+                    | b'.'
+                    | b'^'
+                    | b'_'
+                    | b'`'
+                    | b'|'
+                    | b'~'
             );
         byte += 1;
     }
@@ -411,11 +424,12 @@ fn read_head(head: &[u8]) -> Result<Head, Ambiguity> {
     }
     let mut lines = Lines { rest: &head[..head.len() - 2] };
     let request_line = lines.next().ok_or(Ambiguity::RequestLine)??;
-    let (asked, http_11) = match (request_line.strip_suffix(b" HTTP/1.1"), request_line.strip_suffix(b" HTTP/1.0")) {
-        (Some(asked), _) => (asked, true),
-        (None, Some(asked)) => (asked, false),
-        (None, None) => return Err(Ambiguity::RequestLine),
-    };
+    let (asked, http_11) =
+        match (request_line.strip_suffix(b" HTTP/1.1"), request_line.strip_suffix(b" HTTP/1.0")) {
+            (Some(asked), _) => (asked, true),
+            (None, Some(asked)) => (asked, false),
+            (None, None) => return Err(Ambiguity::RequestLine),
+        };
     check_request_line(asked)?;
     let (mut length, mut chunked, mut upgrade, mut hosts) = (None, false, false, 0);
     for (count, line) in lines.enumerate() {

@@ -65,7 +65,11 @@ fn secret(
     let secret = match work.secret(&reference.value) {
         Ok(secret) => secret,
         Err(why) => {
-            work.no_secret(reference.at, format!("the secret of key `{name}`: {why}"), Some(print.to_owned()));
+            work.no_secret(
+                reference.at,
+                format!("the secret of key `{name}`: {why}"),
+                Some(print.to_owned()),
+            );
             return None;
         }
     };

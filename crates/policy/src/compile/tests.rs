@@ -292,7 +292,8 @@ t.toml:28:10: error: the secret of key `zero`: environment variable `MISSING` is
 fn what_is_wrong_with_a_provider_is_not_said_again_of_what_refers_to_it() {
     let routes = "[routes.chat]\ntargets = [\"PROVIDER/gpt-5-mini\"]\nfallbacks = [\"gpt-5-mini\"]\n[keys.app]\nmodels = \
                   [\"PROVIDER/*\", \"PROVIDER/gpt-5-mini\"]\n";
-    let text = format!("[providers.openai]\ncredential = \"env:MISSING\"\n{routes}").replace("PROVIDER", "openai");
+    let text =
+        format!("[providers.openai]\ncredential = \"env:MISSING\"\n{routes}").replace("PROVIDER", "openai");
     assert_eq!(
         errors(&text),
         "t.toml:2:14: error: the credential of provider `openai`: environment variable `MISSING` is not set"
@@ -335,7 +336,9 @@ fn absent_secrets_are_warnings_where_that_is_asked_for() {
 fn what_a_key_may_not_reach_is_a_warning_with_the_nearest_name() {
     let environment = dev(&format!("{LOCAL}[routes.chat]\ntargets = [\"local/tiny\"]\n"));
     let said = |allowed: &str| {
-        environment.doubt_allowed(allowed).map(|doubt| format!("{} {}", doubt.message, doubt.help.unwrap_or_default()))
+        environment
+            .doubt_allowed(allowed)
+            .map(|doubt| format!("{} {}", doubt.message, doubt.help.unwrap_or_default()))
     };
     for sound in ["*", "chat", "local/*", "demo/*", "demo/echo", "local/big/one"] {
         assert_eq!(said(sound), None);

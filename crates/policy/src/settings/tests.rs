@@ -302,7 +302,10 @@ fn base_urls() {
 #[test]
 fn http2_towards_a_provider_is_refused_as_not_available() {
     let findings = parse("[providers.p]\nbase_url = \"http://h\"\nhttp2 = true\n", "t.toml").unwrap_err();
-    assert_eq!(findings[0].to_string(), "t.toml:3:1: error: `providers.p.http2` is not available in this version");
+    assert_eq!(
+        findings[0].to_string(),
+        "t.toml:3:1: error: `providers.p.http2` is not available in this version"
+    );
 }
 
 #[test]

@@ -133,7 +133,8 @@ fn another_case_is_refused_because_some_servers_obey_it() {
 
 #[test]
 fn another_case_of_a_mere_label_is_refused_only_beside_the_label() {
-    for (key, known) in [("User", "user"), ("u\u{17f}er", "user"), ("safety_Identifier", "safety_identifier")] {
+    for (key, known) in [("User", "user"), ("u\u{17f}er", "user"), ("safety_Identifier", "safety_identifier")]
+    {
         let asked = chat(&format!(r#"{{"model":"m","{key}":"x"}}"#)).unwrap();
         assert_eq!(asked.end_user, None, "{key} is not ours to read");
         for body in [

@@ -44,9 +44,10 @@ pub(crate) async fn run(place: Place, listen: Option<SocketAddr>) -> anyhow::Res
     let server = read.document.server.clone();
     let serves_admin = doors::carries_console(&server)?;
     logging::begin(server.log);
-    let declared = server.master_key.as_ref().map(|declared| {
-        folder::read_declared_master_key(declared, &read.document.file, &ProcessSecrets)
-    });
+    let declared = server
+        .master_key
+        .as_ref()
+        .map(|declared| folder::read_declared_master_key(declared, &read.document.file, &ProcessSecrets));
     let declared = match declared.transpose() {
         Ok(declared) => declared,
         Err(finding) => return Ok(refuse(&Refused::from(vec![finding]))),

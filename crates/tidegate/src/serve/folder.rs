@@ -40,7 +40,8 @@ pub(crate) fn read_declared_master_key(
     };
     let absent = if secrets.may_be_absent() { Severity::Warning } else { Severity::Error };
     let secret = secrets.read(&declared.value).map_err(|why| finding(absent, why))?;
-    parse_master_key(secret.expose()).map_err(|why| finding(Severity::Error, format!("{}: {why}", declared.value)))
+    parse_master_key(secret.expose())
+        .map_err(|why| finding(Severity::Error, format!("{}: {why}", declared.value)))
 }
 
 /// The master key of a data folder whose settings declare none: from the folder, else made there now.
@@ -116,7 +117,8 @@ mod tests {
             value: SecretRef::Env("TIDEGATE_TEST_ABSENT_MASTER".into()),
             at: policy::Place { line: 3, column: 14 },
         };
-        let finding = read_declared_master_key(&declared, "x.toml", &crate::secrets::ProcessSecrets).unwrap_err();
+        let finding =
+            read_declared_master_key(&declared, "x.toml", &crate::secrets::ProcessSecrets).unwrap_err();
         assert_eq!(
             finding.to_string(),
             "x.toml:3:14: error: `server.master_key`: environment variable `TIDEGATE_TEST_ABSENT_MASTER` is not set, or \

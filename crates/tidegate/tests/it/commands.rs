@@ -20,7 +20,12 @@ fn check_and_serve_say_the_same_of_an_absent_secret() {
     let dir = fresh_dir();
     let secret = "env:TIDEGATE_IT_ABSENT";
     for (lines, at) in [
-        (format!("[providers.openai]\ncredential = \"{secret}\"\n[routes.r]\ntargets = [\"openai/gpt-5-mini\"]\n"), "5:14"),
+        (
+            format!(
+                "[providers.openai]\ncredential = \"{secret}\"\n[routes.r]\ntargets = [\"openai/gpt-5-mini\"]\n"
+            ),
+            "5:14",
+        ),
         (format!("[keys.app]\nsecret = \"{secret}\"\n"), "5:10"),
         (format!("master_key = \"{secret}\"\n"), "4:14"),
     ] {
@@ -35,7 +40,10 @@ fn check_and_serve_say_the_same_of_an_absent_secret() {
         };
         assert_eq!(findings(&checked), findings(&served), "{served}");
         let [only] = &findings(&checked)[..] else { panic!("not one finding: {checked}") };
-        assert!(only.starts_with(&format!("x.toml:{at}: error: ")) && only.contains("TIDEGATE_IT_ABSENT"), "{only}");
+        assert!(
+            only.starts_with(&format!("x.toml:{at}: error: ")) && only.contains("TIDEGATE_IT_ABSENT"),
+            "{only}"
+        );
         let (code, elsewhere, _) = run(&dir, &["check", "x.toml", "--without-secrets"]);
         assert_eq!(code, 0, "{elsewhere}");
         assert!(elsewhere.contains(&format!("x.toml:{at}: warning: ")), "{elsewhere}");
@@ -57,17 +65,23 @@ async fn a_start_on_a_taken_port_changes_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_key_for_a_model_that_is_not_there_is_made_with_a_warning() {
-    let stand = Stand::start(Setup { key: "models = [\"fake/*\", \"demo/ehco\"]".to_owned(), ..Setup::default() }).await;
+    let stand =
+        Stand::start(Setup { key: "models = [\"fake/*\", \"demo/ehco\"]".to_owned(), ..Setup::default() })
+            .await;
     let (code, out, err) =
         stand.command(&["keys", "create", "odd", "--model", "nope/x", "--model", "demo/ehco", "--json"]);
     assert_eq!(code, 0, "{err}");
     assert_eq!(out.lines().count(), 1, "{out}");
     assert!(err.contains("`nope/x` matches no model") && err.contains("did you mean `demo/echo`?"), "{err}");
-    let (code, _, err) = stand.command(&["keys", "create", "good", "--model", "fake/*", "--model", "demo/echo"]);
+    let (code, _, err) =
+        stand.command(&["keys", "create", "good", "--model", "fake/*", "--model", "demo/echo"]);
     assert_eq!((code, err.as_str()), (0, ""));
     let (code, out, _) = stand.command(&["check"]);
     assert_eq!(code, 0, "{out}");
-    assert!(out.contains("warning: key `app`: `demo/ehco` matches no model") && out.contains("`demo/echo`"), "{out}");
+    assert!(
+        out.contains("warning: key `app`: `demo/ehco` matches no model") && out.contains("`demo/echo`"),
+        "{out}"
+    );
 }
 
 /// Also a request that began before others and ends after them.
@@ -76,7 +90,8 @@ async fn logs_are_followed_in_full_and_without_repetition() {
     let stand = Stand::start(Setup::default()).await;
     assert_eq!(stand.client().chat("fake/before").await.status, 200);
     let slow = Plan { tokens: 40, delay: 100, ..Plan::default() };
-    let slow = chat("fake/late", &format!(r#","stream":true,"fake":{}"#, serde_json::to_string(&slow).unwrap()));
+    let slow =
+        chat("fake/late", &format!(r#","stream":true,"fake":{}"#, serde_json::to_string(&slow).unwrap()));
     let mut coming = stand.client().open("POST", "/v1/chat/completions", slow).await.unwrap();
     coming.next().await.unwrap().unwrap();
     let mut follower = Command::new(binary())
@@ -102,7 +117,9 @@ async fn logs_are_followed_in_full_and_without_repetition() {
         loop {
             assert_eq!(stand.client().chat(&format!("fake/n{number}")).await.status, 200);
             number += 1;
-            if let Ok(Some(model)) = tokio::time::timeout(std::time::Duration::from_millis(100), told.recv()).await {
+            if let Ok(Some(model)) =
+                tokio::time::timeout(std::time::Duration::from_millis(100), told.recv()).await
+            {
                 seen.push(model);
                 if seen.last().is_some_and(|model| model.starts_with("fake/n")) {
                     break;

@@ -61,7 +61,8 @@ async fn what_is_refused_before_it_is_a_request_says_why() {
              {length}\r\n\r\n{body}"
         )
     };
-    let head = format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n", stand.key);
+    let head =
+        format!("POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {}\r\n", stand.key);
     for (bytes, status, code) in [
         (format!("{head}content-length: 1\r\ntransfer-encoding: chunked\r\n\r\n"), 400, "ambiguous_request"),
         (format!("{head}x-odd : 1\r\n\r\n"), 400, "ambiguous_request"),

@@ -65,26 +65,25 @@ fn short() -> Patience {
 
 /// The statuses in their order, and whether the last answer is a whole error of ours.
 fn read(text: &str) -> (Vec<u16>, bool) {
-    let statuses = text.match_indices("HTTP/1.1 ").map(|(at, _)| text[at + 9..at + 12].parse().unwrap()).collect();
+    let statuses =
+        text.match_indices("HTTP/1.1 ").map(|(at, _)| text[at + 9..at + 12].parse().unwrap()).collect();
     let last = &text[text.rfind("HTTP/1.1 ").unwrap()..];
     let (head, body) = last.split_once("\r\n\r\n").unwrap();
-    let whole = serde_json::from_str::<serde_json::Value>(body).is_ok_and(|body| body["error"]["code"].is_string());
+    let whole =
+        serde_json::from_str::<serde_json::Value>(body).is_ok_and(|body| body["error"]["code"].is_string());
     (statuses, whole && head.contains("connection: close") && head.contains("content-type: application/json"))
 }
 
 const GOOD: &[u8] = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc";
 const SLOW: &[u8] = b"GET /slow HTTP/1.1\r\nhost: x\r\n\r\n";
-const BAD: &[u8] = b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\nabc";
+const BAD: &[u8] =
+    b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\nabc";
 const CHUNKED: &[u8] = b"POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
 
 #[tokio::test]
 async fn a_refused_head_is_answered_behind_what_was_asked_before() {
     let long = Patience { head: LONG, body: LONG, idle: LONG, write: LONG };
-    for pieces in [
-        &[BAD][..],
-        &[&BAD[..20], &BAD[20..]],
-        &[&BAD[..1], &BAD[1..70], &BAD[70..]],
-    ] {
+    for pieces in [&[BAD][..], &[&BAD[..20], &BAD[20..]], &[&BAD[..1], &BAD[1..70], &BAD[70..]]] {
         assert_eq!(read(&talk(long, pieces).await), (vec![400], true));
     }
     let both = [SLOW, GOOD, BAD, GOOD].concat();

@@ -41,7 +41,8 @@ pub(super) async fn run(control: &Control, args: &Args, terminal: &mut Terminal)
             () = tokio::time::sleep(PACE) => {}
         }
         pace = (pace + 1) % LOOK_BACK;
-        let logs = if pace == 0 { look_back(control, args).await? } else { newer(control, args, &seen).await? };
+        let logs =
+            if pace == 0 { look_back(control, args).await? } else { newer(control, args, &seen).await? };
         print(terminal, args, &seen.fresh(logs), false)?;
         seen.forget(if pace == 0 { seen.reach() } else { None });
     }
