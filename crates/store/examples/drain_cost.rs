@@ -42,17 +42,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         spent as f64 / made as f64
     );
     store.close().await;
-    let mut bytes = 0;
-    for name in [folder.join("control.sqlite"), folder.join("logs")] {
-        if name.is_dir() {
-            for file in std::fs::read_dir(name)? {
-                bytes += file?.metadata()?.len();
-            }
-        } else if let Ok(file) = name.metadata() {
-            bytes += file.len();
-        }
+    // The entries are kept for good, the log until its day is dropped.
+    let entries = folder.join("control.sqlite").metadata().map_or(0, |file| file.len());
+    let mut log = 0;
+    for file in std::fs::read_dir(folder.join("logs")).into_iter().flatten() {
+        log += file?.metadata()?.len();
     }
-    println!("{} bytes on disk a request", bytes / made as u64);
+    let each = |bytes: u64| bytes / made as u64;
+    println!("{} bytes of entries and {} of log on disk a request", each(entries), each(log));
     std::fs::remove_dir_all(&folder).ok();
     Ok(())
 }

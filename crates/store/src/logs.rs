@@ -1,5 +1,10 @@
 //! Pages of the request log, by cursor: a request's id is made when it arrives (UUIDv7), so the order of ids is
 //! the order of time, and a page costs the same wherever it lies.
+//!
+//! Filters by key, model and status have no index of their own: they are looked for along the order of ids, day by day
+//! from the cursor, until the page is full. Measured on SQLite (`examples/drain_cost`, 60,000 requests, medians of 5, November
+//! 2026), one index more makes a request cost the drain 13 % more processor time and the file 11 % larger, three (key,
+//! model, status) 31 % and 35 %. Every request would pay that for a question that a person asks now and then.
 
 use ledger::RequestLog;
 use policy::{RequestId, Timestamp};
