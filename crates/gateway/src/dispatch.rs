@@ -79,13 +79,13 @@ pub(crate) async fn dispatch(
         let deployment = &step.deployment;
         exchange.attempts += 1;
         exchange.deployment = Some(Arc::clone(deployment));
-        let timeouts = exchange.within_limit(step.timeouts, exchange.gateway.clock.moment());
+        let timeouts = exchange.within_limit(step.timeouts);
         let miss = match attempt(exchange, deployment, timeouts, &up, &body, reservation).await {
             Ok(answer) => return answer,
             Err(miss) => *miss,
         };
         exchange = miss.exchange;
-        if let Some(late) = exchange.late(exchange.gateway.clock.moment()) {
+        if let Some(late) = exchange.late() {
             verdict = Some((Verdict::Ours(late), false, None));
             break;
         }

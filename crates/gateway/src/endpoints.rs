@@ -173,7 +173,7 @@ fn prepare(
         exchange.request_body = Some(body.clone());
     }
     let plan = plan::plan(exchange)?;
-    if let Some(late) = exchange.late(exchange.times.received) {
+    if let Some(late) = exchange.late() {
         return Err(late);
     }
     admit::take_tokens(exchange, exchange.times.received)?;

@@ -98,16 +98,16 @@ impl Exchange {
         endpoint_name(self.operation)
     }
 
-    /// The time limits of an attempt that begins `now`, within the client's own.
-    pub(crate) fn within_limit(&self, timeouts: Timeouts, now: Moment) -> Timeouts {
+    /// The time limits of an attempt that begins now, within the client's own.
+    pub(crate) fn within_limit(&self, timeouts: Timeouts) -> Timeouts {
         let Some(limit) = self.limit else { return timeouts };
-        let left = limit.ends.since(now);
+        let left = limit.ends.since(self.gateway.clock.moment());
         Timeouts { connect: timeouts.connect.min(left), total: timeouts.total.min(left), ..timeouts }
     }
 
     /// The refusal of a request whose client's own limit is over.
-    pub(crate) fn late(&self, now: Moment) -> Option<Box<Refusal>> {
-        let limit = self.limit.filter(|limit| now >= limit.ends)?;
+    pub(crate) fn late(&self) -> Option<Box<Refusal>> {
+        let limit = self.limit.filter(|limit| self.gateway.clock.moment() >= limit.ends)?;
         let message = format!(
             "the answer was not complete within {} (`{}` of the request)",
             headers::go_duration(limit.timeout),

@@ -206,7 +206,7 @@ impl Relay {
         let exchange = self.flight.exchange();
         // The client's own limit says so by its name.
         let late = match trouble {
-            Trouble::Total(_) => exchange.late(exchange.gateway.clock.moment()),
+            Trouble::Total(_) => exchange.late(),
             _ => None,
         };
         let refusal = late.unwrap_or_else(|| trouble.refusal(&self.flight.deployment.provider.name));

@@ -113,7 +113,7 @@ impl Upstream {
 
     /// Begins a request for a target (path and query, valid in a request line).
     pub(crate) fn request(&self, method: &http::Method, target: &str) -> RequestHead<'_> {
-        let mut bytes = BytesMut::with_capacity(512 + target.len() + self.lines.len());
+        let mut bytes = BytesMut::with_capacity(2048 + target.len() + self.lines.len());
         bytes.extend_from_slice(method.as_str().as_bytes());
         bytes.extend_from_slice(b" ");
         bytes.extend_from_slice(target.as_bytes());

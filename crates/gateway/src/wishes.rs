@@ -94,7 +94,7 @@ mod tests {
     use super::*;
     use http::HeaderValue;
 
-    fn read_one(name: HeaderName, values: &[&'static str]) -> Result<Wishes, Box<Refusal>> {
+    fn read_one(name: &HeaderName, values: &[&'static str]) -> Result<Wishes, Box<Refusal>> {
         let mut client = HeaderMap::new();
         for value in values {
             client.append(name.clone(), HeaderValue::from_static(value));
@@ -114,7 +114,7 @@ mod tests {
             ("0.001", 1),
             ("24h", 86_400_000),
         ] {
-            let wishes = read_one(headers::TIMEOUT, &[text]).unwrap();
+            let wishes = read_one(&headers::TIMEOUT, &[text]).unwrap();
             assert_eq!(wishes.timeout, Some(Duration::from_millis(milliseconds)), "{text}");
         }
         assert_eq!(read(&HeaderMap::new()).unwrap(), Wishes::default());
@@ -137,7 +137,7 @@ mod tests {
             "99999999999999999999",
             "+1",
         ] {
-            let refusal = read_one(headers::TIMEOUT, &[text]).unwrap_err();
+            let refusal = read_one(&headers::TIMEOUT, &[text]).unwrap_err();
             assert_eq!(
                 (refusal.code, refusal.param.as_deref()),
                 (Code::InvalidRequest, Some("x-tidegate-timeout")),
@@ -145,16 +145,16 @@ mod tests {
             );
             assert!(refusal.message.contains("x-tidegate-timeout"), "{}", refusal.message);
         }
-        let twice = read_one(headers::TIMEOUT, &["1", "2"]).unwrap_err();
+        let twice = read_one(&headers::TIMEOUT, &["1", "2"]).unwrap_err();
         assert!(twice.message.contains("more than once"), "{}", twice.message);
     }
 
     #[test]
     fn strictness_is_yes_or_no() {
-        assert!(read_one(headers::STRICT, &["true"]).unwrap().strict);
-        assert!(read_one(headers::STRICT, &["TRUE"]).unwrap().strict);
-        assert!(!read_one(headers::STRICT, &["false"]).unwrap().strict);
-        let refusal = read_one(headers::STRICT, &["maybe"]).unwrap_err();
+        assert!(read_one(&headers::STRICT, &["true"]).unwrap().strict);
+        assert!(read_one(&headers::STRICT, &["TRUE"]).unwrap().strict);
+        assert!(!read_one(&headers::STRICT, &["false"]).unwrap().strict);
+        let refusal = read_one(&headers::STRICT, &["maybe"]).unwrap_err();
         assert_eq!(refusal.param.as_deref(), Some("x-tidegate-strict"));
         assert!(
             refusal.message.contains("`x-tidegate-strict`: `maybe` is not `true` or `false`"),

@@ -94,7 +94,26 @@ pub(crate) struct Gate<S> {
     /// Something was written since `since`: an idle connection's time begins anew.
     wrote: bool,
     write_stalled: Option<Moment>,
+    /// Where the pieces of a small write are joined.
+    small: Vec<u8>,
     alarm: Alarm,
+}
+
+/// Up to here joining the pieces of a write costs less than telling the system of each.
+const SMALL: usize = 4096;
+
+/// The pieces of a small write as one.
+fn joined<'a>(slices: &[io::IoSlice<'_>], small: &'a mut Vec<u8>) -> Option<&'a [u8]> {
+    let length: usize = slices.iter().map(|slice| slice.len()).sum();
+    if slices.len() < 2 || length > SMALL {
+        return None;
+    }
+    small.clear();
+    small.reserve_exact(SMALL);
+    for slice in slices {
+        small.extend_from_slice(slice);
+    }
+    Some(small)
 }
 
 /// The end of a connection on which something was refused.
@@ -131,6 +150,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
             since,
             wrote: false,
             write_stalled: None,
+            small: Vec::new(),
             alarm: Alarm::default(),
         }
     }
@@ -359,7 +379,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Gate<S> {
         context: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let outcome = Pin::new(&mut self.inner).poll_write_vectored(context, slices);
+        let this = &mut *self;
+        let outcome = match joined(slices, &mut this.small) {
+            Some(small) => Pin::new(&mut this.inner).poll_write(context, small),
+            None => Pin::new(&mut this.inner).poll_write_vectored(context, slices),
+        };
         self.wrote(outcome, context)
     }
 
