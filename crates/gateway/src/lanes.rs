@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use policy::{Deployment, Name, Provider};
-use providers::blocks::{self, Issuer, Part};
+use providers::blocks::{self, Issuer, Keepsake, Part};
 use providers::dialects::{self, Dialect, Reply, StreamWriter, Target, Unanswered};
 use providers::flow::{Flow, Translated, Watched, stop_name};
 use providers::request::{Edits, Operation, rewrite};
@@ -146,6 +146,8 @@ fn parsed(
         refusal.detail = bad.code;
         refusal
     })?;
+    let (kept, key) = (&exchange.gateway.keepsakes, &exchange.caller.key.record.id);
+    blocks::keepsake::restore(&mut request, |call| kept.find(key, call));
     request.model.clone_from(&exchange.asked.model);
     request.stream = exchange.asked.stream;
     Ok(Arc::clone(exchange.parsed.insert(Arc::new(request))))
@@ -187,6 +189,17 @@ pub(crate) fn flow(exchange: &Exchange, lane: Lane, deployment: &Deployment, swa
             });
             Flow::Translated(Box::new(Translated::new(issuer(deployment, provider), writer, MAX_EVENT)))
         }
+    }
+}
+
+/// Keeps what the client may lose of an answer.
+pub(crate) fn remember(exchange: &Exchange, keepsake: Option<Keepsake>) {
+    if let Some(keepsake) = keepsake {
+        exchange.gateway.keepsakes.keep(
+            &exchange.caller.key.record.id,
+            keepsake,
+            exchange.gateway.clock.moment(),
+        );
     }
 }
 
@@ -237,6 +250,7 @@ pub(crate) fn whole(
         body: match lane {
             Lane::Same => body,
             Lane::Across { client, .. } => {
+                remember(exchange, Keepsake::of(&answer));
                 reply(exchange, |reply| dialects::write_answer(client, &answer, reply)).into()
             }
         },

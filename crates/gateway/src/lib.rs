@@ -18,6 +18,7 @@ mod exchange;
 mod flight;
 mod headers;
 mod health;
+mod keepsakes;
 mod lanes;
 mod lifecycle;
 mod listen;
@@ -110,6 +111,7 @@ pub struct Gateway {
     pub(crate) serves_admin: bool,
     pub(crate) published: ArcSwapOption<Snapshot>,
     pub(crate) upstreams: upstream::Upstreams,
+    pub(crate) keepsakes: keepsakes::Keepsakes,
     pub(crate) metrics: metrics::Metrics,
     pub(crate) lifecycle: lifecycle::Lifecycle,
     /// Places to read answers to their end whose clients are gone.
@@ -135,6 +137,7 @@ impl Gateway {
             serves_admin: parts.serves_admin,
             published: ArcSwapOption::empty(),
             upstreams: upstream::Upstreams::default(),
+            keepsakes: keepsakes::Keepsakes::default(),
             metrics: metrics::Metrics::new(),
             lifecycle: lifecycle::Lifecycle::default(),
             unattended: Arc::new(tokio::sync::Semaphore::new(MAX_UNATTENDED)),

@@ -15,6 +15,7 @@ use smallvec::SmallVec;
 
 use crate::admit;
 use crate::flight::{Flight, Trouble};
+use crate::lanes;
 use crate::refusal::Refusal;
 use crate::settle::Ending;
 
@@ -152,6 +153,8 @@ impl Relay {
     }
 
     fn complete(&mut self, terminal: Bytes, context: Option<&mut Context<'_>>) {
+        let keepsake = self.flight.flow.as_mut().and_then(Flow::keepsake);
+        lanes::remember(self.flight.exchange(), keepsake);
         let (usage, basis) = self.flight.usage_so_far(true);
         let finish = self.flight.flow.as_ref().and_then(Flow::finish_reason).map(Into::into);
         let mut ending = Ending::completed(usage, basis, finish);

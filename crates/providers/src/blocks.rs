@@ -18,6 +18,7 @@
 
 pub mod answer;
 pub mod fold;
+pub mod keepsake;
 pub mod opaque;
 pub mod part;
 pub mod raw;
@@ -26,6 +27,7 @@ pub mod stream;
 
 pub use answer::{Answer, Choice, Stop, StopKind};
 pub use fold::Fold;
+pub use keepsake::Keepsake;
 pub use opaque::{Issuer, Opaque, OpaqueKind};
 pub use part::{CacheMark, Media, MediaKind, MediaSource, Part, Reasoning, ToolCall, ToolKind, ToolResult};
 pub use raw::Raw;

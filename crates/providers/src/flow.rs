@@ -9,7 +9,8 @@ use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
 
 use crate::Usage;
-use crate::blocks::{Delta, Event, Issuer, Stop, StopKind, fold};
+use crate::blocks::keepsake::Collector;
+use crate::blocks::{Delta, Event, Issuer, Keepsake, Stop, StopKind, fold};
 use crate::dialects::{Failing, Reply, StreamReader, StreamWriter};
 use crate::request::weigh::{count_wide, tokens_of};
 use crate::sse::Framer;
@@ -112,6 +113,7 @@ pub struct Translated {
     events: Vec<Event>,
     out: BytesMut,
     terminal: Option<Bytes>,
+    collector: Collector,
 }
 
 impl Watched {
@@ -176,6 +178,7 @@ impl Translated {
             events: Vec::new(),
             out: BytesMut::new(),
             terminal: None,
+            collector: Collector::default(),
         }
     }
 
@@ -202,6 +205,7 @@ impl Translated {
     fn write_events(&mut self) -> Result<(), StreamFault> {
         for seen in std::mem::take(&mut self.events) {
             self.meter.see(&seen);
+            self.collector.see(&seen);
             match &seen {
                 Event::Error { message, code } => {
                     let failing = Failing {
@@ -319,6 +323,16 @@ impl Flow {
             Self::Tapped(tap) => tap.finish_reason(),
             Self::Watched(watched) => watched.meter.stop.as_deref(),
             Self::Translated(translated) => translated.meter.stop.as_deref(),
+        }
+    }
+
+    /// What the client may lose of a translated answer that has ended.
+    pub fn keepsake(&mut self) -> Option<Keepsake> {
+        match self {
+            Self::Translated(translated) if translated.meter.ended => {
+                std::mem::take(&mut translated.collector).finish()
+            }
+            _ => None,
         }
     }
 
