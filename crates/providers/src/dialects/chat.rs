@@ -45,5 +45,4 @@ pub(crate) fn error_body(failing: &Failing<'_>) -> Vec<u8> {
 }
 
 #[cfg(test)]
-#[path = "chat/tests.rs"]
 mod tests;

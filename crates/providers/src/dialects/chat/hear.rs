@@ -17,7 +17,25 @@ const MOST_CHOICES: u32 = 128;
 
 /// Reads a provider's stream.
 #[derive(Debug)]
-pub struct StreamReader {
+pub struct StreamReader(Box<Reader>);
+
+impl StreamReader {
+    pub(crate) fn new(issuer: Issuer) -> Self {
+        Self(Box::new(Reader::new(issuer)))
+    }
+
+    pub(crate) fn push(&mut self, name: Option<&[u8]>, data: &[u8], out: &mut Vec<Event>) {
+        self.0.push(name, data, out);
+    }
+
+    pub(crate) fn end(&mut self, out: &mut Vec<Event>) {
+        self.0.end(out);
+    }
+}
+
+/// The state of one stream.
+#[derive(Debug)]
+pub(super) struct Reader {
     issuer: Issuer,
     id: Option<String>,
     counts: Counts,
@@ -27,8 +45,8 @@ pub struct StreamReader {
     over: bool,
 }
 
-impl StreamReader {
-    pub(crate) fn new(issuer: Issuer) -> Self {
+impl Reader {
+    pub(super) fn new(issuer: Issuer) -> Self {
         Self {
             issuer,
             id: None,
@@ -40,7 +58,7 @@ impl StreamReader {
         }
     }
 
-    pub(crate) fn push(&mut self, name: Option<&[u8]>, data: &[u8], out: &mut Vec<Event>) {
+    fn push(&mut self, name: Option<&[u8]>, data: &[u8], out: &mut Vec<Event>) {
         let data = data.trim_ascii();
         if self.over || data.is_empty() {
             return;
@@ -58,7 +76,7 @@ impl StreamReader {
         }
     }
 
-    pub(crate) fn end(&mut self, out: &mut Vec<Event>) {
+    fn end(&mut self, out: &mut Vec<Event>) {
         // Without `[DONE]`, only a finish reason of each answer proves that nothing is missing.
         if !self.over && !self.choices.is_empty() && self.choices.iter().all(|choice| choice.stopped) {
             self.over = true;

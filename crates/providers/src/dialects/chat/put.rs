@@ -177,7 +177,7 @@ fn write_extra(request: &Request, written: &mut Written, json: &mut Json) -> Res
                 name,
                 format!("`{name}`: the chosen model's API (Chat Completions) has no such parameter"),
             ));
-        } else if !known && !(name == "stream_options.include_obfuscation") {
+        } else if !known && name != "stream_options.include_obfuscation" {
             written.drop_param(name);
         }
     }

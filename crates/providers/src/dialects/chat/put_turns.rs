@@ -79,7 +79,7 @@ impl<'w> Writer<'w> {
                 Part::Text { .. } => out.push(part),
                 Part::Media(_) if media => out.push(part),
                 Part::Unknown { dialect: Dialect::Chat, kind, .. } if media && kind != "audio" => {
-                    out.push(part)
+                    out.push(part);
                 }
                 Part::Media(_) => self.written.drop_param("media"),
                 Part::Unknown { kind, .. } => self.written.drop_param(kind),

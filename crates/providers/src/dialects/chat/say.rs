@@ -18,7 +18,25 @@ use crate::error_event;
 
 /// Writes a client's stream.
 #[derive(Debug)]
-pub struct StreamWriter {
+pub struct StreamWriter(Box<Writer>);
+
+impl StreamWriter {
+    pub(crate) fn new(reply: &Reply<'_>) -> Self {
+        Self(Box::new(Writer::new(reply)))
+    }
+
+    pub(crate) fn write(&mut self, event: &Event, out: &mut BytesMut) {
+        self.0.write(event, out);
+    }
+
+    pub(crate) fn error(&mut self, failing: &Failing<'_>, out: &mut BytesMut) {
+        self.0.error(failing, out);
+    }
+}
+
+/// The state of one stream.
+#[derive(Debug)]
+struct Writer {
     id: String,
     model: String,
     created: i64,
@@ -56,8 +74,8 @@ enum What {
     Other,
 }
 
-impl StreamWriter {
-    pub(crate) fn new(reply: &Reply<'_>) -> Self {
+impl Writer {
+    fn new(reply: &Reply<'_>) -> Self {
         Self {
             id: shown_id(None, reply.id),
             model: reply.model.to_owned(),
@@ -69,7 +87,7 @@ impl StreamWriter {
         }
     }
 
-    pub(crate) fn write(&mut self, event: &Event, out: &mut BytesMut) {
+    fn write(&mut self, event: &Event, out: &mut BytesMut) {
         if self.over {
             return;
         }
@@ -92,7 +110,7 @@ impl StreamWriter {
         }
     }
 
-    pub(crate) fn error(&mut self, failing: &Failing<'_>, out: &mut BytesMut) {
+    fn error(&mut self, failing: &Failing<'_>, out: &mut BytesMut) {
         if self.over {
             return;
         }

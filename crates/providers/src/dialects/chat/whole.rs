@@ -1,6 +1,6 @@
 //! Whole answers: read as a stream of one chunk, written as OpenAI's `chat.completion`.
 
-use super::hear::{StreamReader, error_of};
+use super::hear::{Reader, error_of};
 use super::json::Json;
 use super::members::Members;
 use super::put_turns::write_call;
@@ -21,7 +21,7 @@ pub(crate) fn read_answer(body: &[u8], issuer: &Issuer) -> Result<Answer, Unansw
         return Err(unreadable("the provider's answer has no `choices`"));
     }
     let mut events = Vec::new();
-    let mut reader = StreamReader::new(issuer.clone());
+    let mut reader = Reader::new(issuer.clone());
     reader.chunk(&members, &mut events);
     reader.finish_all(&mut events);
     let mut fold = Fold::default();

@@ -22,6 +22,8 @@ pub(super) struct Choice {
     thought: Option<Thought>,
     calls: Calls,
     tag: ThinkTag,
+    /// Thoughts came in a member of their own, so that none are looked for in the content.
+    told_apart: bool,
 }
 
 /// The thought that is open.
@@ -43,6 +45,7 @@ impl Choice {
             thought: None,
             calls: Calls::default(),
             tag: ThinkTag::default(),
+            told_apart: false,
         }
     }
 
@@ -130,6 +133,7 @@ impl Choice {
                 self.thought.as_ref().map_or(details.first().and_then(|d| d.index), |open| open.index);
             let part = self.open_thought(index, None, false, out);
             self.delta(part, Delta::Thought(plain.into_owned()), out);
+            self.told_apart = true;
         }
         for detail in details {
             self.detail(detail, issuer, out);
@@ -140,6 +144,7 @@ impl Choice {
         if detail.text.is_empty() && detail.summary.is_empty() && detail.opaque.is_none() {
             return;
         }
+        self.told_apart = true;
         let part = self.open_thought(detail.index, detail.id, true, out);
         if !detail.text.is_empty() {
             self.delta(part, Delta::Thought(detail.text), out);
@@ -201,7 +206,7 @@ impl Choice {
             return;
         }
         // A server that tells thoughts apart leaves none in the content.
-        if self.tag.is_through() || self.thought.is_some() {
+        if self.tag.is_through() || self.told_apart {
             let mut held = Vec::new();
             self.tag.end(&mut held);
             return self.piece(Piece::Said(text.to_owned()), out);
