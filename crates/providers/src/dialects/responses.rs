@@ -25,3 +25,6 @@ pub(crate) use request::read_request;
 pub use stream_read::StreamReader;
 pub use stream_write::StreamWriter;
 pub(crate) use write::write_request;
+
+#[cfg(test)]
+mod tests;

@@ -89,7 +89,8 @@ pub(super) fn told_error(raw: &str) -> (String, Option<String>) {
         return (message, None);
     }
     let members = Members::of(raw).unwrap_or_default();
-    let message = members.peek("message").unwrap_or_else(|| "the provider failed without saying why".to_owned());
+    let message =
+        members.peek("message").unwrap_or_else(|| "the provider failed without saying why".to_owned());
     (message, members.peek("code").or_else(|| members.peek("type")))
 }
 
@@ -102,14 +103,19 @@ pub(crate) fn read_answer(body: &[u8], issuer: &Issuer) -> Result<Answer, Unansw
     let wire: Wire<'_> = serde_json::from_slice(body).map_err(|error| unreadable(&error.to_string()))?;
     if let Some(error) = wire.error {
         let (message, code) = told_error(error.get());
-        return Err(Unanswered { message: "the provider answered with an error".to_owned(), error: Some((message, code)) });
+        return Err(Unanswered {
+            message: "the provider answered with an error".to_owned(),
+            error: Some((message, code)),
+        });
     }
     match wire.status.as_deref() {
         Some("failed") => {
             let error = Some(("the provider failed without saying why".to_owned(), None));
             return Err(Unanswered { message: "the provider's answer is `failed`".to_owned(), error });
         }
-        Some(status @ ("queued" | "in_progress")) => return Err(unreadable(&format!("it is still `{status}`"))),
+        Some(status @ ("queued" | "in_progress")) => {
+            return Err(unreadable(&format!("it is still `{status}`")));
+        }
         _ => {}
     }
     let output = wire.output.as_ref().ok_or_else(|| unreadable("it has no `output`"))?;

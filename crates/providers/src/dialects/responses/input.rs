@@ -82,9 +82,8 @@ impl Reader<'_> {
                 return Err(invalid("input.role", message));
             }
         };
-        let raw = item
-            .take("content")
-            .ok_or_else(|| missing("input.content", "a message must have `content`"))?;
+        let raw =
+            item.take("content").ok_or_else(|| missing("input.content", "a message must have `content`"))?;
         let parts = content::read(raw, "input.content", self.extra)?;
         // What an answer said of its own making; it says nothing to the model.
         item.take("id");
@@ -192,14 +191,15 @@ impl Reader<'_> {
 }
 
 fn reference() -> BadRequest {
-    let message = "`input` refers to a stored item (`item_reference`), which cannot be looked up: send the item itself";
+    let message =
+        "`input` refers to a stored item (`item_reference`), which cannot be looked up: send the item itself";
     BadRequest { message: message.to_owned(), param: Some("input"), code: Some("invalid_value") }
 }
 
 fn call_id(item: &mut Members<'_>) -> Result<String, BadRequest> {
-    item.text("call_id", "input.call_id")?.filter(|id| !id.is_empty()).ok_or_else(|| {
-        missing("input.call_id", "tool calls and their outputs must have a `call_id`")
-    })
+    item.text("call_id", "input.call_id")?
+        .filter(|id| !id.is_empty())
+        .ok_or_else(|| missing("input.call_id", "tool calls and their outputs must have a `call_id`"))
 }
 
 /// The texts of `summary` and `content` of a reasoning item.

@@ -162,7 +162,7 @@ impl Item {
                         o.text("name", name).text("arguments", arguments);
                     }
                     ToolKind::Custom => {
-                        o.text("type", "custom_tool_call").text("status", self.status).text("call_id", call_id);
+                        o.text("type", "custom_tool_call").text("call_id", call_id);
                         o.text("name", name).text("input", arguments);
                     }
                 },

@@ -88,10 +88,15 @@ pub(super) fn is_content(kind: &str) -> bool {
 pub(super) fn may_pass(name: &str, raw: &Raw) -> bool {
     let first = raw.get().as_bytes().first().copied().unwrap_or_default();
     match name {
-        "prompt_cache_retention" | "truncation" | "user" | "reasoning.mode" | "reasoning.context" => first == b'"',
-        "access_programs" | "background_options" | "image" | "moderation" | "prompt" | "prompt_cache_options" => {
-            first == b'{'
+        "prompt_cache_retention" | "truncation" | "user" | "reasoning.mode" | "reasoning.context" => {
+            first == b'"'
         }
+        "access_programs"
+        | "background_options"
+        | "image"
+        | "moderation"
+        | "prompt"
+        | "prompt_cache_options" => first == b'{',
         "conversation" => matches!(first, b'"' | b'{'),
         "context_management" => first == b'[',
         "background" | "stream_options.include_obfuscation" => matches!(first, b't' | b'f'),
@@ -113,5 +118,7 @@ pub(super) fn is_hosted_choice(raw: &Raw) -> bool {
 /// Models that do not reason and answer 400 when asked for encrypted reasoning.
 pub(super) fn never_reasons(model: &str) -> bool {
     let name = model.rsplit('/').next().unwrap_or(model);
-    ["gpt-3.5", "gpt-4", "chatgpt-", "gpt-5-chat", "computer-use"].iter().any(|family| name.starts_with(family))
+    ["gpt-3.5", "gpt-4", "chatgpt-", "gpt-5-chat", "computer-use"]
+        .iter()
+        .any(|family| name.starts_with(family))
 }

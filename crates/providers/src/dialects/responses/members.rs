@@ -4,8 +4,8 @@ use std::borrow::Cow;
 use std::collections::HashSet;
 use std::fmt;
 
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde::Deserialize;
+use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::blocks::Raw;
@@ -46,7 +46,11 @@ impl<'de> Deserialize<'de> for Members<'de> {
 
 /// The refusal of a value of another shape.
 pub(super) fn wrong(param: &'static str, wanted: &str) -> BadRequest {
-    BadRequest { message: format!("`{param}` must be {wanted}"), param: Some(param), code: Some("invalid_type") }
+    BadRequest {
+        message: format!("`{param}` must be {wanted}"),
+        param: Some(param),
+        code: Some("invalid_type"),
+    }
 }
 
 /// The refusal of a value that has the right shape only.

@@ -96,7 +96,11 @@ fn read_plain(members: &mut Members<'_>, request: &mut Request, extra: &mut Extr
 }
 
 /// `include` says two things that the form says otherwise; the rest is kept.
-fn read_include(members: &mut Members<'_>, request: &mut Request, extra: &mut Extra) -> Result<(), BadRequest> {
+fn read_include(
+    members: &mut Members<'_>,
+    request: &mut Request,
+    extra: &mut Extra,
+) -> Result<(), BadRequest> {
     let Some(entries) = members.typed::<Vec<String>>("include", "include", "an array of strings")? else {
         return Ok(());
     };
@@ -230,8 +234,7 @@ fn read_choice(raw: &RawValue) -> Result<Option<ToolChoice>, BadRequest> {
         };
     }
     let mut choice = Members::of(raw.get()).ok_or_else(|| wrong("tool_choice", wanted))?;
-    let kind =
-        choice.text("type", "tool_choice.type")?.ok_or_else(|| wrong("tool_choice", wanted))?;
+    let kind = choice.text("type", "tool_choice.type")?.ok_or_else(|| wrong("tool_choice", wanted))?;
     let kind = match kind.as_str() {
         "function" => ToolKind::Function,
         "custom" => ToolKind::Custom,
@@ -248,7 +251,9 @@ fn read_allowed(choice: &mut Members<'_>) -> Result<Option<ToolChoice>, BadReque
     let required = match choice.text("mode", "tool_choice.mode")?.as_deref() {
         Some("required") => true,
         Some("auto") | None => false,
-        Some(_) => return Err(invalid("tool_choice.mode", "`tool_choice.mode` must be `auto` or `required`")),
+        Some(_) => {
+            return Err(invalid("tool_choice.mode", "`tool_choice.mode` must be `auto` or `required`"));
+        }
     };
     let mut names = Vec::new();
     for raw in choice.list("tools", "tool_choice.tools")?.unwrap_or_default() {

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 
 use super::answer::{Wire, join_logprobs, lenient_list, read_call, read_content, read_reasoning, told_error};
 use super::members::{Members, keep};
-use crate::blocks::{Delta, Event, Issuer, Part, PartHead, Raw, ToolKind};
+use crate::blocks::{Delta, Event, Issuer, Part, PartHead, ToolKind};
 
 /// Reads a provider's stream.
 #[derive(Debug)]
@@ -23,7 +23,6 @@ pub struct StreamReader {
     /// By place in `output`.
     items: BTreeMap<u64, Seen>,
     called: bool,
-    logprobs: Vec<Raw>,
 }
 
 /// What came of an item.
@@ -91,15 +90,7 @@ fn index(raw: Option<&RawValue>) -> u64 {
 
 impl StreamReader {
     pub(crate) fn new(issuer: Issuer) -> Self {
-        Self {
-            issuer,
-            begun: false,
-            finished: false,
-            next: 0,
-            items: BTreeMap::new(),
-            called: false,
-            logprobs: Vec::new(),
-        }
+        Self { issuer, begun: false, finished: false, next: 0, items: BTreeMap::new(), called: false }
     }
 
     pub(crate) fn push(&mut self, name: Option<&[u8]>, data: &[u8], out: &mut Vec<Event>) {
@@ -108,7 +99,9 @@ impl StreamReader {
         }
         let told: Told<'_> = match serde_json::from_slice(data) {
             Ok(told) => told,
-            Err(error) => return self.fail(format!("the provider sent an event that is not JSON: {error}"), None, out),
+            Err(error) => {
+                return self.fail(format!("the provider sent an event that is not JSON: {error}"), None, out);
+            }
         };
         let kind = match text(told.kind) {
             kind if kind.is_empty() => String::from_utf8_lossy(name.unwrap_or_default()).into_owned(),
@@ -155,7 +148,9 @@ impl StreamReader {
             "response.reasoning_summary_text.delta" => self.summary(told, text(told.delta), false, out),
             "response.reasoning_summary_text.done" => self.summary(told, text(told.text), true, out),
             "response.reasoning_text.delta" => self.thought(index(told.output_index), &text(told.delta), out),
-            "response.completed" | "response.incomplete" | "response.cancelled" => self.finish(kind, told, out),
+            "response.completed" | "response.incomplete" | "response.cancelled" => {
+                self.finish(kind, told, out)
+            }
             "response.failed" => {
                 let error = told
                     .response
@@ -190,9 +185,8 @@ impl StreamReader {
         if std::mem::replace(&mut self.begun, true) {
             return;
         }
-        let wire = response
-            .and_then(|raw| serde_json::from_str::<Wire<'_>>(raw.get()).ok())
-            .unwrap_or_default();
+        let wire =
+            response.and_then(|raw| serde_json::from_str::<Wire<'_>>(raw.get()).ok()).unwrap_or_default();
         out.push(Event::Start { created: wire.created(), id: wire.id, model: wire.model });
     }
 
@@ -225,7 +219,8 @@ impl StreamReader {
     fn call_added(&mut self, place: u64, item: &Members<'_>, kind: ToolKind, out: &mut Vec<Event>) {
         let Part::ToolCall(call) = read_call(item, kind) else { return };
         self.called = true;
-        let head = PartHead::ToolCall { id: call.id, item_id: call.item_id, name: call.name, kind: call.kind };
+        let head =
+            PartHead::ToolCall { id: call.id, item_id: call.item_id, name: call.name, kind: call.kind };
         let open = self.start(head, out);
         self.items.entry(place).or_default().part = Some(open);
         self.arguments(place, &call.arguments, true, out);
@@ -255,7 +250,15 @@ impl StreamReader {
         self.say(place, number, head, &text, whole, out);
     }
 
-    fn say(&mut self, place: u64, number: u64, head: PartHead, text: &str, whole: bool, out: &mut Vec<Event>) {
+    fn say(
+        &mut self,
+        place: u64,
+        number: u64,
+        head: PartHead,
+        text: &str,
+        whole: bool,
+        out: &mut Vec<Event>,
+    ) {
         self.begin(None, out);
         let known = self.items.entry(place).or_default().content.get(&number).copied();
         let mut open = match known {
@@ -271,7 +274,9 @@ impl StreamReader {
     fn annotated(&mut self, told: &Told<'_>, out: &mut Vec<Event>) {
         let Some(citation) = told.annotation.and_then(keep) else { return };
         let seen = self.items.get_mut(&index(told.output_index));
-        let Some(open) = seen.and_then(|seen| seen.content.get_mut(&index(told.content_index))) else { return };
+        let Some(open) = seen.and_then(|seen| seen.content.get_mut(&index(told.content_index))) else {
+            return;
+        };
         if !open.ended {
             open.citations += 1;
             out.push(Event::Delta { choice: 0, part: open.part, delta: Delta::Citation(citation) });
@@ -296,11 +301,13 @@ impl StreamReader {
             }
             _ => return,
         };
-        self.logprobs.append(&mut logprobs);
         let seen = self.items.entry(place).or_default();
         let Some(open) = seen.content.get_mut(&number) else { return };
         for citation in citations.into_iter().skip(open.citations) {
             out.push(Event::Delta { choice: 0, part: open.part, delta: Delta::Citation(citation) });
+        }
+        if let Some(raw) = join_logprobs(&logprobs) {
+            out.push(Event::Logprobs { choice: 0, raw });
         }
         end(open, out);
     }
@@ -398,7 +405,9 @@ impl StreamReader {
         let raw = told.response.map_or("{}", RawValue::get);
         let mut wire: Wire<'_> = match serde_json::from_str(raw) {
             Ok(wire) => wire,
-            Err(error) => return self.fail(format!("the provider's last event cannot be read: {error}"), None, out),
+            Err(error) => {
+                return self.fail(format!("the provider's last event cannot be read: {error}"), None, out);
+            }
         };
         self.begin(told.response, out);
         for (place, item) in (0u64..).zip(wire.output.take().unwrap_or_default()) {
@@ -412,9 +421,6 @@ impl StreamReader {
         }
         if wire.status.is_none() {
             wire.status = kind.strip_prefix("response.").map(str::to_owned);
-        }
-        if let Some(raw) = join_logprobs(&self.logprobs) {
-            out.push(Event::Logprobs { choice: 0, raw });
         }
         if let Some(usage) = wire.counted() {
             out.push(Event::Usage(usage));

@@ -209,7 +209,9 @@ impl StreamWriter {
                 index
             }
         };
-        let Some(Item { id, body: Body::Message(list), .. }) = self.items.get_mut(item) else { return (item, 0) };
+        let Some(Item { id, body: Body::Message(list), .. }) = self.items.get_mut(item) else {
+            return (item, 0);
+        };
         let number = list.len();
         send(&mut self.sequence, "response.content_part.added", out, |o| {
             stand(o, item, id).number("content_index", number as u64);
@@ -278,7 +280,9 @@ impl StreamWriter {
     fn summary(&mut self, part: u32, paragraph: usize, more: &str, out: &mut BytesMut) {
         let Some(place) = self.parts.get_mut(&part) else { return };
         let index = place.item;
-        let Some(Item { id, body: Body::Reasoning { summary, .. }, .. }) = self.items.get_mut(index) else { return };
+        let Some(Item { id, body: Body::Reasoning { summary, .. }, .. }) = self.items.get_mut(index) else {
+            return;
+        };
         // A number out of all order must not make room for all that it leaves out.
         let paragraph = paragraph.min(summary.len());
         let sequence = &mut self.sequence;
@@ -338,7 +342,9 @@ impl StreamWriter {
 
     /// Sends bytes that belong to an item but have no place in it, in an item of their own behind it.
     fn carry(&mut self, carried: Option<Opaque>, index: usize, out: &mut BytesMut) {
-        let Some((opaque, owner)) = carried.zip(self.items.get(index).map(|item| item.id.clone())) else { return };
+        let Some((opaque, owner)) = carried.zip(self.items.get(index).map(|item| item.id.clone())) else {
+            return;
+        };
         let place = self.items.len();
         self.open_item(Item::carrier(&opaque, &self.shape.reply, place, &owner), out);
         self.item_done(place, "completed", out);
@@ -347,9 +353,8 @@ impl StreamWriter {
     /// Of the text that is being written; else they wait for one.
     fn logprobs(&mut self) -> &mut Vec<u8> {
         let text = self.parts.values().rev().find_map(|place| match &self.items.get(place.item)?.body {
-            Body::Message(list) if !place.ended => {
-                matches!(list.get(place.content)?, Content::Text { .. }).then_some((place.item, place.content))
-            }
+            Body::Message(list) if !place.ended => matches!(list.get(place.content)?, Content::Text { .. })
+                .then_some((place.item, place.content)),
             _ => None,
         });
         // Told when all is said: they stand in the last text of the final object then.

@@ -1,9 +1,7 @@
 //! The form into a provider's body.
 
 use super::build::Object;
-use super::known::{
-    EFFORTS, INCLUDE_LOGPROBS, SUMMARIES, TIERS, is_hosted_choice, may_pass, never_reasons,
-};
+use super::known::{EFFORTS, INCLUDE_LOGPROBS, SUMMARIES, TIERS, is_hosted_choice, may_pass, never_reasons};
 use super::settings::{has_tool, write_choice, write_format, write_include, write_tool};
 use super::write_items::ItemWriter;
 use crate::blocks::{Format, Param, Raw, Refused, Request, Thinking, Written};
@@ -76,7 +74,8 @@ fn refuse(request: &Request) -> Result<(), Refused> {
         return Err(Refused::new("n", message));
     }
     if !request.stop.is_empty() {
-        let message = "`stop` does not exist in the Responses API: leave it out, or use a model of another API";
+        let message =
+            "`stop` does not exist in the Responses API: leave it out, or use a model of another API";
         return Err(Refused::new("stop", message));
     }
     if let Some(tool) = request.tools.iter().find(|tool| !has_tool(tool)) {
@@ -84,7 +83,8 @@ fn refuse(request: &Request) -> Result<(), Refused> {
             crate::blocks::Tool::Hosted { kind, .. } => kind.as_str(),
             _ => "",
         };
-        let message = format!("the tool `{kind}` of `tools` is run by another provider and does not exist here");
+        let message =
+            format!("the tool `{kind}` of `tools` is run by another provider and does not exist here");
         return Err(Refused::new("tools", message));
     }
     Ok(())
@@ -106,7 +106,9 @@ fn sort_extras<'r>(request: &'r Request, written: &mut Written) -> Result<Extras
     for (name, raw) in &request.extra {
         match name.as_str() {
             "include" if raw.read::<Vec<String>>().is_some() => extras.include = raw.read(),
-            "tool_choice" if request.tool_choice.is_none() && is_hosted_choice(raw) => extras.choice = Some(raw),
+            "tool_choice" if request.tool_choice.is_none() && is_hosted_choice(raw) => {
+                extras.choice = Some(raw)
+            }
             "modalities" if raw.read::<Vec<String>>().is_some_and(|all| all == ["text"]) => {}
             _ if !may_pass(name, raw) => {
                 if Param::new(name.as_str()).must_be_kept() {
@@ -141,9 +143,8 @@ fn report_unsaid(request: &Request, written: &mut Written) {
 }
 
 fn report_tool_marks(request: &Request, written: &mut Written) {
-    let marked = |tool: &crate::blocks::Tool| {
-        matches!(tool, crate::blocks::Tool::Function { cache: Some(_), .. })
-    };
+    let marked =
+        |tool: &crate::blocks::Tool| matches!(tool, crate::blocks::Tool::Function { cache: Some(_), .. });
     if request.tools.iter().any(marked) {
         written.drop_param("cache_control");
     }
@@ -207,7 +208,8 @@ fn summary(thinking: &Thinking) -> Option<&str> {
         Some("summarized" | "true") => Some("auto"),
         Some(_) => None,
         // Anthropic shows thoughts unless told not to.
-        None => matches!(thinking.mode.as_deref(), Some("enabled" | "adaptive" | "between_tools")).then_some("auto"),
+        None => matches!(thinking.mode.as_deref(), Some("enabled" | "adaptive" | "between_tools"))
+            .then_some("auto"),
     }
 }
 

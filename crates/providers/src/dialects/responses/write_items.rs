@@ -76,7 +76,8 @@ impl<'r> ItemWriter<'r> {
         let request = self.request;
         let mut open: BTreeSet<&str> = BTreeSet::new();
         let mut done: HashSet<&str> = HashSet::new();
-        let elsewhere = request.previous.is_some() || request.extra.iter().any(|(name, _)| name == "conversation");
+        let elsewhere =
+            request.previous.is_some() || request.extra.iter().any(|(name, _)| name == "conversation");
         for part in request.turns.iter().flat_map(|turn| &turn.parts) {
             match part {
                 Part::ToolCall(call) => {
@@ -119,9 +120,7 @@ impl<'r> ItemWriter<'r> {
             return 0;
         }
         let plain = |turn: &&Turn| {
-            let is_plain = |part: &Part| {
-                matches!(part, Part::Text { citations, cache: None, opaque: None, .. } if citations.is_empty())
-            };
+            let is_plain = |part: &Part| matches!(part, Part::Text { citations, cache: None, opaque: None, .. } if citations.is_empty());
             turn.role == role && turn.name.is_none() && turn.parts.iter().all(is_plain)
         };
         let count = turns.iter().take_while(plain).count();
@@ -258,7 +257,9 @@ impl<'r> ItemWriter<'r> {
             }
             // A mark on the whole result is a mark on its last part.
             match part {
-                Part::Text { text, citations, opaque, cache: None } if number == last && result.cache.is_some() => {
+                Part::Text { text, citations, opaque, cache: None }
+                    if number == last && result.cache.is_some() =>
+                {
                     let marked = Part::Text {
                         text: text.clone(),
                         citations: citations.clone(),
@@ -271,10 +272,13 @@ impl<'r> ItemWriter<'r> {
             }
         }
         object(self.item(), |o| {
-            o.text("type", match kind {
-                ToolKind::Function => "function_call_output",
-                ToolKind::Custom => "custom_tool_call_output",
-            });
+            o.text(
+                "type",
+                match kind {
+                    ToolKind::Function => "function_call_output",
+                    ToolKind::Custom => "custom_tool_call_output",
+                },
+            );
             o.text("call_id", &id);
             match plain {
                 Some(text) => _ = o.text("output", &text),
