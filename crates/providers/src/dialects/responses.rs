@@ -1,65 +1,30 @@
-//! OpenAI Responses.
+//! OpenAI Responses (`/v1/responses`), as openai-python 3.54 types it.
+//!
+//! Reading order: [`request`] and [`input`] (a client's body), [`write`] and [`write_items`] (a provider's), [`answer`]
+//! over [`items`] and [`shape`] (whole answers), [`stream_read`], [`stream_write`]. [`settings`] and [`known`] hold what
+//! both directions share; [`build`] and [`members`] are JSON, written and taken apart.
 
-use bytes::BytesMut;
+mod answer;
+mod build;
+mod content;
+mod input;
+mod items;
+mod known;
+mod members;
+mod request;
+mod settings;
+mod shape;
+mod stream_read;
+mod stream_write;
+mod write;
+mod write_items;
+mod write_media;
 
-use super::{Failing, Reply, Target, Unanswered};
-use crate::blocks::request::Unreadable;
-use crate::blocks::{Answer, Event, Issuer, Refused, Request, Written};
+pub(crate) use answer::{read_answer, write_answer};
+pub(crate) use request::read_request;
+pub use stream_read::StreamReader;
+pub use stream_write::StreamWriter;
+pub(crate) use write::write_request;
 
-/// Reads a client's body.
-pub(crate) fn read_request(_body: &[u8]) -> Result<Request, Unreadable> {
-    unimplemented!()
-}
-
-/// Writes a provider's body.
-pub(crate) fn write_request(_request: &Request, _target: &Target<'_>) -> Result<Written, Refused> {
-    unimplemented!()
-}
-
-/// Reads a provider's whole answer.
-pub(crate) fn read_answer(_body: &[u8], _issuer: &Issuer) -> Result<Answer, Unanswered> {
-    unimplemented!()
-}
-
-/// Writes a client's whole answer.
-pub(crate) fn write_answer(_answer: &Answer, _reply: &Reply<'_>) -> Vec<u8> {
-    unimplemented!()
-}
-
-/// Reads a provider's stream.
-#[derive(Debug)]
-pub struct StreamReader {
-    _issuer: Issuer,
-}
-
-impl StreamReader {
-    pub(crate) fn new(issuer: Issuer) -> Self {
-        Self { _issuer: issuer }
-    }
-
-    pub(crate) fn push(&mut self, _name: Option<&[u8]>, _data: &[u8], _out: &mut Vec<Event>) {
-        unimplemented!()
-    }
-
-    pub(crate) fn end(&mut self, _out: &mut Vec<Event>) {
-        unimplemented!()
-    }
-}
-
-/// Writes a client's stream.
-#[derive(Debug)]
-pub struct StreamWriter {}
-
-impl StreamWriter {
-    pub(crate) fn new(_reply: &Reply<'_>) -> Self {
-        Self {}
-    }
-
-    pub(crate) fn write(&mut self, _event: &Event, _out: &mut BytesMut) {
-        unimplemented!()
-    }
-
-    pub(crate) fn error(&mut self, _failing: &Failing<'_>, _out: &mut BytesMut) {
-        unimplemented!()
-    }
-}
+#[cfg(test)]
+mod tests;
