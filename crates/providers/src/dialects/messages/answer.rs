@@ -6,9 +6,9 @@ use serde_json::value::RawValue;
 
 use super::blocks::{is_citation, write_citations};
 use super::json::{Object, Out, array, one_line};
+use super::names;
 use super::turns::input;
 use super::usage::{self, Counts};
-use super::names;
 use crate::blocks::{
     Answer, Choice, Issuer, Opaque, OpaqueKind, Part, Raw, Reasoning, Stop, StopKind, ToolCall, ToolKind,
 };

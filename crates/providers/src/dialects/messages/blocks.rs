@@ -16,9 +16,7 @@ pub(super) struct Marks {
 impl Marks {
     /// For the marks of a request, of which `taken` are already used.
     pub(super) fn of(request: &Request, taken: usize) -> Self {
-        let tools = request.tools.iter().filter(|tool| {
-            matches!(tool, Tool::Function { cache: Some(_), .. })
-        });
+        let tools = request.tools.iter().filter(|tool| matches!(tool, Tool::Function { cache: Some(_), .. }));
         let parts = request.turns.iter().flat_map(|turn| &turn.parts);
         let marks = tools.count() + parts.map(marks_of).sum::<usize>();
         Self { skip: marks.saturating_sub(MOST_MARKS.saturating_sub(taken)) }

@@ -8,8 +8,8 @@ use super::encoding::standard;
 use super::json::{Object, array, join, missing, string, wrong, wrong_type};
 use crate::blocks::request::Unreadable;
 use crate::blocks::{
-    CacheMark, Media, MediaKind, MediaSource, Opaque, OpaqueKind, Part, Raw, Reasoning, Role, ToolCall, ToolKind,
-    ToolResult, Turn,
+    CacheMark, Media, MediaKind, MediaSource, Opaque, OpaqueKind, Part, Raw, Reasoning, Role, ToolCall,
+    ToolKind, ToolResult, Turn,
 };
 use crate::dialects::Dialect;
 
@@ -61,14 +61,14 @@ impl Turns {
     /// One element of `messages`.
     pub(super) fn message(&mut self, place: usize, value: &RawValue) -> Result<(), Unreadable> {
         let path = format!("messages[{place}]");
-        let mut message =
-            Object::read(value.get()).ok_or_else(|| wrong_type(PARAM, &path, "an object"))?;
+        let mut message = Object::read(value.get()).ok_or_else(|| wrong_type(PARAM, &path, "an object"))?;
         let role = match message.needed(PARAM, &path, "role")?.as_str() {
             "user" => Role::User,
             "assistant" => Role::Assistant,
             "system" => Role::System,
             other => {
-                let message = format!("`{path}.role` must be user, assistant or system, not {}", short(other));
+                let message =
+                    format!("`{path}.role` must be user, assistant or system, not {}", short(other));
                 return Err(wrong(PARAM, message));
             }
         };
@@ -217,12 +217,7 @@ impl Turns {
     }
 
     /// `None` for a source that the form cannot say.
-    fn media(
-        &mut self,
-        path: &str,
-        kind: &str,
-        block: &mut Object<'_>,
-    ) -> Result<Option<Media>, Unreadable> {
+    fn media(&mut self, path: &str, kind: &str, block: &mut Object<'_>) -> Result<Option<Media>, Unreadable> {
         let path = &join(path, "source");
         let whole = block.take("source").ok_or_else(|| missing(PARAM, path))?;
         let mut source = Object::read(whole.get()).ok_or_else(|| wrong_type(PARAM, path, "an object"))?;

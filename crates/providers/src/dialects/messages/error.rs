@@ -43,8 +43,8 @@ fn write(failing: &Failing<'_>, bytes: &mut Vec<u8>) {
     out.text("type", "error");
     let mut error = Out::object(out.key("error"));
     error.text("type", kind(error_status(failing)));
-    let too_long = failing.code == "context_length_exceeded"
-        && !failing.message.to_ascii_lowercase().contains(TOO_LONG);
+    let too_long =
+        failing.code == "context_length_exceeded" && !failing.message.to_ascii_lowercase().contains(TOO_LONG);
     if too_long {
         error.text("message", &format!("{TOO_LONG}: {}", failing.message));
     } else {

@@ -25,7 +25,11 @@ pub(super) fn wrong(param: &'static str, message: String) -> Unreadable {
 
 /// A piece of a client's body that is of the wrong type.
 pub(super) fn wrong_type(param: &'static str, path: &str, wanted: &str) -> Unreadable {
-    Unreadable { message: format!("`{path}` must be {wanted}"), param: Some(param), code: Some("invalid_type") }
+    Unreadable {
+        message: format!("`{path}` must be {wanted}"),
+        param: Some(param),
+        code: Some("invalid_type"),
+    }
 }
 
 impl<'a> Object<'a> {
@@ -78,7 +82,12 @@ impl<'a> Object<'a> {
     }
 
     /// Takes a text that must be there.
-    pub(super) fn needed(&mut self, param: &'static str, path: &str, name: &str) -> Result<String, Unreadable> {
+    pub(super) fn needed(
+        &mut self,
+        param: &'static str,
+        path: &str,
+        name: &str,
+    ) -> Result<String, Unreadable> {
         self.text(param, path, name)?.ok_or_else(|| missing(param, &join(path, name)))
     }
 

@@ -96,9 +96,7 @@ fn tool_choice(body: &mut Object<'_>, request: &mut Request) -> Result<(), Unrea
         "auto" => ToolChoice::Auto,
         "any" => ToolChoice::Required,
         "none" => ToolChoice::None,
-        "tool" => {
-            ToolChoice::One { name: choice.needed(param, param, "name")?, kind: ToolKind::Function }
-        }
+        "tool" => ToolChoice::One { name: choice.needed(param, param, "name")?, kind: ToolKind::Function },
         other => {
             let message = format!("`tool_choice.type` must be auto, any, tool or none, not {}", short(other));
             return Err(wrong(param, message));
@@ -171,7 +169,8 @@ pub(super) fn objects<'a>(
         .enumerate()
         .map(|(place, item)| {
             let object = Object::read(item.get());
-            let object = object.ok_or_else(|| wrong_type(param, &format!("{param}[{place}]"), "an object"))?;
+            let object =
+                object.ok_or_else(|| wrong_type(param, &format!("{param}[{place}]"), "an object"))?;
             Ok((item, object))
         })
         .collect()

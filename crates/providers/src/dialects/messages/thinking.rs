@@ -154,7 +154,8 @@ fn budget(
     let mut budget = wanted.max(LEAST_BUDGET);
     // What the caller allows for the answer is left to it, on top of the thoughts.
     if plan.max_tokens <= budget {
-        plan.max_tokens = limit.unwrap_or(LEAST_BUDGET).saturating_add(budget).min(most.max(LEAST_BUDGET + 1));
+        plan.max_tokens =
+            limit.unwrap_or(LEAST_BUDGET).saturating_add(budget).min(most.max(LEAST_BUDGET + 1));
     }
     if plan.max_tokens <= budget {
         budget = (plan.max_tokens / 2).max(LEAST_BUDGET);

@@ -15,7 +15,8 @@ use crate::blocks::request::Unreadable;
 use crate::blocks::{Raw, Refused, Request, Tool, ToolChoice, ToolKind, Written};
 
 /// Members of a function tool that only this dialect has.
-const OWN_MEMBERS: [&str; 4] = ["allowed_callers", "defer_loading", "eager_input_streaming", "input_examples"];
+const OWN_MEMBERS: [&str; 4] =
+    ["allowed_callers", "defer_loading", "eager_input_streaming", "input_examples"];
 
 /// Reads `tools`. Functions of the client become functions; tools with a type of the vendor are kept whole.
 pub(super) fn read_tools(value: &RawValue, turns: &mut Turns) -> Result<Vec<Tool>, Unreadable> {
@@ -148,8 +149,9 @@ pub(super) fn write_tools(
                 return Err(Refused::new("tools", message));
             }
             Tool::Custom { name, .. } => {
-                let message =
-                    format!("the target takes functions, and `{name}` is a custom tool: declare it as a function");
+                let message = format!(
+                    "the target takes functions, and `{name}` is a custom tool: declare it as a function"
+                );
                 return Err(Refused::new("tools", message));
             }
         }
@@ -168,7 +170,10 @@ fn schema<'r>(name: &str, parameters: Option<&'r Raw>) -> Result<Cow<'r, str>, R
         return Ok(r#"{"type":"object","properties":{}}"#.into());
     };
     let refused = || {
-        Refused::new("tools", format!("the parameters of tool `{name}` must be a JSON Schema of type `object`"))
+        Refused::new(
+            "tools",
+            format!("the parameters of tool `{name}` must be a JSON Schema of type `object`"),
+        )
     };
     let object = Object::read(raw.get()).ok_or_else(refused)?;
     match object.kind().as_deref() {

@@ -10,8 +10,8 @@ use std::collections::HashSet;
 use super::blocks::{Marks, is_text, write_cache, write_media, write_text, write_unknown};
 use super::family::Family;
 use super::json::{Object, Out};
-use super::tools::{Sides, sent_name};
 use super::names;
+use super::tools::{Sides, sent_name};
 use crate::blocks::{
     OpaqueKind, Part, Reasoning, Refused, Request, Role, ToolCall, ToolKind, ToolResult, Written,
 };
@@ -47,11 +47,7 @@ pub(super) struct Context<'c> {
 
 impl<'r> Conversation<'r> {
     /// Groups the turns and checks that calls and results pair up.
-    pub(super) fn of(
-        request: &'r Request,
-        family: &Family,
-        written: &mut Written,
-    ) -> Result<Self, Refused> {
+    pub(super) fn of(request: &'r Request, family: &Family, written: &mut Written) -> Result<Self, Refused> {
         let mut all = Self { leading: Vec::new(), groups: Vec::new() };
         for turn in &request.turns {
             if turn.name.is_some() {
@@ -146,9 +142,10 @@ impl<'r> Conversation<'r> {
         if user.results.is_empty() {
             return false;
         }
-        let first = assistant.parts.iter().find(|part| {
-            !matches!(part, Part::Reasoning(thought) if !is_seen(thought, target))
-        });
+        let first = assistant
+            .parts
+            .iter()
+            .find(|part| !matches!(part, Part::Reasoning(thought) if !is_seen(thought, target)));
         !matches!(first, Some(Part::Reasoning(_)))
     }
 
@@ -347,7 +344,10 @@ fn write_assistant(
             Part::ToolCall(call) => write_call(call, context, list, written)?,
             Part::Unknown { dialect, kind, raw } => write_unknown((*dialect, kind, raw), list, written),
             Part::Media(_) => {
-                return Err(Refused::new(PARAM, "the target takes no images, sounds or files of the assistant"));
+                return Err(Refused::new(
+                    PARAM,
+                    "the target takes no images, sounds or files of the assistant",
+                ));
             }
             Part::ToolResult(result) => {
                 return Err(orphan("a tool result stands in a turn of the assistant: id", &result.call_id));
@@ -365,12 +365,7 @@ fn is_seen(thought: &Reasoning, target: &Target<'_>) -> bool {
     })
 }
 
-fn write_thought(
-    thought: &Reasoning,
-    context: &Context<'_>,
-    list: &mut Out<'_>,
-    written: &mut Written,
-) {
+fn write_thought(thought: &Reasoning, context: &Context<'_>, list: &mut Out<'_>, written: &mut Written) {
     let opaque = thought.opaque.as_ref().filter(|_| is_seen(thought, context.target));
     match opaque {
         Some(opaque) if opaque.kind == OpaqueKind::Redacted => {

@@ -110,11 +110,7 @@ fn sampling(
     written: &mut Written,
 ) -> Vec<(&'static str, String)> {
     let mut kept = Vec::new();
-    let all = [
-        ("temperature", &request.temperature),
-        ("top_p", &request.top_p),
-        ("top_k", &request.top_k),
-    ];
+    let all = [("temperature", &request.temperature), ("top_p", &request.top_p), ("top_k", &request.top_k)];
     for (name, raw) in all {
         let Some(raw) = raw.as_ref().filter(|raw| !raw.is_null()) else { continue };
         let number = raw.read::<f64>().unwrap_or(-1.0);
@@ -142,12 +138,7 @@ fn sampling(
     kept
 }
 
-fn output_config(
-    request: &Request,
-    family: &Family,
-    plan: &Plan,
-    body: &mut Out<'_>,
-) -> Result<(), Refused> {
+fn output_config(request: &Request, family: &Family, plan: &Plan, body: &mut Out<'_>) -> Result<(), Refused> {
     let schema = match &request.format {
         Format::Text => None,
         Format::Json => {

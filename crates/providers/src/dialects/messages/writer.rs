@@ -344,7 +344,9 @@ impl OpenPart {
                     delta.end();
                 });
             }
-            (PartHead::ToolCall { kind, .. }, Delta::Arguments(text) | Delta::Text(text)) if !text.is_empty() => {
+            (PartHead::ToolCall { kind, .. }, Delta::Arguments(text) | Delta::Text(text))
+                if !text.is_empty() =>
+            {
                 if is_custom(kind) {
                     let mut quoted = Vec::with_capacity(text.len() + 2);
                     encode(text, &mut quoted);
