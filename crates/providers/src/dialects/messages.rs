@@ -1,74 +1,40 @@
-//! Anthropic Messages.
+//! Anthropic Messages (`POST /v1/messages`).
+//!
+//! What is special about this dialect:
+//! - Two API versions are in use. `2026-10-21` refuses sampling parameters altogether, `2023-06-01` takes them from
+//!   models that still have them; the writer of requests picks one ([`family`]).
+//! - Thinking blocks are signed and go back to their issuer alone. Thoughts of other providers travel through a client
+//!   of this dialect as thinking blocks whose signature is a capsule. A signature that another dialect puts on a call
+//!   or a text stands in a `redacted_thinking` block right behind that block, and is put back by the reader.
+//! - Blocks are strictly sequential, in whole answers and in streams.
+//!
+//! Reading order: [`content`] and [`request`] (a client's body), [`write`], [`turns`], [`blocks`] and [`thinking`] (a
+//! provider's body), [`answer`], [`reader`], [`writer`], [`error`].
 
-use bytes::BytesMut;
+mod answer;
+mod blocks;
+mod content;
+mod encoding;
+mod error;
+mod family;
+mod json;
+mod names;
+mod reader;
+mod request;
+mod thinking;
+mod tools;
+mod turns;
+mod usage;
+mod write;
+mod writer;
 
-use super::{Failing, Reply, Target, Unanswered};
-use crate::blocks::request::Unreadable;
-use crate::blocks::{Answer, Event, Issuer, Refused, Request, Written};
+pub(crate) use answer::{read_answer, write_answer};
+pub(crate) use error::{error_body, error_status};
+pub use reader::StreamReader;
+pub(crate) use request::read_request;
+pub(crate) use write::write_request;
+pub use writer::StreamWriter;
 
-/// Reads a client's body.
-pub(crate) fn read_request(_body: &[u8]) -> Result<Request, Unreadable> {
-    unimplemented!()
-}
-
-/// Writes a provider's body.
-pub(crate) fn write_request(_request: &Request, _target: &Target<'_>) -> Result<Written, Refused> {
-    unimplemented!()
-}
-
-/// Reads a provider's whole answer.
-pub(crate) fn read_answer(_body: &[u8], _issuer: &Issuer) -> Result<Answer, Unanswered> {
-    unimplemented!()
-}
-
-/// Writes a client's whole answer.
-pub(crate) fn write_answer(_answer: &Answer, _reply: &Reply<'_>) -> Vec<u8> {
-    unimplemented!()
-}
-
-/// A failure as a body.
-pub(crate) fn error_body(_failing: &Failing<'_>) -> Vec<u8> {
-    unimplemented!()
-}
-
-/// The status of a failure.
-pub(crate) fn error_status(_failing: &Failing<'_>) -> u16 {
-    unimplemented!()
-}
-/// Reads a provider's stream.
-#[derive(Debug)]
-pub struct StreamReader {
-    _issuer: Issuer,
-}
-
-impl StreamReader {
-    pub(crate) fn new(issuer: Issuer) -> Self {
-        Self { _issuer: issuer }
-    }
-
-    pub(crate) fn push(&mut self, _name: Option<&[u8]>, _data: &[u8], _out: &mut Vec<Event>) {
-        unimplemented!()
-    }
-
-    pub(crate) fn end(&mut self, _out: &mut Vec<Event>) {
-        unimplemented!()
-    }
-}
-
-/// Writes a client's stream.
-#[derive(Debug)]
-pub struct StreamWriter {}
-
-impl StreamWriter {
-    pub(crate) fn new(_reply: &Reply<'_>) -> Self {
-        Self {}
-    }
-
-    pub(crate) fn write(&mut self, _event: &Event, _out: &mut BytesMut) {
-        unimplemented!()
-    }
-
-    pub(crate) fn error(&mut self, _failing: &Failing<'_>, _out: &mut BytesMut) {
-        unimplemented!()
-    }
-}
+#[cfg(test)]
+#[path = "messages/tests.rs"]
+mod tests;
