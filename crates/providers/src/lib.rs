@@ -11,6 +11,8 @@
 //! refusal is), [`error_event`] (errors in the caller's dialect).
 
 pub mod answer;
+pub mod blocks;
+pub mod dialects;
 pub mod error_event;
 pub mod failure;
 #[doc(hidden)]

@@ -35,5 +35,4 @@ pub use stream::StreamReader;
 pub use writer::StreamWriter;
 
 #[cfg(test)]
-#[path = "gemini/tests.rs"]
 mod tests;

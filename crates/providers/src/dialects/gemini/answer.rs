@@ -29,7 +29,9 @@ pub(crate) fn read_answer(body: &[u8], issuer: &Issuer) -> Result<Answer, Unansw
     let mut reader = StreamReader::new(issuer.clone());
     let mut events = Vec::new();
     reader.push(None, body, &mut events);
-    if let Some(Event::Error { message, code }) = events.iter().find(|event| matches!(event, Event::Error { .. })) {
+    if let Some(Event::Error { message, code }) =
+        events.iter().find(|event| matches!(event, Event::Error { .. }))
+    {
         let told = std::str::from_utf8(body).is_ok_and(|body| body.contains("\"error\""));
         let error = (told && events.len() == 1).then(|| (message.clone(), code.clone()));
         return Err(Unanswered { message: message.clone(), error });

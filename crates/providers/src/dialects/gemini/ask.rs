@@ -85,7 +85,8 @@ fn write_tools(request: &Request, body: &mut Object<'_>, written: &mut Written) 
                 function.end();
             }
             Tool::Custom { name, .. } => {
-                let message = format!("tools holds the custom tool \"{name}\": this model takes functions alone");
+                let message =
+                    format!("tools holds the custom tool \"{name}\": this model takes functions alone");
                 return Err(Refused::new("tools", message));
             }
             Tool::Hosted { kind, raw } => {
@@ -223,7 +224,9 @@ fn write_config(
 fn write_modalities(request: &Request, config: &mut Object<'_>) -> Result<(), Refused> {
     let Some((_, raw)) = request.extra.iter().find(|(name, _)| name == "modalities") else { return Ok(()) };
     let words: Vec<String> = raw.read().unwrap_or_default();
-    if !words.is_empty() && words.iter().all(|word| ["TEXT", "IMAGE", "AUDIO", "VIDEO"].contains(&word.as_str())) {
+    if !words.is_empty()
+        && words.iter().all(|word| ["TEXT", "IMAGE", "AUDIO", "VIDEO"].contains(&word.as_str()))
+    {
         config.json("responseModalities", raw.get());
     } else if !words.iter().all(|word| word.eq_ignore_ascii_case("text")) {
         let message = "modalities asks for more than text, which this model is not asked for by this dialect";
@@ -262,7 +265,8 @@ fn write_rest(request: &Request, body: &mut Object<'_>, written: &mut Written) -
         }
     }
     for (name, raw) in &request.extra {
-        let nested = |prefix, known: &[&str]| name.strip_prefix(prefix).is_some_and(|name| known.contains(&name));
+        let nested =
+            |prefix, known: &[&str]| name.strip_prefix(prefix).is_some_and(|name| known.contains(&name));
         if BODY_EXTRAS.contains(&name.as_str()) {
             body.json(name, raw.get());
         } else if name != "modalities"

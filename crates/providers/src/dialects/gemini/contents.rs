@@ -48,8 +48,11 @@ impl Conversation {
 
     pub(super) fn contents(&mut self, value: &RawValue) -> Result<(), Unreadable> {
         // Google's own servers take a single content too.
-        let contents =
-            if value.get().starts_with('{') { vec![object(value, "contents")?] } else { objects(value, "contents")? };
+        let contents = if value.get().starts_with('{') {
+            vec![object(value, "contents")?]
+        } else {
+            objects(value, "contents")?
+        };
         for mut content in contents {
             let role = content.take("role").map(|role| text(role, "contents.role")).transpose()?;
             let role = match role.as_deref() {
@@ -72,11 +75,8 @@ impl Conversation {
 
     fn parts(&mut self, role: Role, value: &RawValue, param: &'static str) -> Result<(), Unreadable> {
         let first = self.turns.len();
-        let values: Vec<&RawValue> = if value.get().starts_with('{') {
-            vec![value]
-        } else {
-            super::request::items(value, param)?
-        };
+        let values: Vec<&RawValue> =
+            if value.get().starts_with('{') { vec![value] } else { super::request::items(value, param)? };
         for value in values {
             if let Some(part) = self.part(value)? {
                 self.push(role, part, first);
@@ -274,7 +274,8 @@ pub(super) fn read_media(part: &mut Members<'_>) -> Result<Option<Media>, Unread
     let (source, kind) = if inline {
         let param = "contents.parts.inlineData.data";
         let data = text(blob.take("data").ok_or_else(|| missing(param))?, param)?;
-        let data = signature::standard(data).ok_or_else(|| invalid(param, format!("{param} is not base64")))?;
+        let data =
+            signature::standard(data).ok_or_else(|| invalid(param, format!("{param} is not base64")))?;
         (MediaSource::Base64(data), kind_of(mime.as_deref().unwrap_or_default()))
     } else {
         let param = "contents.parts.fileData.fileUri";

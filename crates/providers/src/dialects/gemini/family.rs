@@ -63,7 +63,12 @@ impl Family {
     }
 
     /// Writes `thinkingConfig`'s members; `false`, and nothing written, when the family does not think.
-    pub(super) fn write_thinking(self, thinking: &Thinking, limit: Option<u64>, config: &mut Object<'_>) -> bool {
+    pub(super) fn write_thinking(
+        self,
+        thinking: &Thinking,
+        limit: Option<u64>,
+        config: &mut Object<'_>,
+    ) -> bool {
         let off = thinking.mode.as_deref() == Some("disabled");
         let effort = if off { Some("none") } else { thinking.effort.as_deref() };
         if self.how == How::Not {

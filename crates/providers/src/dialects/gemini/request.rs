@@ -65,13 +65,13 @@ fn read_config(mut config: Members<'_>, request: &mut Request) -> Result<(), Unr
     request.choices = counts("candidateCount", "generationConfig.candidateCount")?;
     request.top_logprobs = counts("logprobs", "generationConfig.logprobs")?;
     let logprobs = config.take("responseLogprobs");
-    request.logprobs =
-        logprobs.map(|value| flag(value, "generationConfig.responseLogprobs")).transpose()?;
+    request.logprobs = logprobs.map(|value| flag(value, "generationConfig.responseLogprobs")).transpose()?;
     if let Some(stop) = config.take("stopSequences") {
         request.stop = texts(stop, "generationConfig.stopSequences")?;
     }
     if let Some(thinking) = config.take("thinkingConfig") {
-        request.thinking = Some(read_thinking(object(thinking, "generationConfig.thinkingConfig")?, request)?);
+        request.thinking =
+            Some(read_thinking(object(thinking, "generationConfig.thinkingConfig")?, request)?);
     }
     read_format(&mut config, request)?;
     if let Some(modalities) = config.take("responseModalities") {
@@ -115,7 +115,8 @@ fn read_format(config: &mut Members<'_>, request: &mut Request) -> Result<(), Un
         None | Some("" | "text/plain" | "application/json") => {}
         // An enumeration's bare word, or a type of the future: no other dialect has it.
         Some(_) => {
-            let members = [("responseMimeType", mime), ("responseSchema", older), ("responseJsonSchema", newer)];
+            let members =
+                [("responseMimeType", mime), ("responseSchema", older), ("responseJsonSchema", newer)];
             for (name, value) in members {
                 if let Some(value) = value {
                     request.extra.push((format!("{CONFIG}{name}"), keep(value)));
@@ -138,10 +139,7 @@ fn read_format(config: &mut Members<'_>, request: &mut Request) -> Result<(), Un
 }
 
 /// A schema in Google's older form, as JSON Schema.
-pub(super) fn schema_of(
-    value: &serde_json::value::RawValue,
-    param: &'static str,
-) -> Result<Raw, Unreadable> {
+pub(super) fn schema_of(value: &serde_json::value::RawValue, param: &'static str) -> Result<Raw, Unreadable> {
     object(value, param)?;
     Ok(schema::to_json_schema(&keep(value)))
 }

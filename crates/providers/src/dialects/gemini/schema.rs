@@ -81,9 +81,7 @@ impl Rewriter {
     fn write_type(&mut self, kind: &str) {
         let from = self.out.len();
         if kind.eq_ignore_ascii_case("TYPE_UNSPECIFIED") {
-            self.out.extend_from_slice(
-                br#"["string","number","integer","boolean","array","object","null"]"#,
-            );
+            self.out.extend_from_slice(br#"["string","number","integer","boolean","array","object","null"]"#);
         } else {
             encode(&kind.to_ascii_lowercase(), &mut self.out);
             let span = (from, self.out.len());

@@ -12,13 +12,18 @@ use crate::dialects::Dialect;
 pub(super) fn received(text: &str) -> Opaque {
     // The base64 of `tg1`; looked at first, so that Google's own long signatures are not decoded for nothing.
     let capsule = text.starts_with("dGcx").then(|| decode(text)).flatten();
-    let capsule = capsule.and_then(|bytes| String::from_utf8(bytes).ok()).filter(|text| text.starts_with(PREFIX));
+    let capsule =
+        capsule.and_then(|bytes| String::from_utf8(bytes).ok()).filter(|text| text.starts_with(PREFIX));
     Opaque::received(Dialect::Gemini, OpaqueKind::ThoughtSignature, capsule.as_deref().unwrap_or(text))
 }
 
 /// What a client is shown as `thoughtSignature`.
 pub(super) fn shown(opaque: &Opaque) -> String {
-    if opaque.issuer.dialect == Dialect::Gemini { opaque.data.clone() } else { encode(opaque.capsule().as_bytes()) }
+    if opaque.issuer.dialect == Dialect::Gemini {
+        opaque.data.clone()
+    } else {
+        encode(opaque.capsule().as_bytes())
+    }
 }
 
 const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
@@ -26,7 +31,8 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 fn encode(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let word = chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let word =
+            chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
         for place in 0..4 {
             let letter = ALPHABET[(word >> (18 - 6 * place) & 63) as usize];
             text.push(if place <= chunk.len() { char::from(letter) } else { '=' });

@@ -79,7 +79,8 @@ impl StreamReader {
             let model = chunk.take_text("modelVersion");
             out.push(Event::Start { id: self.id.clone(), model, created: None });
         }
-        if let Some(feedback) = chunk.take("promptFeedback").and_then(|feedback| Members::parse(feedback.get()))
+        if let Some(feedback) =
+            chunk.take("promptFeedback").and_then(|feedback| Members::parse(feedback.get()))
             && let Some(reason) = { feedback }.take_text("blockReason")
         {
             self.blocked = Some(reason);
@@ -208,7 +209,14 @@ impl StreamReader {
         self.said(choice, text.unwrap_or_default(), thought, opaque, out);
     }
 
-    fn said(&mut self, choice: usize, text: String, thought: bool, opaque: Option<Opaque>, out: &mut Vec<Event>) {
+    fn said(
+        &mut self,
+        choice: usize,
+        text: String,
+        thought: bool,
+        opaque: Option<Opaque>,
+        out: &mut Vec<Event>,
+    ) {
         if text.is_empty() && opaque.is_none() {
             return;
         }
@@ -245,7 +253,9 @@ impl StreamReader {
         let Some(mut call) = Members::parse(call.get()) else {
             return self.fail("the provider sent a functionCall that is no object", out);
         };
-        if call.get("partialArgs").is_some() || call.get("willContinue").is_some_and(|more| more.get() == "true") {
+        if call.get("partialArgs").is_some()
+            || call.get("willContinue").is_some_and(|more| more.get() == "true")
+        {
             // They come only where a request asks for them, and no request written here does.
             return self.fail("the provider sent the arguments of a functionCall in pieces", out);
         }

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use crate::blocks::{
-    Issuer, Media, MediaSource, Opaque, Part, Raw, Reasoning, Refused, Role, ToolCall, ToolResult, Turn, Written,
+    Issuer, Media, MediaSource, Opaque, Part, Raw, Reasoning, Refused, Role, ToolCall, ToolResult, Turn,
+    Written,
 };
 use crate::dialects::Dialect;
 use crate::json::text::encode;
@@ -180,7 +181,9 @@ impl<'a> Contents<'a> {
                 let extras = self.media_extras(media);
                 media_part(&mut piece, media, &extras);
             }
-            Part::Unknown { dialect: Dialect::Gemini, raw, .. } => piece.extend_from_slice(raw.get().as_bytes()),
+            Part::Unknown { dialect: Dialect::Gemini, raw, .. } => {
+                piece.extend_from_slice(raw.get().as_bytes())
+            }
             Part::Unknown { kind, .. } => {
                 self.written.drop_param(kind);
                 return Ok(None);
@@ -222,7 +225,8 @@ impl<'a> Contents<'a> {
             && !id.starts_with("gs://")
             && !id.starts_with("https://")
         {
-            let message = "file_id names a file at another provider: send its bytes or its address to this model";
+            let message =
+                "file_id names a file at another provider: send its bytes or its address to this model";
             return Err(Refused::new("file_id", message));
         }
         if media.cache.is_some() {
@@ -241,9 +245,8 @@ impl<'a> Contents<'a> {
         let mut known = Vec::new();
         for (name, raw) in &media.extra {
             let is_capsule = || {
-                raw.as_text().is_some_and(|text| {
-                    super::signature::received(&text).issuer.dialect != Dialect::Gemini
-                })
+                raw.as_text()
+                    .is_some_and(|text| super::signature::received(&text).issuer.dialect != Dialect::Gemini)
             };
             if !MEDIA_EXTRAS.contains(&name.as_str()) {
                 self.written.drop_param(name);
@@ -325,7 +328,11 @@ fn write_response(text: &str, is_error: bool, out: &mut Vec<u8>) {
     }
     let mut object = Object::new(out);
     let value = object.name(if is_error { "error" } else { "result" });
-    if is_error && is_object(text) { value.extend_from_slice(text.trim().as_bytes()) } else { encode(text, value) }
+    if is_error && is_object(text) {
+        value.extend_from_slice(text.trim().as_bytes())
+    } else {
+        encode(text, value)
+    }
     object.end();
 }
 

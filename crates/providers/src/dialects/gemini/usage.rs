@@ -99,7 +99,8 @@ pub(super) fn write(usage: &Usage, out: &mut Vec<u8>) {
     if let (Some(input), Some(output)) = (usage.input, usage.output) {
         object.number("totalTokenCount", input.saturating_add(output));
     }
-    let details = [("promptTokensDetails", usage.audio_input), ("candidatesTokensDetails", usage.audio_output)];
+    let details =
+        [("promptTokensDetails", usage.audio_input), ("candidatesTokensDetails", usage.audio_output)];
     for (name, audio) in details {
         if let Some(audio) = audio {
             let mut list = List::new(object.name(name));

@@ -83,9 +83,13 @@ impl StreamWriter {
             Event::Logprobs { choice, raw } => {
                 let mut piece = Vec::new();
                 if logprobs::write(raw, &mut piece) {
-                    self.candidate(*choice, |candidate| {
-                        candidate.name("logprobsResult").extend_from_slice(&piece);
-                    }, out);
+                    self.candidate(
+                        *choice,
+                        |candidate| {
+                            candidate.name("logprobsResult").extend_from_slice(&piece);
+                        },
+                        out,
+                    );
                 }
             }
             Event::Usage(told) => merge(self.usage.get_or_insert_default(), told),
@@ -110,8 +114,12 @@ impl StreamWriter {
             PartHead::Text | PartHead::Refusal => Open::Text,
             PartHead::Reasoning { .. } => Open::Thought { paragraph: 0, any: false },
             PartHead::ToolCall { id, name, kind, .. } => {
-                let call =
-                    ToolCall { id: id.clone(), name: name.clone(), kind: kind.clone(), ..ToolCall::default() };
+                let call = ToolCall {
+                    id: id.clone(),
+                    name: name.clone(),
+                    kind: kind.clone(),
+                    ..ToolCall::default()
+                };
                 Open::Call { call, signature: None }
             }
             PartHead::Unknown { kind, raw } => {
@@ -152,7 +160,9 @@ impl StreamWriter {
                 *any = true;
                 text_part(&mut piece, text, true, None);
             }
-            (Open::Thought { paragraph, any }, Delta::Summary { paragraph: now, text }) if !text.is_empty() => {
+            (Open::Thought { paragraph, any }, Delta::Summary { paragraph: now, text })
+                if !text.is_empty() =>
+            {
                 let text = if *now != *paragraph && *any { format!("\n\n{text}") } else { text.clone() };
                 (*paragraph, *any) = (*now, true);
                 text_part(&mut piece, &text, true, None);
@@ -161,7 +171,9 @@ impl StreamWriter {
                 text_part(&mut piece, "", true, Some(&signature::shown(opaque)));
             }
             (Open::Call { call, .. }, Delta::Arguments(more)) => call.arguments.push_str(more),
-            (Open::Call { signature, .. }, Delta::Opaque(opaque)) => *signature = Some(signature::shown(opaque)),
+            (Open::Call { signature, .. }, Delta::Opaque(opaque)) => {
+                *signature = Some(signature::shown(opaque))
+            }
             _ => {}
         }
         if !piece.is_empty() {
