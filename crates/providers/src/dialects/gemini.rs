@@ -1,75 +1,38 @@
-//! Google Gemini `generateContent`.
+//! Google Gemini `generateContent` and `streamGenerateContent`.
+//!
+//! The model and whether to stream stand in the URL, so bodies hold neither. Google's servers and SDKs mix snake_case
+//! and camelCase and both alphabets of base64: all are read, camelCase is written. A stream has no end marker of its
+//! own: it has ended well when a reason to finish was told and the connection closed in good order.
+//!
+//! Reading order: [`members`] (objects by their camelCase names), [`request`] with [`contents`], [`tools`] and
+//! [`schema`] (reading what is asked), [`ask`] with [`turns`] and [`family`] (writing it), [`stream`] (reading answers,
+//! whole ones too), [`answer`] with [`emit`] and [`writer`] (writing them), [`words`], [`usage`] and [`logprobs`]
+//! (tables), [`error`].
 
-use bytes::BytesMut;
+mod answer;
+mod ask;
+mod contents;
+mod emit;
+mod error;
+mod family;
+mod logprobs;
+mod members;
+mod request;
+mod schema;
+mod signature;
+mod stream;
+mod tools;
+mod turns;
+mod usage;
+mod words;
+mod writer;
 
-use super::{Failing, Reply, Target, Unanswered};
-use crate::blocks::request::Unreadable;
-use crate::blocks::{Answer, Event, Issuer, Refused, Request, Written};
+pub(crate) use answer::{read_answer, write_answer};
+pub(crate) use ask::write_request;
+pub(crate) use error::error_body;
+pub(crate) use request::read_request;
+pub use stream::StreamReader;
+pub use writer::StreamWriter;
 
-/// Reads a client's body.
-pub(crate) fn read_request(_body: &[u8]) -> Result<Request, Unreadable> {
-    unimplemented!()
-}
-
-/// Writes a provider's body.
-pub(crate) fn write_request(_request: &Request, _target: &Target<'_>) -> Result<Written, Refused> {
-    unimplemented!()
-}
-
-/// Reads a provider's whole answer.
-pub(crate) fn read_answer(_body: &[u8], _issuer: &Issuer) -> Result<Answer, Unanswered> {
-    unimplemented!()
-}
-
-/// Writes a client's whole answer.
-pub(crate) fn write_answer(_answer: &Answer, _reply: &Reply<'_>) -> Vec<u8> {
-    unimplemented!()
-}
-
-/// A failure as a body.
-pub(crate) fn error_body(_failing: &Failing<'_>) -> Vec<u8> {
-    unimplemented!()
-}
-
-/// Reads a provider's stream.
-#[derive(Debug)]
-pub struct StreamReader {
-    _issuer: Issuer,
-}
-
-impl StreamReader {
-    pub(crate) fn new(issuer: Issuer) -> Self {
-        Self { _issuer: issuer }
-    }
-
-    pub(crate) fn push(&mut self, _name: Option<&[u8]>, _data: &[u8], _out: &mut Vec<Event>) {
-        unimplemented!()
-    }
-
-    pub(crate) fn end(&mut self, _out: &mut Vec<Event>) {
-        unimplemented!()
-    }
-}
-
-/// Writes a client's stream.
-#[derive(Debug)]
-pub struct StreamWriter {}
-
-impl StreamWriter {
-    /// As a JSON array.
-    pub fn array(_reply: &Reply<'_>) -> Self {
-        Self {}
-    }
-
-    pub(crate) fn new(_reply: &Reply<'_>) -> Self {
-        Self {}
-    }
-
-    pub(crate) fn write(&mut self, _event: &Event, _out: &mut BytesMut) {
-        unimplemented!()
-    }
-
-    pub(crate) fn error(&mut self, _failing: &Failing<'_>, _out: &mut BytesMut) {
-        unimplemented!()
-    }
-}
+#[cfg(test)]
+mod tests;
