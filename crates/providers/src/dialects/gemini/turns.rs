@@ -200,9 +200,9 @@ impl<'a> Contents<'a> {
                 self.written.drop_param(kind);
                 return Ok(None);
             }
-            Part::ToolCall(call) => {
+            // Only the model calls tools; readers put calls nowhere else.
+            Part::ToolCall(_) => {
                 self.written.drop_param("tool_calls");
-                let _ = call;
                 return Ok(None);
             }
             Part::ToolResult(_) => return Ok(None),
