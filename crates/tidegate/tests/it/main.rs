@@ -10,9 +10,14 @@
 )]
 
 mod books;
+mod cage;
 mod client;
 mod crash;
+mod failpoints;
 mod hostile;
+mod kills;
+mod memory;
 mod operate;
+mod outage;
 mod stand;
 mod way;

@@ -101,8 +101,10 @@ impl Stand {
         let base = self.upstream.base_url();
         let store = if store.is_empty() { String::new() } else { format!("[store]\n{store}\n") };
         let (address, data_dir) = (self.address, self.data_dir.display());
+        // Nobody here has to learn of a stop by polling first, as a load balancer does.
+        let drain = if server.contains("drain") { "" } else { "drain = { accept = \"50ms\" }\n" };
         format!(
-            "[server]\nlisten = \"{address}\"\ndata_dir = \"{data_dir}\"\n{server}\n{store}\
+            "[server]\nlisten = \"{address}\"\ndata_dir = \"{data_dir}\"\n{drain}{server}\n{store}\
              [providers.fake]\ndialect = \"openai\"\nbase_url = \"{base}\"\n{provider}\n\
              [keys.app]\nsecret = \"env:STAND_KEY\"\n{key}\n{tables}\n{more}\n"
         )
@@ -147,6 +149,11 @@ impl Stand {
         self.child = Some(command.spawn().unwrap());
     }
 
+    /// From the next start on.
+    pub(crate) fn set_environment(&mut self, environment: Vec<(String, String)>) {
+        self.setup.environment = environment;
+    }
+
     pub(crate) fn log_path(&self) -> PathBuf {
         self.dir.join("log.txt")
     }
@@ -178,12 +185,6 @@ impl Stand {
         }
     }
 
-    /// Value of a metric without labels.
-    pub(crate) async fn metric(&self, name: &str) -> Option<f64> {
-        let text = self.client().get("/metrics").await.ok()?.text();
-        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
-    }
-
     /// Waits until the database has everything.
     pub(crate) async fn wait_drained(&mut self) {
         self.wait_until("spool drained", |stand| {
@@ -196,6 +197,11 @@ impl Stand {
             }
         })
         .await;
+    }
+
+    /// Whether the process has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some())
     }
 
     pub(crate) fn pid(&self) -> u32 {
