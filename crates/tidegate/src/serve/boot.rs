@@ -10,7 +10,7 @@ use super::engine::{Engine, Made};
 use super::last::Last;
 use super::source::{Overrides, Read, Refused, Source, Stamp};
 use super::stop::{self, Signals};
-use super::{discovery, folder, keeper, memory, logging, watch};
+use super::{discovery, folder, keeper, logging, memory, watch};
 use crate::located::Place;
 use crate::outcome::Outcome;
 use crate::secrets::ProcessSecrets;
