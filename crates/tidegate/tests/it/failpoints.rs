@@ -42,7 +42,11 @@ impl Crossing {
             environment: vec![("FAILPOINTS".to_owned(), format!("{point}={what}"))],
             ..Setup::default()
         };
-        Self { point, stand: Stand::start(setup).await, database }
+        let mut stand = Stand::prepare(setup).await;
+        stand.spawn();
+        // A place beside the requests may be passed before the first of them.
+        stand.wait_ready_or_ended().await;
+        Self { point, stand, database }
     }
 
     async fn load(&self, streams: f64, seconds: f64) -> Report {

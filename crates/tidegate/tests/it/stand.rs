@@ -77,13 +77,19 @@ pub(crate) fn offline_key() -> String {
 
 impl Stand {
     pub(crate) async fn start(setup: Setup) -> Self {
+        let mut stand = Self::prepare(setup).await;
+        stand.run().await;
+        stand
+    }
+
+    /// All but the gateway itself, which does not run yet.
+    pub(crate) async fn prepare(setup: Setup) -> Self {
         let upstream = Upstream::start(setup.script.clone().unwrap_or_default()).await.unwrap();
         let dir = fresh_dir();
         let data_dir = setup.data_dir.clone().unwrap_or_else(|| dir.join("data"));
-        let mut stand =
+        let stand =
             Self { upstream, dir, data_dir, address: free_address(), key: offline_key(), setup, child: None };
         stand.write_settings("");
-        stand.run().await;
         stand
     }
 
@@ -168,6 +174,16 @@ impl Stand {
             async move { client.get("/readyz").await.is_ok_and(|reply| reply.status == 200) }
         })
         .await;
+    }
+
+    /// Waits until it is ready or has ended by itself.
+    pub(crate) async fn wait_ready_or_ended(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.has_ended() && !self.client().get("/readyz").await.is_ok_and(|reply| reply.status == 200)
+        {
+            assert!(Instant::now() < deadline, "neither ready nor ended\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Polls until `check` holds; panics with the gateway's log when it never does or the gateway ends.
