@@ -163,10 +163,7 @@ impl Flight {
     }
 
     /// Waits for the head of the provider's answer.
-    pub(crate) fn poll_head(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Head, Trouble>> {
+    pub(crate) fn poll_head(&mut self, context: &mut Context<'_>) -> Poll<Result<Head, Trouble>> {
         let Some(call) = self.call.as_mut() else { return Poll::Ready(Err(Trouble::Truncated)) };
         match call.poll_head(context) {
             Poll::Ready(Ok(head)) => {

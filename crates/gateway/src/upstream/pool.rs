@@ -104,8 +104,10 @@ impl Origin {
     pub(crate) fn sweep(&self, now: Moment) {
         for list in &self.idle {
             let waiting = std::mem::take(&mut *list.lock());
-            let mut kept: Vec<Wire> =
-                waiting.into_iter().filter_map(|mut wire| is_usable(&mut wire, now).then_some(wire)).collect();
+            let mut kept: Vec<Wire> = waiting
+                .into_iter()
+                .filter_map(|mut wire| is_usable(&mut wire, now).then_some(wire))
+                .collect();
             let mut idle = list.lock();
             kept.append(&mut idle);
             kept.truncate(MAX_IDLE);

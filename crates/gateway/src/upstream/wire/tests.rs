@@ -1,3 +1,5 @@
+//! The connection to a provider, read and written over a real socket.
+
 use super::*;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -64,9 +66,15 @@ fn the_three_framings_are_read_however_they_are_cut() {
         ("HTTP/1.0 200 OK\r\nContent-Length: 5\r\n\r\nhello", false),
         ("HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 5\r\n\r\nhello", true),
         ("HTTP/1.1 200 OK\r\nConnection: x, Close\r\nContent-Length: 5\r\n\r\nhello", false),
-        ("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello", true),
+        (
+            "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
+            true,
+        ),
         ("HTTP/1.1 200 OK\r\nContent-Length: 5, 5\r\n\r\nhello", true),
-        ("HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n", false),
+        (
+            "HTTP/1.1 200 OK\r\nContent-Length: 9\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n",
+            false,
+        ),
     ] {
         for size in [1, 2, 7, 1000] {
             let (outcome, again) = run(read(answer.into(), size));
@@ -111,7 +119,10 @@ fn an_answer_that_breaks_off_is_incomplete_wherever_it_breaks() {
     for answer in [SIZED, CHUNKED] {
         for length in 0..answer.len() {
             let (outcome, again) = run(read(answer.as_bytes()[..length].to_vec(), 1000));
-            assert!(matches!(outcome, Err(WireError::Incomplete | WireError::Io(_))), "{length}: {outcome:?}");
+            assert!(
+                matches!(outcome, Err(WireError::Incomplete | WireError::Io(_))),
+                "{length}: {outcome:?}"
+            );
             assert!(!again);
         }
     }
