@@ -9,7 +9,7 @@ use crate::spool::Spool;
 use crate::wire::{Decoder, Record};
 
 /// Frames for the store in one batch at most. (A frame may hold two records.)
-const MOST: u64 = 300;
+const MOST: u64 = 1_000;
 /// Bytes of the spool that one batch covers at most, so that bodies cannot fill the memory.
 const MOST_BYTES: u64 = 4 << 20;
 
