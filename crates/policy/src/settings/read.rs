@@ -203,10 +203,12 @@ fn server(node: &Node<'_, '_>, notes: &mut Notes) -> Server {
             "use another port, or leave `admin_listen` out",
         );
     }
-    if server.max_memory.is_some_and(|memory| memory < server.max_body) {
+    // A body is held twice: as it came, and as it goes to a provider.
+    let largest = ByteSize(server.max_body.0.saturating_mul(2));
+    if server.max_memory.is_some_and(|memory| memory < largest) {
         notes.error(
             node.place("max_memory"),
-            "`server.max_memory` is smaller than `server.max_body`, so the largest body could never be read",
+            "`server.max_memory` is smaller than twice `server.max_body`, so the largest body could never be read",
             "raise max_memory or lower max_body",
         );
     }

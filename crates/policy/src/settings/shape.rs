@@ -118,7 +118,11 @@ static SERVER: &[Field] = &[
         "The key-encryption key. Default: a file in data_dir, made with mode 0600 when absent.",
     ),
     field("max_body", Shape::Text(&SIZE), "The largest request body. Default: 32MiB."),
-    field("max_memory", Shape::Text(&SIZE), "The cap of all bodies in memory together."),
+    field(
+        "max_memory",
+        Shape::Text(&SIZE),
+        "The cap of all bodies in memory together, each as it came and as it goes to a provider.",
+    ),
     field("drain", Shape::Table(&[DRAIN]), "How a stop goes."),
     field(
         "segment_bytes",

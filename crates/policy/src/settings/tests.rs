@@ -203,7 +203,7 @@ fn fields_that_contradict_one_another() {
     let shown = bad(text);
     for expected in [
         "t.toml:3:16: error: `server.admin_listen` is the same address as `server.listen`: 127.0.0.1:1",
-        "t.toml:4:14: error: `server.max_memory` is smaller than `server.max_body`",
+        "t.toml:4:14: error: `server.max_memory` is smaller than twice `server.max_body`",
         "t.toml:5:17: error: `server.segment_bytes` is 1KiB, which is not from 64KiB to 4GiB",
         "t.toml:6:9: error: route `r` has no target that could be chosen",
         "t.toml:9:12: error: budget `a` of key `k` allows nothing",

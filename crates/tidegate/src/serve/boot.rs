@@ -101,8 +101,11 @@ fn refuse(refused: &Refused) -> Outcome {
 }
 
 fn limits_of(server: &Server) -> ServerLimits {
-    let max_memory = server.max_memory.map_or_else(doors::usual_memory, |size| size.0);
-    ServerLimits { max_body: server.max_body.0, max_memory: max_memory.max(server.max_body.0) }
+    let max_memory = server.max_memory.map_or_else(super::room::usual_memory, |size| size.0);
+    ServerLimits {
+        max_body: server.max_body.0,
+        max_memory: max_memory.max(server.max_body.0.saturating_mul(2)),
+    }
 }
 
 fn open_ledger(server: &Server, clock: &Clock, tasks: &Tasks) -> anyhow::Result<Ledger> {
