@@ -107,7 +107,8 @@ impl Upstream {
         }
         let verb = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
         let path = &self.paths[5];
-        let models = if model.contains('/') { "" } else { "models/" };
+        let whole = ["models/", "tunedModels/"].iter().any(|kind| model.starts_with(kind));
+        let models = if whole { "" } else { "models/" };
         Ok(Cow::Owned(format!("{path}/{models}{model}:{verb}")))
     }
 
