@@ -183,7 +183,7 @@ pub(crate) fn flow(exchange: &Exchange, lane: Lane, deployment: &Deployment, swa
         Lane::Across { client, provider } => {
             let writer = reply(exchange, |reply| match client {
                 Dialect::Gemini if exchange.as_array => {
-                    StreamWriter::Gemini(dialects::gemini::StreamWriter::array(reply))
+                    StreamWriter::Gemini(Box::new(dialects::gemini::StreamWriter::array(reply)))
                 }
                 client => StreamWriter::new(client, reply),
             });

@@ -59,6 +59,7 @@ pub(crate) async fn run(place: Place, listen: Option<SocketAddr>) -> anyhow::Res
     let (console, keyring) = (Arc::new(Console::default()), Arc::new(Keyring::new()));
     let pepper = Arc::new(Pepper::derive(&master));
     let gateway = Gateway::new(Parts {
+        quiet: memory::give_back,
         ledger: ledger.clone(),
         clock: clock.clone(),
         tasks: tasks.clone(),
