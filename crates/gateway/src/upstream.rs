@@ -19,7 +19,7 @@ use http::header::{
     TRANSFER_ENCODING,
 };
 use parking_lot::RwLock;
-use policy::{Auth, Moment, Name, Provider};
+use policy::{Auth, Dialect, Moment, Name, Provider};
 use providers::request::Operation;
 
 use self::pool::Origin;
@@ -161,8 +161,9 @@ impl Upstreams {
         } else {
             format!("{}:{}", provider.origin.host, provider.origin.port)
         };
+        let (base_path, _) = openai(provider)?;
         let path = |end: &str| {
-            let path = format!("{}/{end}", provider.base_path);
+            let path = format!("{base_path}/{end}");
             match http::Uri::try_from(&path) {
                 Ok(_) => Ok(path),
                 Err(_) => Err(format!("base_url of provider `{}` is not a valid path", provider.name)),
@@ -205,13 +206,23 @@ impl Upstreams {
     }
 }
 
+/// Where a provider speaks the openai dialect, the only one that is spoken to providers.
+pub(crate) fn openai(provider: &Provider) -> Result<(&Name, &Auth), String> {
+    provider.endpoint(Dialect::OpenAi).ok_or_else(|| {
+        format!(
+            "provider `{}` speaks the {} dialect, and only openai is called",
+            provider.name, provider.dialect
+        )
+    })
+}
+
 /// The header that carries the provider's credential; marked sensitive so that no log shows it.
 fn sign_in(provider: &Provider) -> Result<Option<(HeaderName, HeaderValue)>, String> {
     let Some(credential) = &provider.credential else { return Ok(None) };
     let unusable = |_| {
         format!("the credential of provider `{}` holds characters that no header can carry", provider.name)
     };
-    let (name, text) = match &provider.auth {
+    let (name, text) = match openai(provider)?.1 {
         Auth::None => return Ok(None),
         Auth::Bearer => (AUTHORIZATION, format!("Bearer {}", credential.expose())),
         Auth::Header(name) => {
