@@ -16,6 +16,7 @@ mod write;
 use draft::Draft;
 use fields::Fields;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// A file of settings is not longer.
@@ -103,6 +104,7 @@ pub(crate) fn import(text: &str, from: Option<Kind>) -> Result<Imported, ImportE
     let tree = parse(text)?;
     let kind = from.or_else(|| guess(&tree)).ok_or(ImportError::Unknown)?;
     let mut draft = Draft::default();
+    variables(&tree, &mut draft.named);
     let what = match kind {
         Kind::Litellm => litellm::read(Fields::root(tree), &mut draft).then_some(()).ok_or("`model_list`"),
         Kind::Bifrost => bifrost::read(Fields::root(tree), &mut draft).then_some(()).ok_or("`providers`"),
@@ -129,14 +131,29 @@ fn parse(text: &str) -> Result<Value, ImportError> {
     read.map_err(ImportError::Text)
 }
 
+/// Every environment variable that the file names, in the ways that these programs have.
+fn variables(tree: &Value, named: &mut BTreeSet<String>) {
+    match tree {
+        Value::String(text) => {
+            let name =
+                ["os.environ/", "env.", "env:"].into_iter().find_map(|prefix| text.strip_prefix(prefix));
+            named.extend(name.map(str::to_owned));
+        }
+        Value::Array(list) => list.iter().for_each(|value| variables(value, named)),
+        Value::Object(map) => map.values().for_each(|value| variables(value, named)),
+        _ => {}
+    }
+}
+
 /// Headers that are sent with every call; those that could hold a secret are not written.
 fn headers(headers: Fields, access: &mut draft::Access, draft: &mut Draft) {
     for (name, path, value) in headers.all() {
         let lower = name.to_ascii_lowercase();
-        let secret = ["auth", "key", "token", "secret", "cookie"].iter().any(|part| lower.contains(part));
+        let telling = ["auth", "key", "token", "secret", "cookie", "password"];
+        let secret = |text: &str| telling.iter().any(|part| lower.contains(part)) || looks_secret(text);
         match value
             .as_str()
-            .filter(|text| !secret && !text.contains("os.environ/") && !text.starts_with("env."))
+            .filter(|text| !secret(text) && !text.contains("os.environ/") && !text.starts_with("env."))
         {
             Some(text) => drop(access.headers.insert(lower, text.to_owned())),
             None => draft.find(path, "is not carried: headers of settings hold no secrets"),
@@ -144,9 +161,18 @@ fn headers(headers: Fields, access: &mut draft::Access, draft: &mut Draft) {
     }
 }
 
+/// Whether a text could be a key: long, without spaces, letters and digits mixed.
+fn looks_secret(text: &str) -> bool {
+    let mixed = text.bytes().any(|c| c.is_ascii_digit()) && text.bytes().any(|c| c.is_ascii_alphabetic());
+    let schemes = ["bearer ", "basic ", "sk-"];
+    let lower = text.to_ascii_lowercase();
+    schemes.iter().any(|scheme| lower.starts_with(scheme))
+        || (text.len() >= 20 && mixed && !text.contains(' '))
+}
+
 /// Leaves each name where it stands first, twenty at most.
 fn keep_first(names: &mut Vec<String>) {
-    let mut seen = std::collections::BTreeSet::new();
+    let mut seen = BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
     names.truncate(20);
 }

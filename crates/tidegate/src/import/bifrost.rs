@@ -15,10 +15,8 @@ pub(super) fn read(mut root: Fields, draft: &mut Draft) -> bool {
         provider(&name, Fields::at(path, value), draft, &mut shared);
     }
     for (model, targets) in shared {
-        if targets.len() > 1 {
-            let path = format!("providers.*.keys.models ({model})");
-            draft.route(&path, Route { name: model, targets, ..Route::default() });
-        }
+        let path = format!("providers.*.keys.models ({model})");
+        draft.route(&path, Route { name: model, targets, ..Route::default() });
     }
     if let Some(governance) = root.table("governance") {
         self::governance(governance, draft);
@@ -101,6 +99,7 @@ fn one_key(
     shared: &mut BTreeMap<String, Vec<(String, f64)>>,
 ) -> Option<String> {
     let mut access = access.clone();
+    let mut deployments: BTreeMap<String, String> = BTreeMap::new();
     let called = key.text("name").or_else(|| key.text("id"));
     let wanted = match (&called, index) {
         (_, 0) => name.to_owned(),
@@ -122,11 +121,15 @@ fn one_key(
             }
         }
         azure.note(draft, "api_version", "is not needed: the v1 form of Azure's paths carries none");
-        azure.note(
-            draft,
-            "deployments",
-            "is not carried: models are called by the names of their deployments",
-        );
+        for (model, path, deployment) in azure.table("deployments").into_iter().flat_map(Fields::all) {
+            match deployment.as_str() {
+                Some(deployment) => {
+                    draft.find(path, format!("is asked for as `{model}` or by the name of its deployment"));
+                    deployments.insert(model, deployment.to_owned());
+                }
+                None => draft.find(path, "is not the name of a deployment"),
+            }
+        }
         azure.finish(draft);
     }
     if access.base_url.is_none() && vendor.is_none_or(|vendor| vendor.base_url().is_none()) {
@@ -141,7 +144,7 @@ fn one_key(
         draft.deployment(&ours, "*");
     }
     for model in models.iter().filter(|model| *model != "*") {
-        let full = draft.deployment(&ours, model);
+        let full = draft.deployment(&ours, deployments.get(model).unwrap_or(model));
         shared.entry(model.clone()).or_default().push((full, weight));
     }
     key.finish(draft);

@@ -19,6 +19,8 @@ pub(super) struct Draft {
     pub(super) unkept: usize,
     /// Secrets that stood in the file, by the variable that will hold each.
     secrets: BTreeMap<String, String>,
+    /// Variables that the file itself names: none of them may come to hold another secret.
+    pub(super) named: BTreeSet<String>,
 }
 
 /// Where a provider is and how one signs in there; two deployments that agree in it share a provider.
@@ -83,7 +85,14 @@ impl Draft {
     }
 
     /// The provider with this access; a new one is named `wanted`, or like it.
-    pub(super) fn provider(&mut self, wanted: &str, access: Access) -> String {
+    pub(super) fn provider(&mut self, wanted: &str, mut access: Access) -> String {
+        if let Some(bare) = access.base_url.as_deref().and_then(without_secrets) {
+            self.find(
+                format!("address of {wanted}"),
+                "held a user name or a query, which is left out: it may be a secret",
+            );
+            access.base_url = Some(bare);
+        }
         if let Some(known) = self.providers.iter().find(|provider| provider.access == access) {
             return known.name.clone();
         }
@@ -125,18 +134,45 @@ impl Draft {
         match written {
             Some(Written::Variable(name)) => Some(name),
             Some(Written::Secret(secret)) => {
-                if let Some((known, _)) = self.secrets.iter().find(|(_, other)| **other == secret) {
-                    return Some(known.clone());
+                let (name, new) = self.variable(secret, usual, wanted);
+                if new {
+                    self.find(path, format!("holds a secret: set the environment variable {name} to it"));
                 }
-                let own = format!("{}_API_KEY", variable(wanted));
-                let first = usual.filter(|usual| !self.secrets.contains_key(usual)).unwrap_or(own);
-                let name = free(&first, |name| self.secrets.contains_key(name));
-                self.find(path, format!("holds a secret: set the environment variable {name} to it"));
-                self.secrets.insert(name.clone(), secret);
                 Some(name)
             }
-            None => usual.filter(|_| vendor.is_some_and(|vendor| *vendor.auth() != Auth::None)),
+            Some(Written::Elsewhere(slug)) => {
+                let (name, new) = self.variable(slug, usual, wanted);
+                if new {
+                    self.find(
+                        path,
+                        format!("is kept elsewhere: set the environment variable {name} to the key itself"),
+                    );
+                }
+                Some(name)
+            }
+            None => {
+                let usual = usual.filter(|_| vendor.is_some_and(|vendor| *vendor.auth() != Auth::None))?;
+                if self.secrets.contains_key(&usual) {
+                    self.find(
+                        path,
+                        format!("is not told: {usual} is used, which also holds a key of the file"),
+                    );
+                }
+                Some(usual)
+            }
         }
+    }
+
+    /// The variable for a secret, and whether it is new: the vendor's usual one if that is free, else one of its own.
+    fn variable(&mut self, secret: String, usual: Option<String>, wanted: &str) -> (String, bool) {
+        if let Some((known, _)) = self.secrets.iter().find(|(_, other)| **other == secret) {
+            return (known.clone(), false);
+        }
+        let taken = |name: &str| self.secrets.contains_key(name) || self.named.contains(name);
+        let own = format!("{}_API_KEY", variable(wanted));
+        let name = free(&usual.filter(|usual| !taken(usual)).unwrap_or(own), taken);
+        self.secrets.insert(name.clone(), secret);
+        (name, true)
     }
 
     /// Adds a route under a name that ours may have.
@@ -158,6 +194,8 @@ pub(super) enum Written {
     Variable(String),
     /// Itself.
     Secret(String),
+    /// The name of a key that another program keeps.
+    Elsewhere(String),
 }
 
 impl Written {
@@ -172,6 +210,15 @@ impl Written {
     }
 }
 
+/// A URL without user name, query and fragment, if it has any of them.
+fn without_secrets(url: &str) -> Option<String> {
+    let plain = url.split(['?', '#']).next().unwrap_or_default();
+    let (scheme, rest) = plain.split_once("://").unwrap_or(("https", plain));
+    let (authority, path) = rest.split_at(rest.find('/').unwrap_or(rest.len()));
+    let host = authority.rsplit('@').next().unwrap_or_default();
+    (plain.len() < url.len() || host.len() < authority.len()).then(|| format!("{scheme}://{host}{path}"))
+}
+
 /// A name of ours made of any text: letters, digits, dots, hyphens, underscores.
 pub(super) fn named(text: &str, otherwise: &str) -> String {
     let sound = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-');
@@ -184,7 +231,11 @@ pub(super) fn named(text: &str, otherwise: &str) -> String {
 fn variable(text: &str) -> String {
     let sound = |c: char| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' };
     let name: String = text.chars().map(sound).take(60).collect();
-    if name.starts_with(|c: char| c.is_ascii_digit()) { format!("_{name}") } else { name }
+    match name.trim_matches('_') {
+        "" => "PROVIDER".to_owned(),
+        name if name.starts_with(|c: char| c.is_ascii_digit()) => format!("_{name}"),
+        _ => name,
+    }
 }
 
 /// The name itself, or with the first number that makes it free.

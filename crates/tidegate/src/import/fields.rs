@@ -60,16 +60,23 @@ impl Fields {
         })
     }
 
-    /// A number above 0.
+    /// A number above 0 and below what any limit, weight or time is.
     pub(super) fn positive(&mut self, name: &str) -> Option<f64> {
-        self.number(name)?.parse().ok().filter(|number: &f64| number.is_finite() && *number > 0.0)
+        self.take_if(name, |value| {
+            let number = match value {
+                Value::Number(number) => number.as_f64()?,
+                Value::String(text) => text.parse().ok()?,
+                _ => return None,
+            };
+            (1e-6..=1e12).contains(&number).then_some(number)
+        })
     }
 
     /// A whole number above 0.
     pub(super) fn count(&mut self, name: &str) -> Option<u64> {
         let number = self.positive(name)?;
         // Limits of tokens and money are far below what a float holds exactly.
-        (number.fract() == 0.0 && number <= 1e12).then_some(number as u64)
+        (number.fract() == 0.0).then_some(number as u64)
     }
 
     pub(super) fn boolean(&mut self, name: &str) -> Option<bool> {

@@ -56,25 +56,21 @@ fn channel(mut fields: Fields, new_api: bool, draft: &mut Draft, served: &mut BT
     }
     let number = fields.count("type").unwrap_or(0);
     let written = fields.text("base_url");
-    let vendor = match &written {
-        Some(base) => vendors::by_address(base)
-            .or_else(|| vendors::by_channel(number, new_api).filter(|v| v.name != "openai".into())),
-        None => vendors::by_channel(number, new_api),
-    };
-    let vendor = vendor.filter(|vendor| {
-        !(&*vendor.name == "openai" && written.is_some())
-            || written.as_deref().and_then(vendors::by_address).is_some()
-    });
     // An address of a known vendor's own is in the row already, however much of it was written.
-    let known = written.as_deref().and_then(vendors::by_address).is_some();
-    let base_url = written.filter(|_| !known).map(|base| vendors::base_url(&base, vendor, true));
+    let known = written.as_deref().and_then(vendors::by_address);
+    // The type OpenAI at an address of its own is any server that answers the openai dialect.
+    let typed = vendors::by_channel(number, new_api);
+    let vendor = known.or(typed.filter(|vendor| written.is_none() || &*vendor.name != "openai"));
+    let base_url = written.filter(|_| known.is_none()).map(|base| vendors::base_url(&base, vendor, true));
     if base_url.is_none() && vendor.is_none_or(|vendor| vendor.base_url().is_none()) {
         return draft.find(
             here,
             format!("is of type {number}, which has no row here, and names no base_url: it is left out"),
         );
     }
-    let name = fields.text("name");
+    // A name without a letter of ours makes no name of ours.
+    let name = fields.text("name").filter(|name| name.contains(|c: char| c.is_ascii_alphanumeric()));
+    let name = name.or_else(|| base_url.as_deref().and_then(vendors::host));
     let wanted = name
         .or_else(|| vendor.map(|vendor| vendor.name.to_string()))
         .unwrap_or_else(|| format!("channel-{number}"));

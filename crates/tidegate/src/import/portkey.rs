@@ -45,7 +45,7 @@ struct Plan {
 
 fn config(name: &str, mut fields: Fields, draft: &mut Draft) -> bool {
     fields.ignore(&["name", "slug", "id"]);
-    let path = fields.here().to_owned();
+    let path = fields.path("name");
     let before = draft.providers.len();
     let mut plan = strategy(fields, draft, 0);
     super::keep_first(&mut plan.fallbacks);
@@ -160,6 +160,10 @@ fn leaf(mut fields: Fields, draft: &mut Draft) -> Plan {
         let of = |text: &str| vendors::by_name(text.trim_start_matches('@').split(['-', '_']).next()?);
         name.as_deref().and_then(of)
     });
+    // Any server that answers the openai dialect is written as `openai` at a host of its own.
+    let foreign = host.as_deref().is_some_and(|host| vendors::by_address(host).is_none());
+    let vendor = vendor.filter(|vendor| !(foreign && &*vendor.name == "openai"));
+    let name = host.as_deref().filter(|_| vendor.is_none()).and_then(vendors::host).or(name);
     let mut base_url = host.map(|host| vendors::base_url(&host, vendor, true));
     if let Some(resource) = fields.text("azure_resource_name") {
         base_url = Some(format!("https://{resource}.openai.azure.com"));
@@ -171,13 +175,11 @@ fn leaf(mut fields: Fields, draft: &mut Draft) -> Plan {
         draft.find(here, "names no vendor that is known and no address: the target is left out");
         return Plan::default();
     };
-    if integration.is_some() {
-        let message =
-            "is a key in Portkey's vault: put the vendor's own into the provider's environment variable";
-        draft.find(format!("{here}.virtual_key"), message);
-    }
-    let path = fields.path("api_key");
-    let written = fields.text("api_key").map(|key| Written::of(key, "env:"));
+    let (path, written) = match (&integration, fields.text("api_key")) {
+        (_, Some(key)) => (fields.path("api_key"), Some(Written::of(key, "env:"))),
+        (Some(slug), None) => (fields.path("virtual_key"), Some(Written::Elsewhere(slug.clone()))),
+        (None, None) => (fields.path("api_key"), None),
+    };
     let wanted = vendor.filter(|_| integration.is_none()).map_or(name, |vendor| vendor.name.to_string());
     let credential = draft.credential(&path, written, vendor, &wanted);
     let total = fields.positive("request_timeout").map(|millis| millis / 1_000.0);
