@@ -5,6 +5,7 @@
 use super::litellm::per_million;
 use super::*;
 use crate::commands::check;
+use crate::secrets::SecretsElsewhere;
 use policy::{Discovered, Pepper, Secret, SecretRef, Secrets, Severity, Snapshot, Target, Timestamp};
 use proptest::prelude::*;
 use std::path::Path;
@@ -68,7 +69,8 @@ fn each_sample_becomes_its_golden() {
 #[test]
 fn each_result_passes_the_check() {
     for (name, ..) in SAMPLES {
-        let (findings, _) = check::examine(&sample(name).settings, Path::new("tidegate.toml"));
+        let settings = sample(name).settings;
+        let findings = check::examine(&settings, Path::new("tidegate.toml"), &SecretsElsewhere);
         assert!(findings.iter().all(|one| one.severity == Severity::Warning), "{name}: {findings:#?}");
     }
 }
