@@ -108,8 +108,8 @@ pub(crate) fn import(text: &str, from: Option<Kind>) -> Result<Imported, ImportE
     let what = match kind {
         Kind::Litellm => litellm::read(Fields::root(tree), &mut draft).then_some(()).ok_or("`model_list`"),
         Kind::Bifrost => bifrost::read(Fields::root(tree), &mut draft).then_some(()).ok_or("`providers`"),
-        Kind::Portkey => portkey::read(tree, &mut draft).then_some(()).ok_or("`targets` and no `provider`"),
-        Kind::OneApi => one_api::read(tree, &mut draft).then_some(()).ok_or("channels"),
+        Kind::Portkey => portkey::read(&tree, &mut draft).then_some(()).ok_or("`targets` and no `provider`"),
+        Kind::OneApi => one_api::read(&tree, &mut draft).then_some(()).ok_or("channels"),
     };
     what.map_err(|what| ImportError::Empty { kind, what })?;
     let (settings, findings) = write::settings(draft, kind);

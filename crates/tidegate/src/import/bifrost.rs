@@ -117,7 +117,7 @@ fn one_key(
         match endpoint.filter(|endpoint| !endpoint.starts_with("env.")) {
             Some(endpoint) => access.base_url = Some(vendors::base_url(&endpoint, vendor, true)),
             None => {
-                draft.find(azure.path("endpoint"), "is in the environment: put its value into `base_url`")
+                draft.find(azure.path("endpoint"), "is in the environment: put its value into `base_url`");
             }
         }
         azure.note(draft, "api_version", "is not needed: the v1 form of Azure's paths carries none");
@@ -216,7 +216,7 @@ fn virtual_key(
         };
         match (budget.number("max_limit"), window) {
             (Some(amount), Some(window)) if !amount.contains(['e', 'E', '-']) => {
-                key.budgets.push((amount, window))
+                key.budgets.push((amount, window));
             }
             _ => draft.find(
                 budget.here(),

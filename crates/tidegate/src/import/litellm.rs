@@ -63,7 +63,7 @@ pub(super) fn read(mut root: Fields, draft: &mut Draft) -> bool {
         }
     }
     root.finish(draft);
-    routes(groups, &router, draft);
+    routes(&groups, &router, draft);
     true
 }
 
@@ -312,9 +312,9 @@ fn general(mut general: Fields, draft: &mut Draft) {
 }
 
 /// A route for each group and alias. Routes lead to models, so a fallback on a group is one on its deployments.
-fn routes(groups: BTreeMap<String, Group>, router: &Router, draft: &mut Draft) {
+fn routes(groups: &BTreeMap<String, Group>, router: &Router, draft: &mut Draft) {
     let legs = |name: &str| groups.get(router.aliases.get(name).map_or(name, |alias| alias));
-    let named = groups.iter().map(|(name, group)| (name, group));
+    let named = groups.iter();
     let aliases = router.aliases.iter().filter_map(|(alias, target)| Some((alias, groups.get(target)?)));
     for (name, group) in named.chain(aliases) {
         if group.legs.iter().any(|leg| leg.model.ends_with("/*")) {

@@ -29,8 +29,8 @@ struct Leg {
 }
 
 /// Reads the whole file; no when it has no channels.
-pub(super) fn read(tree: Value, draft: &mut Draft) -> bool {
-    let Some(list) = channels(&tree).filter(|list| !list.is_empty()) else { return false };
+pub(super) fn read(tree: &Value, draft: &mut Draft) -> bool {
+    let Some(list) = channels(tree).filter(|list| !list.is_empty()) else { return false };
     let new_api =
         list.iter().any(|one| NEW_API.iter().any(|field| one.get(field).is_some_and(|v| !v.is_null())));
     let mut served: BTreeMap<String, Vec<Leg>> = BTreeMap::new();

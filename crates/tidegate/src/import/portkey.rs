@@ -15,11 +15,11 @@ pub(super) fn inner(tree: &Value) -> &Value {
 }
 
 /// Reads one config or a list of them; no when there is nothing to call in it.
-pub(super) fn read(tree: Value, draft: &mut Draft) -> bool {
+pub(super) fn read(tree: &Value, draft: &mut Draft) -> bool {
     let list = tree.get("configs").or_else(|| tree.get("data")).and_then(Value::as_array).cloned();
     let Some(list) = list else {
-        let name = config_name(&tree).unwrap_or_else(|| "portkey".to_owned());
-        return config(&name, Fields::root(inner(&tree).clone()), draft);
+        let name = config_name(tree).unwrap_or_else(|| "portkey".to_owned());
+        return config(&name, Fields::root(inner(tree).clone()), draft);
     };
     let mut any = false;
     for (index, one) in list.into_iter().enumerate() {
