@@ -34,6 +34,8 @@ pub(crate) struct Upstream {
     pub(crate) origin: Arc<Origin>,
     /// Header lines that every request has: host, types, what the settings add, the credential.
     lines: Bytes,
+    /// The same without a type of content, for what is no conversation.
+    bare_lines: Bytes,
     /// Names that the settings and the credential set: a client's own are left out.
     names: Vec<HeaderName>,
     /// Chat, completions, embeddings, responses, messages, and what Google's models stand below.
@@ -61,6 +63,11 @@ impl RequestHead<'_> {
     /// Ends the head of a request whose body has so many bytes.
     pub(crate) fn finish(mut self, body: usize) -> Bytes {
         self.add(&CONTENT_LENGTH, &HeaderValue::from(body));
+        self.finish_bare()
+    }
+
+    /// Ends the head of a request that has no body.
+    pub(crate) fn finish_bare(mut self) -> Bytes {
         self.bytes.extend_from_slice(b"\r\n");
         self.bytes.freeze()
     }
@@ -94,18 +101,21 @@ impl Upstream {
             None => &self.paths[2],
             Some(Dialect::Responses) => &self.paths[3],
             Some(Dialect::Messages) => &self.paths[4],
-            Some(Dialect::Gemini) => return self.gemini(exchange.asked.stream, &deployment.upstream_model),
+            Some(Dialect::Gemini) => {
+                let stream = exchange.asked.stream;
+                let verb = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
+                return self.gemini(verb, &deployment.upstream_model);
+            }
         }))
     }
 
     /// Google puts model and verb into the path.
-    fn gemini(&self, stream: bool, model: &str) -> Result<Cow<'_, str>, Box<Refusal>> {
+    pub(crate) fn gemini(&self, verb: &str, model: &str) -> Result<Cow<'_, str>, Box<Refusal>> {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:@".contains(&byte);
         if model.is_empty() || !model.bytes().all(fits) || model.split('/').any(|part| part == "..") {
             let message = format!("`{model}` is no model name that fits into a path");
             return Err(Refusal::new(Code::InvalidRequest, message).about("model"));
         }
-        let verb = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
         let path = &self.paths[5];
         let whole = ["models/", "tunedModels/"].iter().any(|kind| model.starts_with(kind));
         let models = if whole { "" } else { "models/" };
@@ -114,12 +124,21 @@ impl Upstream {
 
     /// Begins a request for a target (path and query, valid in a request line).
     pub(crate) fn request(&self, method: &http::Method, target: &str) -> RequestHead<'_> {
-        let mut bytes = BytesMut::with_capacity(2048 + target.len() + self.lines.len());
+        self.begin(method, target, &self.lines)
+    }
+
+    /// The same for a body of any type.
+    pub(crate) fn bare_request(&self, method: &http::Method, target: &str) -> RequestHead<'_> {
+        self.begin(method, target, &self.bare_lines)
+    }
+
+    fn begin(&self, method: &http::Method, target: &str, lines: &Bytes) -> RequestHead<'_> {
+        let mut bytes = BytesMut::with_capacity(2048 + target.len() + lines.len());
         bytes.extend_from_slice(method.as_str().as_bytes());
         bytes.extend_from_slice(b" ");
         bytes.extend_from_slice(target.as_bytes());
         bytes.extend_from_slice(b" HTTP/1.1\r\n");
-        bytes.extend_from_slice(&self.lines);
+        bytes.extend_from_slice(lines);
         RequestHead { upstream: self, bytes }
     }
 }
@@ -205,19 +224,25 @@ impl Upstreams {
             }
         };
         let host = HeaderValue::try_from(host).map_err(|_| "host is not valid".to_owned())?;
-        let mut lines = BytesMut::new();
+        let (mut lines, mut bare_lines) = (BytesMut::new(), BytesMut::new());
         put_line(&mut lines, &HOST, &host);
+        put_line(&mut bare_lines, &HOST, &host);
         for (name, value) in [(CONTENT_TYPE, "application/json"), (ACCEPT_ENCODING, "identity")] {
             if !headers.iter().any(|(own, _)| *own == name) {
                 put_line(&mut lines, &name, &HeaderValue::from_static(value));
+                if name != CONTENT_TYPE {
+                    put_line(&mut bare_lines, &name, &HeaderValue::from_static(value));
+                }
             }
         }
         for (name, value) in &headers {
             put_line(&mut lines, name, value);
+            put_line(&mut bare_lines, name, value);
         }
         Ok(Upstream {
             origin,
             lines: lines.freeze(),
+            bare_lines: bare_lines.freeze(),
             names: headers.into_iter().map(|(name, _)| name).collect(),
             paths: [
                 path("chat/completions")?,
@@ -249,7 +274,7 @@ impl Upstreams {
 }
 
 /// `end` below a version, unless the base has one already: the vendors' own SDKs take the root.
-fn versioned(base: &str, version: &str, end: &str) -> String {
+pub(crate) fn versioned(base: &str, version: &str, end: &str) -> String {
     let has = base.rsplit('/').next().is_some_and(|last| {
         last.strip_prefix('v').is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
     });
