@@ -117,9 +117,7 @@ impl Upstream {
             return Err(Refusal::new(Code::InvalidRequest, message).about("model"));
         }
         let path = &self.paths[5];
-        let whole = ["models/", "tunedModels/"].iter().any(|kind| model.starts_with(kind));
-        let models = if whole { "" } else { "models/" };
-        Ok(Cow::Owned(format!("{path}/{models}{model}:{verb}")))
+        Ok(Cow::Owned(format!("{path}/{}:{verb}", google_name(model))))
     }
 
     /// Begins a request for a target (path and query, valid in a request line).
@@ -271,6 +269,12 @@ impl Upstreams {
         let origin = Arc::new(Origin::new(Arc::clone(&place.host), place.port, tls, place.max_connections));
         Ok(Arc::clone(self.origins.write().entry(place).or_insert(origin)))
     }
+}
+
+/// A model as Google names it.
+pub(crate) fn google_name(model: &str) -> String {
+    let whole = ["models/", "tunedModels/"].iter().any(|kind| model.starts_with(kind));
+    if whole { model.to_owned() } else { format!("models/{model}") }
 }
 
 /// `end` below a version, unless the base has one already: the vendors' own SDKs take the root.
