@@ -1,11 +1,16 @@
 #!/usr/bin/env python3
 """The stand that client suites run on: an upstream, a gateway in front of it, both on loopback, both ours to end.
 
-    stand.py [--llama SERVER MODEL] [--no-upstream] -- COMMAND [ARGUMENT...]
+    stand.py [--llama SERVER MODEL] [--no-upstream] [--loops] -- COMMAND [ARGUMENT...]
 
 Starts the scripted upstream (or llama-server), then `tidegate serve` with a settings file written for the occasion,
 waits until it is ready, runs the command with the addresses and keys in its environment, and ends what it started, by
 process id. The code is the command's.
+
+`--loops` adds providers that are the gateway itself: `anthropic` at its mount /anthropic, `gemini` at /gemini, `openai`
+at /openai/v1. A request for `anthropic/demo/tools` leaves the gateway in Anthropic's dialect and comes back to it as a
+request for `demo/tools`. So every dialect is written, read and answered without a fake of our own for it, and what goes
+over those wires is written down (`recorder.py`).
 
 Why a program of its own: the same stand serves the Python suite, the Node suite, the engine suite and the commands of
 the documentation, and none of them should know how a server is started.
@@ -23,9 +28,12 @@ import tempfile
 import time
 import urllib.request
 
+from recorder import Recorder
+
 PATIENCE = 60
 KEYS = {
     "app": "",
+    "loop": "",
     "narrow": 'models = ["demo/echo"]\n',
     "hasty": "limits = { requests_per_minute = 1 }\n",
     "single": "limits = { concurrency = 1 }\n",
@@ -120,6 +128,15 @@ fallbacks = ["up/ok-s503"]
     return providers, {"STAND_UPSTREAM": f"http://127.0.0.1:{port}/v1", "STAND_JOURNAL": str(journal)}
 
 
+def loops(recorder):
+    """Providers that are this gateway's own mounts, behind the recorder."""
+    return "".join(f"""
+[providers.{name}]
+base_url = "http://127.0.0.1:{recorder.port}/{path}"
+credential = "env:STAND_KEY_LOOP"
+""" for name, path in [("anthropic", "anthropic"), ("gemini", "gemini"), ("openai", "openai/v1")])
+
+
 def engine(stand, server, model):
     port = free_port()
     process = stand.spawn("llama", [server, "--model", model, "--host", "127.0.0.1", "--port", str(port), "--threads",
@@ -155,13 +172,17 @@ def main(arguments):
         environment = dict(os.environ)
         environment.update({f"STAND_KEY_{name.upper()}": secret for name, secret in secrets.items()})
         providers = ""
+        port = free_port()
         if options[:1] == ["--llama"]:
             providers, more = engine(stand, options[1], options[2])
             environment.update(more)
         elif "--no-upstream" not in options:
             providers, more = scripted(stand, os.environ["FAKES_BIN"])
             environment.update(more)
-        port = free_port()
+        if "--loops" in options:
+            recorder = Recorder(port, folder / "upstream-requests.jsonl")
+            providers += loops(recorder)
+            environment["STAND_RECORD"] = str(recorder.path)
         file = folder / "tidegate.toml"
         file.write_text(settings(folder, port, providers, secrets))
         gateway = stand.spawn("gateway", [tidegate, "serve", "--config", str(file)], env=environment, cwd=folder)
