@@ -16,6 +16,7 @@ Why a program of its own: the same stand serves the Python suite, the Node suite
 the documentation, and none of them should know how a server is started.
 """
 
+import json
 import os
 import pathlib
 import re
@@ -128,13 +129,32 @@ fallbacks = ["up/ok-s503"]
     return providers, {"STAND_UPSTREAM": f"http://127.0.0.1:{port}/v1", "STAND_JOURNAL": str(journal)}
 
 
+# What the tests of the dialects ask for, by a short name. What a dialect's writer may say depends on the model's family,
+# so upstream each has a name of the vendor's kind: `anthropic/claude-opus-5-tools` comes back as the route
+# `claude-opus-5-tools`, behind which stands `demo/tools`.
+MODELS = {
+    **{name: f"demo/{name}" for name in ("echo", "story", "tools", "json", "vision", "refuse", "fail", "slow")},
+    "plain": "up/ok", "think": "up/ok-think-t12", "cached": "up/ok-i100-c40", "dies": "up/ok-t20-d2-rst5",
+    "errs": "up/ok-t20-d2-err5", "busy": "up/ok-s429-ra2", "broken": "up/ok-s503", "wrong": "up/ok-s400",
+    "endless": "up/ok-t4000-d5",
+}
+FAMILIES = {"anthropic": ("anthropic", "claude-opus-5"), "gemini": ("gemini", "gemini-3-pro"),
+            "openai": ("openai/v1", "gpt-5")}
+
+
 def loops(recorder):
-    """Providers that are this gateway's own mounts, behind the recorder."""
-    return "".join(f"""
+    """Providers that are this gateway's own mounts, behind the recorder, and the routes that come back from them."""
+    providers = "".join(f"""
 [providers.{name}]
 base_url = "http://127.0.0.1:{recorder.port}/{path}"
 credential = "env:STAND_KEY_LOOP"
-""" for name, path in [("anthropic", "anthropic"), ("gemini", "gemini"), ("openai", "openai/v1")])
+""" for name, (path, _) in FAMILIES.items())
+    routes = "".join(f"""
+[routes."{family}-{short}"]
+targets = [{{ model = "{model}" }}]
+""" for _, family in FAMILIES.values() for short, model in MODELS.items())
+    names = {name: {short: f"{name}/{family}-{short}" for short in MODELS} for name, (_, family) in FAMILIES.items()}
+    return providers + routes, {"STAND_RECORD": str(recorder.path), "STAND_MODELS": json.dumps({**names, "": MODELS})}
 
 
 def engine(stand, server, model):
@@ -181,8 +201,9 @@ def main(arguments):
             environment.update(more)
         if "--loops" in options:
             recorder = Recorder(port, folder / "upstream-requests.jsonl")
-            providers += loops(recorder)
-            environment["STAND_RECORD"] = str(recorder.path)
+            circular, more = loops(recorder)
+            providers += circular
+            environment.update(more)
         file = folder / "tidegate.toml"
         file.write_text(settings(folder, port, providers, secrets))
         gateway = stand.spawn("gateway", [tidegate, "serve", "--config", str(file)], env=environment, cwd=folder)

@@ -1,12 +1,13 @@
 """Fixtures, and what a test says of itself for docs/compatibility.md."""
 
+import functools
 import importlib.metadata
 import json
 import os
 import pathlib
 
 import pytest
-from speakers import EGRESS, INGRESS
+from speakers import INGRESS, model
 
 SDKS = {"chat": "openai", "responses": "openai", "messages": "anthropic", "gemini": "google-genai"}
 
@@ -36,9 +37,9 @@ def cell(request, record_property):
 
 
 @pytest.fixture
-def prefix(egress):
-    """Stands before `demo/…` and `up/…` so that the gateway speaks the egress dialect."""
-    return EGRESS[egress]
+def named(egress):
+    """The name of one of the stand's models for the gateway to speak the egress dialect."""
+    return functools.partial(model, egress)
 
 
 @pytest.fixture

@@ -71,7 +71,7 @@ class Chat(Speaker):
         self.history.append({"role": "user", "content": content})
 
     def results(self, results):
-        self.history += [{"role": "tool", "tool_call_id": call.id, "content": json.dumps(said, separators=(",", ":"))}
+        self.history += [{"role": "tool", "tool_call_id": call.id, "content": json.dumps(said)}
                          for call, said in results]
 
     def answer(self, model, stream, tools=(), choice="auto", schema=None, think=False, limit=2000, **more):
@@ -100,7 +100,7 @@ class Chat(Speaker):
 
 
 class Responses(Speaker):
-    make = Chat.make
+    make = staticmethod(Chat.make)
 
     def ask(self, text, image=None):
         content = [{"type": "input_text", "text": text}]
@@ -111,7 +111,7 @@ class Responses(Speaker):
 
     def results(self, results):
         self.history += [{"type": "function_call_output", "call_id": call.id,
-                          "output": json.dumps(said, separators=(",", ":"))} for call, said in results]
+                          "output": json.dumps(said)} for call, said in results]
 
     def answer(self, model, stream, tools=(), choice="auto", schema=None, think=False, limit=2000, **more):
         more |= {"model": model, "input": self.history, "instructions": SYSTEM, "store": False,
@@ -168,7 +168,7 @@ class Messages(Speaker):
 
     def results(self, results):
         self.history.append({"role": "user", "content": [
-            {"type": "tool_result", "tool_use_id": call.id, "content": json.dumps(said, separators=(",", ":"))}
+            {"type": "tool_result", "tool_use_id": call.id, "content": json.dumps(said)}
             for call, said in results]})
 
     def answer(self, model, stream, tools=(), choice="auto", schema=None, think=False, limit=2000, **more):
@@ -247,7 +247,13 @@ class Gemini(Speaker):
 
 
 INGRESS = {"chat": Chat, "responses": Responses, "messages": Messages, "gemini": Gemini}
-# What stands before a model's name for the gateway to speak this dialect upstream. Responses is spoken to providers
-# that have it when the client speaks it too.
-EGRESS = {"chat": "", "messages": "anthropic/", "gemini": "gemini/", "responses": "openai/"}
+# The provider through which the gateway speaks a dialect upstream. Responses is spoken to providers that have it when
+# the client speaks it too.
+EGRESS = {"chat": "", "messages": "anthropic", "gemini": "gemini", "responses": "openai"}
 PAIRS = [(one, other) for one in INGRESS for other in EGRESS if other != "responses" or one == "responses"]
+MODELS = json.loads(os.environ["STAND_MODELS"])
+
+
+def model(egress, short):
+    """The name by which a client asks for one of the stand's models so that the gateway speaks `egress` upstream."""
+    return MODELS[EGRESS[egress]][short]

@@ -8,7 +8,7 @@ import zlib
 
 import pytest
 from conftest import AT_ONCE, FERRY, TOOLS
-from speakers import EGRESS, INGRESS, PAIRS
+from speakers import INGRESS, PAIRS, model
 
 
 def picture():
@@ -23,24 +23,24 @@ def picture():
 
 def hold(ingress, egress, stream):
     """The whole conversation; the outcome of each answer."""
-    speaker, prefix, said = INGRESS[ingress](), EGRESS[egress], []
+    speaker, said = INGRESS[ingress](), []
 
-    def answer(model, **more):
-        said.append(speaker.answer(prefix + model, stream, **more))
+    def answer(short, **more):
+        said.append(speaker.answer(model(egress, short), stream, **more))
         return said[-1]
 
     speaker.ask("think it over")
-    answer("up/ok-think-t12", think=True)
+    answer("think", think=True)
     for turn, city in enumerate(["Lisbon", "Oslo", "Hull"]):
         speaker.ask(f"weather and tide in {city}?{AT_ONCE}", image=picture() if turn == 1 else None)
-        calls = answer("demo/tools", tools=TOOLS).calls
+        calls = answer("tools", tools=TOOLS).calls
         assert len(calls) == 2, f"{turn}: {said[-1]}"
         speaker.results([(calls[0], {"celsius": 10 + turn}), (calls[1], {"high": f"0{turn}:30", "metres": 2.5})])
-        answer("demo/tools", tools=TOOLS)
+        answer("tools", tools=TOOLS)
     speaker.ask(f"what do you see?{AT_ONCE}", image=picture())
-    answer("demo/vision", tools=TOOLS, choice="none")
+    answer("vision", tools=TOOLS, choice="none")
     speaker.ask(f"a ferry, please{AT_ONCE}")
-    answer("demo/json", schema=FERRY)
+    answer("json", schema=FERRY)
     assert all(one.input > 0 and one.output > 0 for one in said), "usage is there"
     return [one.outcome() for one in said], [one.output for one in said]
 

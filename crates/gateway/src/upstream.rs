@@ -107,7 +107,7 @@ impl Upstream {
         }
         let verb = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
         let path = &self.paths[5];
-        let models = if model.contains('/') { "" } else { "models/" };
+        let models = if is_resource(model) { "" } else { "models/" };
         Ok(Cow::Owned(format!("{path}/{models}{model}:{verb}")))
     }
 
@@ -247,6 +247,12 @@ impl Upstreams {
     }
 }
 
+/// Whether Google's name of a model says already of what kind it is, as its SDKs tell it; any other slash is part of the
+/// name, such as that of a gateway's `provider/model`.
+fn is_resource(model: &str) -> bool {
+    ["models/", "tunedModels/", "publishers/", "projects/"].iter().any(|kind| model.starts_with(kind))
+}
+
 /// `end` below a version, unless the base has one already: the vendors' own SDKs take the root.
 fn versioned(base: &str, version: &str, end: &str) -> String {
     let has = base.rsplit('/').next().is_some_and(|last| {
@@ -273,4 +279,15 @@ fn sign_in(provider: &Provider) -> Result<Option<(HeaderName, HeaderValue)>, Str
     let mut value = HeaderValue::try_from(text).map_err(unusable)?;
     value.set_sensitive(true);
     Ok(Some((name, value)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slash_in_a_name_does_not_make_it_a_resource() {
+        assert!(is_resource("models/gemini-3-pro") && is_resource("tunedModels/mine"));
+        assert!(!is_resource("gemini-3-pro") && !is_resource("demo/echo"));
+    }
 }
