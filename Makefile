@@ -13,9 +13,8 @@ test: ## why: the proof that a change is good: lint, every test, both SDKs, a re
 conformance: ## why: every SDK generation that is out there, not only the newest
 	@scripts/conformance
 
-soak: ## why: the full lengths: 50 kills, an hour of properties; for a night, not for a change
-	@TIDEGATE_SOAK=1 PROPTEST_CASES=20000 scripts/test rust
-	@cargo run --locked --release -p providers --example fuzz -- 3600
+soak: ## why: the full lengths: 50 kills, ten minutes without a database, an hour of each property; ARGS select parts
+	@scripts/soak $(ARGS)
 
 bench: ## why: speed is a promise, so it is measured against what a user would pick instead; ARGS select parts
 	@scripts/bench $(ARGS)

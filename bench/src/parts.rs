@@ -1,4 +1,4 @@
-//! What is measured: five parts, each a function that adds lines to the table.
+//! What is measured: seven parts, each a function that adds lines to the table.
 //!
 //! Within a part, rounds go through the targets in turn and every second round backwards, so that no target always
 //! runs after the same neighbour.
@@ -20,6 +20,8 @@ enum Part {
     Cpu,
     /// CPU time per streamed event
     Stream,
+    /// CPU time of a call that is translated from OpenAI's dialect to Anthropic's, beside one that is not
+    Translate,
     /// Added latency on one connection and at a fixed rate
     Latency,
     /// Resident memory: idle, after ten thousand requests, after a million
@@ -126,6 +128,9 @@ impl Bench<'_> {
             if self.wants(Part::Latency) {
                 self.latency(&targets, table)?;
             }
+        }
+        if self.wants(Part::Translate) && self.wants_target(Kind::Tidegate) {
+            self.translate(table)?;
         }
         if self.wants(Part::Memory) {
             self.memory(table)?;
@@ -236,6 +241,39 @@ impl Bench<'_> {
             }
             target.settle()
         })
+    }
+
+    fn translate(&self, table: &mut Table) -> anyhow::Result<()> {
+        let target = self.start(Kind::Tidegate, "translate")?;
+        for requests in [target.requests(false), target.translated(false)] {
+            measured(&target, &Load { address: target.address, requests, connections: 32, total: 2_000 })?;
+        }
+        for round in 0..self.rounds {
+            eprintln!("translate: round {} of {}", round + 1, self.rounds);
+            for stream in [false, true] {
+                let total = if stream { self.amount(320).max(64) } else { self.amount(20_000) };
+                let units = if stream { total * work::EVENTS } else { total } as f64;
+                let mut costs = Vec::new();
+                let mut turns = [target.requests(stream), target.translated(stream)];
+                if round % 2 == 1 {
+                    turns.reverse();
+                }
+                for requests in turns {
+                    let load = Load { address: target.address, requests, connections: 32, total };
+                    costs.push(measured(&target, &load)?.1 / units);
+                }
+                if round % 2 == 1 {
+                    costs.reverse();
+                }
+                let what = if stream { "streamed event" } else { "request" };
+                for (label, cost) in ["as it came", "OpenAI to Anthropic"].into_iter().zip(&costs) {
+                    table.add(&format!("CPU per {what}, µs: {label}"), 1, Kind::Tidegate, *cost);
+                }
+                let ratio = costs[1] / costs[0];
+                table.add(&format!("CPU per {what}: translated ÷ as it came"), 2, Kind::Tidegate, ratio);
+            }
+        }
+        Ok(())
     }
 
     fn memory(&self, table: &mut Table) -> anyhow::Result<()> {

@@ -127,6 +127,12 @@ impl Running {
         work::request(self.address, &self.keys[0], &self.model, stream)
     }
 
+    /// As [`Running::requests`], for the mock upstream asked in Anthropic's dialect.
+    pub(crate) fn translated(&self, stream: bool) -> Vec<Vec<u8>> {
+        let model = format!("anthropic/{}", work::MODEL);
+        self.keys.iter().map(|key| work::request(self.address, key, &model, stream)).collect()
+    }
+
     /// One request for each key.
     pub(crate) fn requests(&self, stream: bool) -> Vec<Vec<u8>> {
         self.keys.iter().map(|key| work::request(self.address, key, &self.model, stream)).collect()

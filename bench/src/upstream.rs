@@ -16,6 +16,8 @@ struct Script {
     answer: Vec<u8>,
     beats: Vec<Vec<u8>>,
     beats_with_usage: Vec<Vec<u8>>,
+    messages_answer: Vec<u8>,
+    messages_beats: Vec<Vec<u8>>,
 }
 
 /// Serves until the process ends; prints the address as its first line.
@@ -28,6 +30,8 @@ pub(crate) fn serve(listen: SocketAddr) -> anyhow::Result<()> {
             answer: work::answer(),
             beats: work::beats(false),
             beats_with_usage: work::beats(true),
+            messages_answer: work::messages_answer(),
+            messages_beats: work::messages_beats(),
         });
         let mut connections = JoinSet::new();
         loop {
@@ -57,6 +61,12 @@ async fn converse(mut stream: TcpStream, script: Arc<Script>) -> std::io::Result
         }
         if reader.first_line.starts_with("GET ") {
             stream.write_all(MODELS).await?;
+        } else if reader.first_line.contains("/messages") {
+            if asks(&reader.body, "stream") {
+                pace(&mut stream, &script.messages_beats).await?;
+            } else {
+                stream.write_all(&script.messages_answer).await?;
+            }
         } else if asks(&reader.body, "stream") {
             let with_usage = asks(&reader.body, "include_usage");
             pace(&mut stream, if with_usage { &script.beats_with_usage } else { &script.beats }).await?;

@@ -19,6 +19,13 @@ const USER: &str = "Good evening! We arrive on Friday with the last train, a lit
 children of four and seven. Is there somebody at the reception at that hour, is there still something warm to eat, \
 and could the children swim before breakfast on Saturday? We also have a large dog, who is friendly but not small.";
 
+const TEXT: &str = "Good evening, and welcome! The reception is open all night, so somebody will be there when you arrive \
+with the last train. The kitchen closes at ten, but we gladly keep a warm soup and some bread for you; please tell us \
+until eight in the evening how many bowls you would like. The pool opens at seven in the morning, so the children can \
+swim before breakfast, as long as one of you is with them. Large and friendly dogs are welcome in the rooms on the \
+ground floor; there is a small charge for the cleaning at the end of your stay. We look forward to seeing all of you \
+on Friday. If the train should be late, the number of the reception is on your booking, and we wait for you.";
+
 /// The whole request, head and body, as written to the socket.
 pub(crate) fn request(address: SocketAddr, key: &str, model: &str, stream: bool) -> Vec<u8> {
     let stream = if stream { "true" } else { "false" };
@@ -38,15 +45,9 @@ pub(crate) fn request(address: SocketAddr, key: &str, model: &str, stream: bool)
 
 /// The whole answer of the mock upstream, head and body.
 pub(crate) fn answer() -> Vec<u8> {
-    let text = "Good evening, and welcome! The reception is open all night, so somebody will be there when you arrive \
-with the last train. The kitchen closes at ten, but we gladly keep a warm soup and some bread for you; please tell us \
-until eight in the evening how many bowls you would like. The pool opens at seven in the morning, so the children can \
-swim before breakfast, as long as one of you is with them. Large and friendly dogs are welcome in the rooms on the \
-ground floor; there is a small charge for the cleaning at the end of your stay. We look forward to seeing all of you \
-on Friday. If the train should be late, the number of the reception is on your booking, and we wait for you.";
     let body = format!(
         "{{\"id\":\"chatcmpl-bench0001\",\"object\":\"chat.completion\",\"created\":1790000000,\"model\":\"{MODEL}\",\
-         \"choices\":[{{\"index\":0,\"message\":{{\"role\":\"assistant\",\"content\":\"{text}\",\"refusal\":null}},\
+         \"choices\":[{{\"index\":0,\"message\":{{\"role\":\"assistant\",\"content\":\"{TEXT}\",\"refusal\":null}},\
          \"logprobs\":null,\"finish_reason\":\"stop\"}}],\"usage\":{{\"prompt_tokens\":187,\"completion_tokens\":148,\
          \"total_tokens\":335,\"prompt_tokens_details\":{{\"cached_tokens\":0}}}},\"system_fingerprint\":\"fp_bench\"}}"
     );
@@ -55,6 +56,52 @@ on Friday. If the train should be late, the number of the reception is on your b
         body.len()
     )
     .into_bytes()
+}
+
+/// The same answer as Anthropic writes it.
+pub(crate) fn messages_answer() -> Vec<u8> {
+    let body = format!(
+        "{{\"id\":\"msg_bench0001\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\"{MODEL}\",\"content\":[{{\"type\":\
+         \"text\",\"text\":\"{TEXT}\"}}],\"stop_reason\":\"end_turn\",\"stop_sequence\":null,\"usage\":{{\"input_tokens\":187,\
+         \"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":0,\"output_tokens\":148}}}}"
+    );
+    format!(
+        "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nrequest-id: req_bench\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+    .into_bytes()
+}
+
+/// The same stream as Anthropic writes it: the opening events come with the first beat.
+pub(crate) fn messages_beats() -> Vec<Vec<u8>> {
+    let event = |name: &str, data: &str| chunk(&format!("event: {name}\ndata: {data}\n\n"));
+    let start = format!(
+        "{{\"type\":\"message_start\",\"message\":{{\"id\":\"msg_bench0001\",\"type\":\"message\",\"role\":\"assistant\",\"model\":\
+         \"{MODEL}\",\"content\":[],\"stop_reason\":null,\"stop_sequence\":null,\"usage\":{{\"input_tokens\":187,\"output_tokens\":1}}}}}}"
+    );
+    let mut beats = Vec::new();
+    for n in 0..EVENTS {
+        let mut beat = Vec::new();
+        if n == 0 {
+            beat.extend(event("message_start", &start));
+            let open = "{\"type\":\"content_block_start\",\"index\":0,\"content_block\":{\"type\":\"text\",\"text\":\"\"}}";
+            beat.extend(event("content_block_start", open));
+        }
+        let delta = format!(
+            "{{\"type\":\"content_block_delta\",\"index\":0,\"delta\":{{\"type\":\"text_delta\",\"text\":\" word{n:02}\"}}}}"
+        );
+        beat.extend(event("content_block_delta", &delta));
+        beats.push(beat);
+    }
+    let mut last = event("content_block_stop", "{\"type\":\"content_block_stop\",\"index\":0}");
+    let end = format!(
+        "{{\"type\":\"message_delta\",\"delta\":{{\"stop_reason\":\"end_turn\",\"stop_sequence\":null}},\"usage\":{{\"output_tokens\":{EVENTS}}}}}"
+    );
+    last.extend(event("message_delta", &end));
+    last.extend(event("message_stop", "{\"type\":\"message_stop\"}"));
+    last.extend_from_slice(b"0\r\n\r\n");
+    beats.push(last);
+    beats
 }
 
 /// The head of a streamed answer.

@@ -25,14 +25,19 @@ pub(super) fn command(
     let mut conf = format!(
         "[server]\nlisten = \"{address}\"\ndata_dir = \"{}\"\ndrain = {{ accept = \"0s\", deadline = \"2s\" }}\n\n\
          [providers.mock]\ndialect = \"openai\"\nbase_url = \"http://{}/v1\"\nmodels = [\"{model}\"]\n\n\
+         [providers.anthropic]\ncredential = \"env:BENCH_CREDENTIAL\"\nbase_url = \"http://{}\"\nmodels = [\"{model}\"]\n\n\
+         [models.\"anthropic/{model}\"]\nprice = {{ input = \"0.10\", output = \"0.40\", currency = \"USD\" }}\n\
+         context = 128000\n\n\
          [models.\"mock/{model}\"]\nprice = {{ input = \"0.10\", output = \"0.40\", currency = \"USD\" }}\n\
          context = 128000\n",
         dir.join("data").display(),
+        setup.mock,
         setup.mock
     );
     let stored = dir.join("keys.txt");
     let keys = if stored.exists() { read_keys(&stored)? } else { mint(&setup.tidegate, &stored)? };
     let mut command = Command::new(&setup.tidegate);
+    command.env("BENCH_CREDENTIAL", "none");
     for (n, key) in keys.iter().enumerate() {
         conf.push_str(&format!(
             "\n[keys.bench{n}]\nsecret = \"env:BENCH_KEY_{n}\"\n\

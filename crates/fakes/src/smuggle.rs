@@ -34,6 +34,8 @@ pub enum Expect {
     One,
     /// One request is answered or refused; standards leave it open which.
     AtMostOne,
+    /// One request is answered; what follows it is no request, and is refused or ends the connection.
+    OneThenEnd,
     /// Exactly two requests are answered: ordinary pipelining, which shows that the runner can see a second.
     Two,
 }
@@ -164,6 +166,10 @@ async fn send(target: &Target, case: Case) -> anyhow::Result<Outcome> {
         }
         Expect::One => statuses.len() == 1,
         Expect::AtMostOne => statuses.len() <= 1,
+        Expect::OneThenEnd => {
+            closed
+                && matches!(statuses.as_slice(), [first, rest @ ..] if *first < 400 && rest.iter().all(|s| *s >= 400))
+        }
         Expect::Two => statuses.len() == 2,
     };
     Ok(Outcome { case, statuses, closed, as_expected })

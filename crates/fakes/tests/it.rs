@@ -307,3 +307,25 @@ async fn a_pause_holds_and_a_cut_ends() {
     proxy.cut_all();
     assert!(hanging.await.unwrap().1, "reset");
 }
+
+#[test]
+fn a_postgres_stops_freezes_and_comes_back() {
+    let server = fakes::postgres::Server::start().unwrap();
+    let answers = || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            use sqlx::Connection;
+            let connecting = sqlx::PgConnection::connect(&server.url());
+            matches!(tokio::time::timeout(Duration::from_secs(2), connecting).await, Ok(Ok(_)))
+        })
+    };
+    assert!(answers() && server.pid().is_some());
+    server.freeze().unwrap();
+    assert!(!answers(), "it is frozen");
+    server.thaw().unwrap();
+    assert!(answers());
+    server.stop_hard().unwrap();
+    assert!(!answers() && server.pid().is_none());
+    server.start_again().unwrap();
+    assert!(answers());
+}

@@ -293,7 +293,7 @@ fn build(
 ) -> Result<(Bytes, Bytes), Box<Refusal>> {
     let body = lanes::body(exchange, lane, deployment, body)?;
     let target = upstream.target(exchange, lane, deployment)?;
-    let mut head = upstream.request(&http::Method::POST, &target);
+    let mut head = upstream.request(lane.spoken(exchange.operation), &http::Method::POST, &target);
     if !head.is_set(&ACCEPT) {
         let accept =
             if exchange.asked.stream { "text/event-stream, application/json" } else { "application/json" };

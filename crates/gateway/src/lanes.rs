@@ -13,6 +13,8 @@ use providers::flow::{Flow, Translated, Watched, stop_name};
 use providers::request::{Edits, Operation, rewrite};
 use providers::tap::{Tap, TapOptions};
 
+use smallvec::SmallVec;
+
 use crate::exchange::Exchange;
 use crate::refusal::{Code, Refusal};
 use crate::relay::MAX_EVENT;
@@ -28,7 +30,7 @@ pub(crate) enum Lane {
 
 impl Lane {
     /// The dialect of the provider's answers in a conversation.
-    fn spoken(self, operation: Operation) -> Option<Dialect> {
+    pub(crate) fn spoken(self, operation: Operation) -> Option<Dialect> {
         match self {
             Self::Same => operation.dialect(),
             Self::Across { provider, .. } => Some(provider),
@@ -37,13 +39,20 @@ impl Lane {
 }
 
 /// What a provider speaks of itself, the best first.
-pub(crate) fn dialects_of(provider: &Provider) -> &'static [Dialect] {
-    match &*provider.vendor {
-        "anthropic" => &[Dialect::Messages],
-        "gemini" => &[Dialect::Gemini],
-        "openai" => &[Dialect::Chat, Dialect::Responses],
-        _ => &[Dialect::Chat],
+fn dialects_of(provider: &Provider) -> SmallVec<[Dialect; 4]> {
+    let mut spoken = SmallVec::new();
+    let native = std::iter::once(provider.dialect);
+    for dialect in native.chain(provider.also.iter().map(|endpoint| endpoint.dialect)) {
+        spoken.push(match dialect {
+            policy::Dialect::OpenAi => Dialect::Chat,
+            policy::Dialect::Anthropic => Dialect::Messages,
+            policy::Dialect::Gemini => Dialect::Gemini,
+        });
     }
+    if provider.responses.is_some() {
+        spoken.push(Dialect::Responses);
+    }
+    spoken
 }
 
 /// The lane of an operation to a provider.
@@ -54,7 +63,7 @@ pub(crate) fn decide(exchange: &Exchange, provider: &Provider) -> Result<Lane, B
         // Google's streams come as an array too; only events are read from a provider, so the array is made here.
         Some(client) if spoken.contains(&client) && !exchange.as_array => Ok(Lane::Same),
         Some(client) => Ok(Lane::Across { client, provider: first }),
-        None if first == Dialect::Chat => Ok(Lane::Same),
+        None if spoken.contains(&Dialect::Chat) => Ok(Lane::Same),
         None => {
             let (name, what) = (&provider.name, exchange.endpoint());
             let message =
@@ -183,7 +192,7 @@ pub(crate) fn flow(exchange: &Exchange, lane: Lane, deployment: &Deployment, swa
         Lane::Across { client, provider } => {
             let writer = reply(exchange, |reply| match client {
                 Dialect::Gemini if exchange.as_array => {
-                    StreamWriter::Gemini(dialects::gemini::StreamWriter::array(reply))
+                    StreamWriter::Gemini(Box::new(dialects::gemini::StreamWriter::array(reply)))
                 }
                 client => StreamWriter::new(client, reply),
             });

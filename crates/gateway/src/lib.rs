@@ -96,6 +96,8 @@ pub struct Parts {
     pub aside: Arc<dyn Aside>,
     /// Whether this listener also serves the console, the admin API and `/metrics`.
     pub serves_admin: bool,
+    /// Called on each thread of the data plane once it has become quiet: to give memory back.
+    pub quiet: fn(),
 }
 
 /// The data plane of one process.
@@ -110,6 +112,7 @@ pub struct Gateway {
     pub(crate) aside: Arc<dyn Aside>,
     pub(crate) serves_admin: bool,
     pub(crate) published: ArcSwapOption<Snapshot>,
+    pub(crate) quiet: fn(),
     pub(crate) upstreams: upstream::Upstreams,
     pub(crate) keepsakes: keepsakes::Keepsakes,
     pub(crate) metrics: metrics::Metrics,
@@ -136,6 +139,7 @@ impl Gateway {
             aside: parts.aside,
             serves_admin: parts.serves_admin,
             published: ArcSwapOption::empty(),
+            quiet: parts.quiet,
             upstreams: upstream::Upstreams::default(),
             keepsakes: keepsakes::Keepsakes::default(),
             metrics: metrics::Metrics::new(),

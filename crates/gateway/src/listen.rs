@@ -89,7 +89,14 @@ pub async fn serve(
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let acceptor = tls.map(TlsAcceptor::from);
     let places = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
-    let crew = Crew::start(&gateway.tasks)?;
+    let crew = Crew::start(
+        &gateway.tasks,
+        {
+            let gateway = Arc::downgrade(&gateway);
+            move || gateway.upgrade().is_none_or(|gateway| gateway.in_flight() == 0)
+        },
+        gateway.quiet,
+    )?;
     let mut ended = pin!(gateway.lifecycle.not_accepting.clone().cancelled_owned());
     loop {
         let accepted = tokio::select! {

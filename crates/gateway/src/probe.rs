@@ -8,9 +8,9 @@ use http::header::{ACCEPT, HeaderValue};
 use policy::{Moment, Name, Provider};
 use serde::Deserialize;
 
-use crate::upstream::Upstreams;
 use crate::upstream::pool::{Call, Unreachable};
 use crate::upstream::wire::WireError;
+use crate::upstream::{Upstreams, openai};
 
 const LIMIT: usize = 8 * 1024 * 1024;
 const MAX_MODELS: usize = 10_000;
@@ -60,11 +60,12 @@ async fn ask(provider: &Arc<Provider>) -> Result<Vec<Name>, ProbeError> {
     let upstream = Upstreams::default().of(provider).map_err(ProbeError::Settings)?;
     let wire = upstream.origin.take(Moment::from_nanos(0)).await;
     let wire = wire.map_err(|error: Unreachable| ProbeError::Unreachable(error.to_string()))?;
-    let target = format!("{}/models", provider.base_path);
+    let (base_path, _) = openai(provider).map_err(ProbeError::Settings)?;
+    let target = format!("{base_path}/models");
     if http::Uri::try_from(&target).is_err() {
         return Err(ProbeError::Settings("base_url is not valid".to_owned()));
     }
-    let mut head = upstream.request(&http::Method::GET, &target);
+    let mut head = upstream.request(None, &http::Method::GET, &target);
     if !head.is_set(&ACCEPT) {
         head.add(&ACCEPT, &HeaderValue::from_static("application/json"));
     }

@@ -18,6 +18,8 @@ const LINGER_BYTES: u64 = 128 * 1024 * 1024;
 /// The same for whoever has shown no good key.
 pub(crate) const LINGER_STRANGER: u64 = 256 * 1024;
 const LINGER_TIME: Duration = Duration::from_secs(10);
+/// A body is held as it came, for another attempt, and beside it as it goes to the provider: both count.
+const COPIES: u64 = 2;
 
 /// The bytes of bodies that are held at once, over all requests.
 pub(crate) struct Memory {
@@ -84,7 +86,7 @@ pub(crate) async fn receive(
         Box::pin(linger(body, LINGER_BYTES)).await;
         return Err(too_large(max_body));
     }
-    let Some(mut held) = memory.hold(announced.unwrap_or(0)) else {
+    let Some(mut held) = memory.hold(announced.unwrap_or(0).saturating_mul(COPIES)) else {
         Box::pin(linger(body, LINGER_BYTES)).await;
         return Err(overloaded());
     };
@@ -108,7 +110,7 @@ async fn read(
             Box::pin(linger(body, LINGER_BYTES)).await;
             return Err(too_large(max_body));
         }
-        if announced.is_none() && !held.grow(data.len() as u64) {
+        if announced.is_none() && !held.grow(data.len() as u64 * COPIES) {
             Box::pin(linger(body, LINGER_BYTES)).await;
             return Err(overloaded());
         }

@@ -32,25 +32,33 @@ use crate::refusal::{Code, Refusal};
 /// What calls of one provider share.
 pub(crate) struct Upstream {
     pub(crate) origin: Arc<Origin>,
-    /// Header lines that every request has: host, types, what the settings add, the credential.
-    lines: Bytes,
-    /// Names that the settings and the credential set: a client's own are left out.
-    names: Vec<HeaderName>,
+    /// OpenAI's, Anthropic's and Google's way in, where the provider has them.
+    doors: [Option<Door>; 3],
     /// Chat, completions, embeddings, responses, messages, and what Google's models stand below.
     paths: [String; 6],
     provider: Weak<Provider>,
 }
 
+/// What requests in one dialect begin with.
+struct Door {
+    /// Header lines that every request has: host, types, what the settings add, the credential.
+    lines: Bytes,
+    /// Names that the settings and the credential set: a client's own are left out.
+    names: Vec<HeaderName>,
+}
+
+static NO_DOOR: Door = Door { lines: Bytes::new(), names: Vec::new() };
+
 /// The first line and the headers of a request to a provider, while they are written.
 pub(crate) struct RequestHead<'a> {
-    upstream: &'a Upstream,
+    door: &'a Door,
     bytes: BytesMut,
 }
 
 impl RequestHead<'_> {
     /// Whether the provider's settings set a header of this name.
     pub(crate) fn is_set(&self, name: &HeaderName) -> bool {
-        self.upstream.names.contains(name)
+        self.door.names.contains(name)
     }
 
     /// Adds a line; a value of the type cannot hold a line end.
@@ -107,21 +115,41 @@ impl Upstream {
         }
         let verb = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
         let path = &self.paths[5];
-        let models = if is_resource(model) { "" } else { "models/" };
+        let whole = ["models/", "tunedModels/"].iter().any(|kind| model.starts_with(kind));
+        let models = if whole { "" } else { "models/" };
         Ok(Cow::Owned(format!("{path}/{models}{model}:{verb}")))
     }
 
-    /// Begins a request for a target (path and query, valid in a request line).
-    pub(crate) fn request(&self, method: &http::Method, target: &str) -> RequestHead<'_> {
-        let mut bytes = BytesMut::with_capacity(2048 + target.len() + self.lines.len());
+    /// Begins a request in a dialect (`None`: OpenAI's, or else the provider's own) for a target (path and query, valid
+    /// in a request line).
+    pub(crate) fn request(
+        &self,
+        dialect: Option<Dialect>,
+        method: &http::Method,
+        target: &str,
+    ) -> RequestHead<'_> {
+        let door = dialect.and_then(|dialect| self.doors[door_of(dialect)].as_ref());
+        let door = door.or_else(|| self.doors.iter().find_map(Option::as_ref)).unwrap_or(&NO_DOOR);
+        let mut bytes = BytesMut::with_capacity(2048 + target.len() + door.lines.len());
         bytes.extend_from_slice(method.as_str().as_bytes());
         bytes.extend_from_slice(b" ");
         bytes.extend_from_slice(target.as_bytes());
         bytes.extend_from_slice(b" HTTP/1.1\r\n");
-        bytes.extend_from_slice(&self.lines);
-        RequestHead { upstream: self, bytes }
+        bytes.extend_from_slice(&door.lines);
+        RequestHead { door, bytes }
     }
 }
+
+const fn door_of(dialect: Dialect) -> usize {
+    match dialect {
+        Dialect::Chat | Dialect::Responses => 0,
+        Dialect::Messages => 1,
+        Dialect::Gemini => 2,
+    }
+}
+
+const DOORS: [policy::Dialect; 3] =
+    [policy::Dialect::OpenAi, policy::Dialect::Anthropic, policy::Dialect::Gemini];
 
 #[derive(Clone, Eq, Hash, PartialEq)]
 struct Place {
@@ -186,45 +214,37 @@ impl Upstreams {
             }
             headers.push((name, value));
         }
-        if let Some(signed) = sign_in(provider)? {
-            headers.push(signed);
-        }
         let default_port = if provider.origin.tls { 443 } else { 80 };
         let host = if provider.origin.port == default_port {
             provider.origin.host.to_string()
         } else {
             format!("{}:{}", provider.origin.host, provider.origin.port)
         };
-        let path = |end: &str| {
-            let path = format!("{}/{end}", provider.base_path);
-            let path = path.trim_end_matches('/').to_owned();
-            match http::Uri::try_from(&path) {
+        let base = |dialect| provider.endpoint(dialect).map(|(base, _)| &**base);
+        let path = |base: Option<&str>, end: &str| {
+            let path = base.map_or_else(String::new, |base| format!("{base}{end}"));
+            match http::Uri::try_from(if path.is_empty() { "/" } else { &path }) {
                 Ok(_) => Ok(path),
                 Err(_) => Err(format!("base_url of provider `{}` is not a valid path", provider.name)),
             }
         };
         let host = HeaderValue::try_from(host).map_err(|_| "host is not valid".to_owned())?;
-        let mut lines = BytesMut::new();
-        put_line(&mut lines, &HOST, &host);
-        for (name, value) in [(CONTENT_TYPE, "application/json"), (ACCEPT_ENCODING, "identity")] {
-            if !headers.iter().any(|(own, _)| *own == name) {
-                put_line(&mut lines, &name, &HeaderValue::from_static(value));
-            }
-        }
-        for (name, value) in &headers {
-            put_line(&mut lines, name, value);
+        let [openai, anthropic, gemini] = DOORS;
+        let mut doors = [None, None, None];
+        for (dialect, door) in DOORS.into_iter().zip(&mut doors) {
+            let Some((_, auth)) = provider.endpoint(dialect) else { continue };
+            *door = Some(door_to(provider, auth, &host, headers.clone())?);
         }
         Ok(Upstream {
             origin,
-            lines: lines.freeze(),
-            names: headers.into_iter().map(|(name, _)| name).collect(),
+            doors,
             paths: [
-                path("chat/completions")?,
-                path("completions")?,
-                path("embeddings")?,
-                path("responses")?,
-                path(versioned(&provider.base_path, "v1", "messages").as_str())?,
-                path(versioned(&provider.base_path, "v1beta", "").as_str())?,
+                path(base(openai), "/chat/completions")?,
+                path(base(openai), "/completions")?,
+                path(base(openai), "/embeddings")?,
+                path(provider.responses.as_deref(), "/responses")?,
+                path(base(anthropic), "/messages")?,
+                path(base(gemini), "")?,
             ],
             provider: Arc::downgrade(provider),
         })
@@ -247,27 +267,44 @@ impl Upstreams {
     }
 }
 
-/// Whether Google's name of a model says already of what kind it is, as its SDKs tell it; any other slash is part of the
-/// name, such as that of a gateway's `provider/model`.
-fn is_resource(model: &str) -> bool {
-    ["models/", "tunedModels/", "publishers/", "projects/"].iter().any(|kind| model.starts_with(kind))
+/// The lines with which requests in one dialect begin.
+fn door_to(
+    provider: &Provider,
+    auth: &Auth,
+    host: &HeaderValue,
+    mut headers: Vec<(HeaderName, HeaderValue)>,
+) -> Result<Door, String> {
+    headers.extend(sign_in(provider, auth)?);
+    let mut lines = BytesMut::new();
+    put_line(&mut lines, &HOST, host);
+    for (name, value) in [(CONTENT_TYPE, "application/json"), (ACCEPT_ENCODING, "identity")] {
+        if !headers.iter().any(|(own, _)| *own == name) {
+            put_line(&mut lines, &name, &HeaderValue::from_static(value));
+        }
+    }
+    for (name, value) in &headers {
+        put_line(&mut lines, name, value);
+    }
+    Ok(Door { lines: lines.freeze(), names: headers.into_iter().map(|(name, _)| name).collect() })
 }
 
-/// `end` below a version, unless the base has one already: the vendors' own SDKs take the root.
-fn versioned(base: &str, version: &str, end: &str) -> String {
-    let has = base.rsplit('/').next().is_some_and(|last| {
-        last.strip_prefix('v').is_some_and(|rest| rest.starts_with(|first: char| first.is_ascii_digit()))
-    });
-    if has { end.to_owned() } else { format!("{version}/{end}") }
+/// Where a provider speaks OpenAI's dialect, in which models are listed.
+pub(crate) fn openai(provider: &Provider) -> Result<(&Name, &Auth), String> {
+    provider.endpoint(policy::Dialect::OpenAi).ok_or_else(|| {
+        format!(
+            "provider `{}` speaks the {} dialect; its models are not listed by the gateway, name them in `models`",
+            provider.name, provider.dialect
+        )
+    })
 }
 
 /// The header that carries the provider's credential; marked sensitive so that no log shows it.
-fn sign_in(provider: &Provider) -> Result<Option<(HeaderName, HeaderValue)>, String> {
+fn sign_in(provider: &Provider, auth: &Auth) -> Result<Option<(HeaderName, HeaderValue)>, String> {
     let Some(credential) = &provider.credential else { return Ok(None) };
     let unusable = |_| {
         format!("the credential of provider `{}` holds characters that no header can carry", provider.name)
     };
-    let (name, text) = match &provider.auth {
+    let (name, text) = match auth {
         Auth::None => return Ok(None),
         Auth::Bearer => (AUTHORIZATION, format!("Bearer {}", credential.expose())),
         Auth::Header(name) => {
@@ -279,15 +316,4 @@ fn sign_in(provider: &Provider) -> Result<Option<(HeaderName, HeaderValue)>, Str
     let mut value = HeaderValue::try_from(text).map_err(unusable)?;
     value.set_sensitive(true);
     Ok(Some((name, value)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_slash_in_a_name_does_not_make_it_a_resource() {
-        assert!(is_resource("models/gemini-3-pro") && is_resource("tunedModels/mine"));
-        assert!(!is_resource("gemini-3-pro") && !is_resource("demo/echo"));
-    }
 }

@@ -1,14 +1,22 @@
 //! Vendors and prices: two dated data files, compiled into the binary.
 //!
-//! A vendor that speaks the OpenAI dialect is a row of data, not code. Each price names its source and the
-//! day on which that was read; a price that could not be sourced is not there, and its cost is recorded as
-//! unknown.
+//! A vendor is a row of data, not code: which dialects it speaks and where, how it takes its key, where it deviates.
+//! Each fact and each price names its source and the day on which that was read; a price that could not be sourced is
+//! not there, and its cost is recorded as unknown.
+
+mod pages;
+mod prices;
+mod quirks;
+mod rows;
+
+pub use pages::pages;
+pub use quirks::Quirk;
 
 use crate::ids::Name;
-use crate::money::Currency;
-use crate::price::{Price, Rate, Tier};
-use crate::snapshot::Auth;
-use crate::time::Timestamp;
+use crate::price::Price;
+use crate::snapshot::{Auth, Dialect, Origin, RerankShape};
+use prices::PriceFile;
+use rows::VendorFile;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, LazyLock};
@@ -68,23 +76,130 @@ impl Catalogue {
                 }
             }
         }
-        Ok(Catalogue { vendors: vendors.vendor.into_iter().map(Vendor::from).collect(), models })
+        Ok(Catalogue { vendors: vendors.vendors()?, models })
     }
 }
 
-/// A vendor, or a kind of server, that speaks the OpenAI dialect.
+/// What kind of thing a row describes.
+#[derive(Copy, Clone, Eq, PartialEq, Ord, PartialOrd, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A company that sells model calls.
+    Vendor,
+    /// A server that one runs oneself.
+    Server,
+    /// Somebody who passes calls on; the user says where it is.
+    Gateway,
+    /// This program's own.
+    Simulated,
+}
+
+/// Where a vendor's servers are, as far as it matters to a key.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Region {
+    /// One place for everybody.
+    Anywhere,
+    /// Mainland China.
+    Mainland,
+    /// Outside mainland China, where the vendor has another place inside.
+    International,
+    /// Wherever the user says.
+    Own,
+}
+
+/// How far a source can be trusted.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Confidence {
+    /// The vendor's own page, code or program.
+    Official,
+    /// Somebody who names the vendor's page and the day.
+    Secondary,
+    /// The project's dated notes, which name theirs.
+    Notes,
+    /// A table in public code that names no day of its own.
+    Code,
+    /// Common knowledge that nobody looked up.
+    Unverified,
+    /// Decided here.
+    Ours,
+    /// Ours: no money is ever paid.
+    Simulated,
+}
+
+/// Where one fact of a row is from.
+#[derive(Clone, Debug)]
+pub struct Fact {
+    /// The field of the row.
+    pub of: &'static str,
+    /// The page.
+    pub page: Name,
+    /// The day of which the source speaks, or on which it was read.
+    pub date: Name,
+    /// How far it can be trusted.
+    pub confidence: Confidence,
+}
+
+/// One dialect that a vendor speaks.
+#[derive(Clone, Debug)]
+pub struct Door {
+    /// Which.
+    pub dialect: Dialect,
+    /// As the vendor's own SDK takes it. `None`: the user says where it is.
+    pub base_url: Option<Name>,
+    /// The same for every door of a vendor.
+    pub origin: Option<Origin>,
+    /// As [`crate::snapshot::Provider::base_path`].
+    pub base_path: Name,
+    /// Where it takes the key.
+    pub auth: Auth,
+}
+
+/// An endpoint that sorts documents.
+#[derive(Clone, Debug)]
+pub struct RerankDoor {
+    /// Whose shape it has.
+    pub shape: RerankShape,
+    /// The whole address.
+    pub url: Name,
+    /// Its path.
+    pub path: Name,
+}
+
+/// A vendor, or a kind of server.
 #[derive(Clone, Debug)]
 pub struct Vendor {
-    /// What `[providers.NAME]` calls it.
+    /// What `[providers.NAME]` or `vendor = "NAME"` calls it.
     pub name: Name,
+    /// What people call it.
+    pub title: Name,
+    /// What it is.
+    pub kind: Kind,
+    /// Where it is.
+    pub region: Region,
+    /// The dialect that it speaks natively.
+    pub dialect: Dialect,
+    /// Every dialect that it speaks, the native one first.
+    pub doors: Vec<Door>,
+    /// It also speaks `/responses`.
+    pub responses: bool,
+    /// The base URL for `/responses` where that is not the openai door.
+    pub responses_url: Option<Name>,
+    /// The path of that.
+    pub responses_path: Option<Name>,
+    /// Where it sorts documents.
+    pub rerank: Option<RerankDoor>,
+    /// Completes a base URL that names no path.
+    pub root_path: Option<Name>,
+    /// The `api-version` of its paths where the settings name none.
+    pub api_version: Option<Name>,
     /// Environment variables that hold its key, the usual one first.
     pub key_variables: Vec<Name>,
-    /// The environment variable that says where it is, for servers of one's own.
+    /// The environment variable that says where it is, for what has no address of its own.
     pub base_variable: Option<Name>,
-    /// Where it is, where that is the same for everybody.
-    pub base_url: Option<Name>,
-    /// Where it takes its key.
-    pub auth: Auth,
+    /// It is looked for in the environment.
+    pub found: bool,
     /// It stops billing when a call is cancelled. Where nobody knows: no.
     pub abort_stops_billing: bool,
     /// It understands `stream_options.include_usage`.
@@ -95,6 +210,29 @@ pub struct Vendor {
     pub closed: bool,
     /// Its answers are simulated.
     pub simulated: bool,
+    /// Where it deviates from its dialect.
+    pub quirks: Vec<Quirk>,
+    /// What a user should know.
+    pub note: Option<Name>,
+    /// Where each fact is from.
+    pub facts: Vec<Fact>,
+}
+
+impl Vendor {
+    /// The door for a dialect.
+    pub fn door(&self, dialect: Dialect) -> Option<&Door> {
+        self.doors.iter().find(|door| door.dialect == dialect)
+    }
+
+    /// Where the native door takes the key.
+    pub fn auth(&self) -> &Auth {
+        self.doors.first().map_or(&Auth::None, |door| &door.auth)
+    }
+
+    /// The base URL of the native door, where that is the same for everybody.
+    pub fn base_url(&self) -> Option<&Name> {
+        self.doors.first()?.base_url.as_ref()
+    }
 }
 
 /// What is known of a model.
@@ -110,225 +248,6 @@ pub struct Model {
     pub dated: i64,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct VendorFile {
-    vendor: Vec<VendorRow>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct VendorRow {
-    name: Name,
-    #[serde(default)]
-    key_variables: Vec<Name>,
-    base_variable: Option<Name>,
-    base_url: Option<Name>,
-    auth: Name,
-    abort_stops_billing: bool,
-    stream_usage: bool,
-    #[serde(default)]
-    discover: bool,
-    #[serde(default)]
-    closed: bool,
-    #[serde(default)]
-    simulated: bool,
-    /// Read by people: where the facts are from.
-    #[expect(dead_code, reason = "provenance is for readers of the file; here it only has to be there")]
-    source: Name,
-}
-
-impl From<VendorRow> for Vendor {
-    fn from(row: VendorRow) -> Vendor {
-        Vendor {
-            name: row.name,
-            key_variables: row.key_variables,
-            base_variable: row.base_variable,
-            base_url: row.base_url,
-            auth: match &*row.auth {
-                "bearer" => Auth::Bearer,
-                "none" => Auth::None,
-                _ => Auth::Header(row.auth),
-            },
-            abort_stops_billing: row.abort_stops_billing,
-            stream_usage: row.stream_usage,
-            discover: row.discover,
-            closed: row.closed,
-            simulated: row.simulated,
-        }
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PriceFile {
-    sources: HashMap<Name, Source>,
-    model: Vec<PriceRow>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Source {
-    #[expect(dead_code, reason = "provenance is for readers of the file; here it only has to be there")]
-    page: Name,
-    /// The day of which the source speaks.
-    date: Name,
-    confidence: Confidence,
-}
-
-/// How far a source can be trusted.
-#[derive(Copy, Clone, Eq, PartialEq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-enum Confidence {
-    /// The vendor's own page.
-    Official,
-    /// Somebody who names the vendor's page and the day.
-    Secondary,
-    /// A table in public code.
-    Code,
-    /// Ours: no money is ever paid.
-    Simulated,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PriceRow {
-    vendor: Name,
-    model: Name,
-    /// Other names for the same model at the same price.
-    #[serde(default)]
-    also: Vec<Name>,
-    source: Name,
-    context: Option<u64>,
-    max_output: Option<u64>,
-    currency: Option<Currency>,
-    input: Option<Decimal>,
-    output: Option<Decimal>,
-    cached_input: Option<Decimal>,
-    cache_write: Option<Decimal>,
-    reasoning: Option<Decimal>,
-    audio_input: Option<Decimal>,
-    audio_output: Option<Decimal>,
-    per_image: Option<Decimal>,
-    #[serde(default)]
-    tiers: Vec<TierRow>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct TierRow {
-    above_input_tokens: u64,
-    input: Option<Decimal>,
-    output: Option<Decimal>,
-    cached_input: Option<Decimal>,
-    cache_write: Option<Decimal>,
-}
-
-/// A decimal in quotes.
-#[derive(Copy, Clone, Deserialize)]
-#[serde(try_from = "String")]
-struct Decimal(Rate);
-
-impl TryFrom<String> for Decimal {
-    type Error = crate::money::MoneyError;
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        Rate::parse(&text).map(Decimal)
-    }
-}
-
-impl PriceRow {
-    fn model(&self, source: &Source) -> Result<Model, String> {
-        let dated: Timestamp = source.date.parse().map_err(|_| format!("`{}` is not a day", source.date))?;
-        let simulated = source.confidence == Confidence::Simulated;
-        if simulated != (&*self.vendor == "demo") {
-            return Err(format!("`{}`: only the demo is simulated", self.model));
-        }
-        let rate = |decimal: Option<Decimal>| decimal.map(|Decimal(rate)| rate);
-        let tier = |tier: &TierRow| Tier {
-            above_input_tokens: tier.above_input_tokens,
-            input: rate(tier.input),
-            output: rate(tier.output),
-            cached_input: rate(tier.cached_input),
-            cache_write: rate(tier.cache_write),
-        };
-        let price = self.currency.map(|currency| {
-            Arc::new(Price {
-                version: source.date.clone(),
-                currency,
-                input: rate(self.input),
-                output: rate(self.output),
-                cached_input: rate(self.cached_input),
-                cache_write: rate(self.cache_write),
-                reasoning: rate(self.reasoning),
-                audio_input: rate(self.audio_input),
-                audio_output: rate(self.audio_output),
-                per_image: rate(self.per_image),
-                per_second: None,
-                per_request: None,
-                tiers: self.tiers.iter().map(tier).collect(),
-            })
-        });
-        if price.is_none() && (self.input.is_some() || self.per_image.is_some()) {
-            return Err(format!("`{}` has rates and no currency", self.model));
-        }
-        Ok(Model { price, context: self.context, max_output: self.max_output, dated: dated.as_seconds() })
-    }
-}
-
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "tests")]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_data_files_read() {
-        let catalogue = Catalogue::read(VENDORS, PRICES).unwrap();
-        for vendor in &catalogue.vendors {
-            let base = vendor.base_url.as_deref().map(crate::settings::base_url);
-            assert!(base.is_none_or(|base| base.is_ok()), "{}", vendor.name);
-            assert!(vendor.auth == Auth::None || !vendor.key_variables.is_empty(), "{}", vendor.name);
-        }
-        for (vendor, models) in &catalogue.models {
-            assert!(catalogue.vendor(vendor).is_some(), "{vendor} has prices and is no vendor");
-            for (name, model) in models {
-                let Some(price) = &model.price else { continue };
-                let sane = |rate: Option<Rate>| rate.is_none_or(|rate| rate.0 <= 1_000 * 1_000_000_000);
-                assert!(sane(price.input) && sane(price.output), "{name} is dearer than anything");
-                let (input, cached) = (price.input.unwrap(), price.cached_input);
-                assert!(cached.is_none_or(|cached| cached <= input), "{name}: a cached token is not dearer");
-                assert!(price.output.is_none_or(|output| output >= input), "{name}: output is not cheaper");
-                assert!(price.tiers.iter().all(|tier| tier.input >= price.input), "{name}: tiers rise");
-            }
-        }
-    }
-
-    #[test]
-    fn the_simulated_models_are_there() {
-        let names: Vec<_> = built_in().models("demo").map(|(name, _)| name.to_string()).collect();
-        for name in [
-            "echo", "story", "fast", "slow", "long", "terse", "tools", "vision", "json", "refuse", "fail",
-            "flaky", "embed",
-        ] {
-            assert!(names.iter().any(|known| known == name), "{name}");
-        }
-        assert_eq!(names.len(), 13);
-        let demo = built_in().vendor("demo").unwrap();
-        assert!(demo.simulated && demo.closed && demo.auth == Auth::None);
-    }
-
-    #[test]
-    fn the_promised_vendors_are_there() {
-        for (name, variable) in [
-            ("openai", "OPENAI_API_KEY"),
-            ("anthropic", "ANTHROPIC_API_KEY"),
-            ("gemini", "GEMINI_API_KEY"),
-            ("deepseek", "DEEPSEEK_API_KEY"),
-            ("qwen", "DASHSCOPE_API_KEY"),
-        ] {
-            assert_eq!(&*built_in().vendor(name).unwrap().key_variables[0], variable);
-        }
-        for (name, variable) in [("ollama", "OLLAMA_HOST"), ("vllm", "VLLM_BASE_URL")] {
-            assert_eq!(built_in().vendor(name).unwrap().base_variable.as_deref(), Some(variable));
-        }
-    }
-}
+#[path = "catalogue/tests.rs"]
+mod tests;

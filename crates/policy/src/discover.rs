@@ -5,13 +5,14 @@
 
 use crate::catalogue::{Vendor, built_in};
 use crate::settings::{Document, EnvironmentDocument, ModelList, Place, Placed, ProviderDocument, SecretRef};
+use crate::snapshot::Auth;
 
 /// Reads the well-known environment variables through `get`: keys of vendors, and where servers of one's own
 /// are. Always with the provider `demo`, at `demo_base`. Variables that are empty count as absent.
 pub fn document_from_environment(get: &dyn Fn(&str) -> Option<String>, demo_base: &str) -> Document {
     let mut document = Document { environments: Vec::new(), ..Document::empty("environment") };
     let mut dev = EnvironmentDocument::dev();
-    for vendor in built_in().vendors() {
+    for vendor in built_in().vendors().iter().filter(|vendor| vendor.found) {
         if let Some(provider) = found(vendor, get) {
             dev.providers.insert(vendor.name.clone(), provider);
         }
@@ -27,10 +28,11 @@ fn found(vendor: &Vendor, get: &dyn Fn(&str) -> Option<String>) -> Option<Provid
     let credential = key.map(|name| Placed { value: SecretRef::Env(name.to_string()), at: Place::default() });
     let base_url = match &vendor.base_variable {
         // A key alone does not say where the server is.
-        Some(variable) => Some(Placed { value: server(&filled(variable)?), at: Place::default() }),
+        Some(variable) => Some(Placed { value: server(vendor, &filled(variable)?), at: Place::default() }),
         None => None,
     };
-    if credential.is_none() && base_url.is_none() {
+    // A place alone is enough only where nobody has to sign in.
+    if credential.is_none() && (base_url.is_none() || *vendor.auth() != Auth::None) {
         return None;
     }
     let models = if vendor.discover { ModelList::Discover } else { ModelList::Open };
@@ -38,10 +40,12 @@ fn found(vendor: &Vendor, get: &dyn Fn(&str) -> Option<String>) -> Option<Provid
 }
 
 /// A base URL from what people write: `localhost`, `0.0.0.0:11434` (which is where a server listens, not
-/// where one connects), `http://host:port`, with or without `/v1`.
-fn server(written: &str) -> String {
+/// where one connects), `http://host:port`, with or without `/v1`. What has no usual place is on the web.
+fn server(vendor: &Vendor, written: &str) -> String {
     let written = written.trim().trim_end_matches('/');
-    let (scheme, rest) = written.split_once("://").unwrap_or(("http", written));
+    let usual = vendor.doors.first().and_then(|door| door.origin.as_ref());
+    let (scheme, rest) =
+        written.split_once("://").unwrap_or((if usual.is_some() { "http" } else { "https" }, written));
     let (authority, path) = match rest.find('/') {
         Some(slash) => rest.split_at(slash),
         None => (rest, ""),
@@ -55,13 +59,12 @@ fn server(written: &str) -> String {
         "[::]" => "[::1]",
         host => host,
     };
-    // Ollama's port, the only one of these variables that people write without it.
-    let port = match port {
-        Some(port) => format!(":{port}"),
-        None if written.contains("://") => String::new(),
-        None => ":11434".to_owned(),
+    let port = match (port, usual) {
+        (Some(port), _) => format!(":{port}"),
+        (None, Some(usual)) if !written.contains("://") => format!(":{}", usual.port),
+        (None, _) => String::new(),
     };
-    let path = if path.is_empty() { "/v1" } else { path };
+    let path = if path.is_empty() { vendor.root_path.as_deref().unwrap_or("/v1") } else { path };
     format!("{scheme}://{host}{port}{path}")
 }
 

@@ -26,6 +26,7 @@ pub mod snapshot;
 pub mod time;
 pub mod window;
 
+pub use catalogue::Quirk;
 pub use compile::{Compiled, Discovered, FileKey, Secrets, compile};
 pub use discover::document_from_environment;
 pub use ids::{IdError, KeyId, Name, RequestId};
@@ -41,8 +42,8 @@ pub use settings::{
     Server, Severity, StoreSettings, StoreUrl, Tls, json_schema,
 };
 pub use snapshot::{
-    Auth, Deployment, Doubt, Environment, Layer, ModelEntry, Origin, Provider, ResolveError, Route, Snapshot,
-    Target, Timeouts,
+    Auth, Deployment, Dialect, Doubt, Endpoint, Environment, Layer, ModelEntry, Origin, Provider, Rerank,
+    RerankShape, ResolveError, Route, Snapshot, Target, Timeouts,
 };
 pub use time::{Moment, TimeError, Timestamp};
 pub use window::Window;

@@ -3,6 +3,7 @@
 //! Everything a request needs is found by one look-up of the model's name: the deployment or the route,
 //! with the provider, its credential, the price and the timeouts behind shared pointers.
 
+use crate::catalogue::Quirk;
 use crate::ids::Name;
 use crate::key::Secret;
 use crate::nearest;
@@ -120,6 +121,91 @@ pub enum Auth {
     None,
 }
 
+/// A language of model APIs, as settings name it.
+#[derive(Copy, Clone, Eq, PartialEq, Hash, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Dialect {
+    /// OpenAI's: Chat Completions, Embeddings, and Responses where the provider has them.
+    OpenAi,
+    /// Anthropic's Messages.
+    Anthropic,
+    /// Gemini's `generateContent`.
+    Gemini,
+}
+
+impl Dialect {
+    /// Every dialect, with the name it has in settings.
+    pub const NAMES: [(&'static str, Dialect); 3] =
+        [("openai", Dialect::OpenAi), ("anthropic", Dialect::Anthropic), ("gemini", Dialect::Gemini)];
+
+    /// The name in settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Dialect::OpenAi => "openai",
+            Dialect::Anthropic => "anthropic",
+            Dialect::Gemini => "gemini",
+        }
+    }
+
+    /// Where a server of this dialect takes its key, if nobody says otherwise.
+    pub fn usual_auth(self) -> Auth {
+        match self {
+            Dialect::OpenAi => Auth::Bearer,
+            Dialect::Anthropic => Auth::Header("x-api-key".into()),
+            Dialect::Gemini => Auth::Header("x-goog-api-key".into()),
+        }
+    }
+
+    /// The path of a base URL with the version that the dialect's own SDK would add: a root gets one, a version that
+    /// is there stays, and the openai dialect has it in the base URL already. No slash at the end.
+    pub(crate) fn versioned(self, path: &str) -> Name {
+        let last = path.rsplit('/').next().unwrap_or_default();
+        match self {
+            Dialect::OpenAi => path.into(),
+            Dialect::Anthropic if last == "v1" => path.into(),
+            Dialect::Anthropic => format!("{path}/v1").into(),
+            Dialect::Gemini if ["v1", "v1beta", "v1beta1", "v1alpha"].contains(&last) => path.into(),
+            Dialect::Gemini => format!("{path}/v1beta").into(),
+        }
+    }
+}
+
+impl fmt::Display for Dialect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A further dialect of a provider, at the same origin and with the same credential.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub struct Endpoint {
+    /// Which.
+    pub dialect: Dialect,
+    /// As [`Provider::base_path`].
+    pub base_path: Name,
+    /// Where it takes the credential.
+    pub auth: Auth,
+}
+
+/// Whose shape a rerank endpoint has.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RerankShape {
+    /// `documents` are texts; results are under `results`, units under `meta`.
+    Cohere,
+    /// `documents` are texts or objects; results may carry them; tokens under `usage`.
+    Jina,
+}
+
+/// Where a provider sorts documents.
+#[derive(Clone, Eq, PartialEq, Debug)]
+pub struct Rerank {
+    /// Whose shape it has.
+    pub shape: RerankShape,
+    /// The whole path: `/v2/rerank`.
+    pub path: Name,
+}
+
 /// A vendor or a server that answers model calls.
 #[derive(Clone, Debug)]
 pub struct Provider {
@@ -127,14 +213,27 @@ pub struct Provider {
     pub name: Name,
     /// The row of `vendors.toml` that it is, or `custom`.
     pub vendor: Name,
-    /// Where it is.
+    /// The dialect that it speaks natively: that of `base_path` and `auth`.
+    pub dialect: Dialect,
+    /// Where it is, for every dialect.
     pub origin: Origin,
-    /// Before `/chat/completions`: `/v1`, without a slash at the end; may be empty.
+    /// With the version, without a slash at the end; may be empty. Before `/chat/completions` for openai (`/v1`), before
+    /// `/messages` for anthropic (`/v1`), before `/models/…:generateContent` for gemini (`/v1beta`).
     pub base_path: Name,
     /// What it wants to see. `None` where it wants nothing.
     pub credential: Option<Secret>,
-    /// Where it wants to see it.
+    /// Where it wants to see it, in its native dialect.
     pub auth: Auth,
+    /// Further dialects that it speaks; never the native one.
+    pub also: Vec<Endpoint>,
+    /// Before `/responses`, for a provider that speaks Responses; the credential goes where the openai dialect has it.
+    pub responses: Option<Name>,
+    /// Where it sorts documents; the credential goes where the openai dialect has it.
+    pub rerank: Option<Rerank>,
+    /// `?api-version=` of its paths (see [`Quirk::DeploymentPaths`]).
+    pub api_version: Option<Name>,
+    /// Where it deviates from the dialects that it speaks, sorted.
+    pub quirks: Vec<Quirk>,
     /// It stops billing when a call is cancelled; otherwise the answer is read to its end.
     pub abort_stops_billing: bool,
     /// It understands `stream_options.include_usage`.
@@ -151,6 +250,22 @@ pub struct Provider {
     pub discover: bool,
     /// Its answers are simulated.
     pub simulated: bool,
+}
+
+impl Provider {
+    /// The base path of a dialect and where it takes the credential; `None`: not spoken here.
+    pub fn endpoint(&self, dialect: Dialect) -> Option<(&Name, &Auth)> {
+        if dialect == self.dialect {
+            return Some((&self.base_path, &self.auth));
+        }
+        let endpoint = self.also.iter().find(|endpoint| endpoint.dialect == dialect)?;
+        Some((&endpoint.base_path, &endpoint.auth))
+    }
+
+    /// Whether it deviates in this way.
+    pub fn has(&self, quirk: Quirk) -> bool {
+        self.quirks.binary_search(&quirk).is_ok()
+    }
 }
 
 /// One concrete place that serves a model.

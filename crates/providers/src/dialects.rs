@@ -223,23 +223,23 @@ impl StreamReader {
 #[derive(Debug)]
 pub enum StreamWriter {
     /// OpenAI Chat Completions.
-    Chat(chat::StreamWriter),
+    Chat(Box<chat::StreamWriter>),
     /// OpenAI Responses.
     Responses(Box<responses::StreamWriter>),
     /// Anthropic Messages.
-    Messages(messages::StreamWriter),
+    Messages(Box<messages::StreamWriter>),
     /// Google Gemini.
-    Gemini(gemini::StreamWriter),
+    Gemini(Box<gemini::StreamWriter>),
 }
 
 impl StreamWriter {
     /// For one call.
     pub fn new(dialect: Dialect, reply: &Reply<'_>) -> Self {
         match dialect {
-            Dialect::Chat => Self::Chat(chat::StreamWriter::new(reply)),
+            Dialect::Chat => Self::Chat(Box::new(chat::StreamWriter::new(reply))),
             Dialect::Responses => Self::Responses(Box::new(responses::StreamWriter::new(reply))),
-            Dialect::Messages => Self::Messages(messages::StreamWriter::new(reply)),
-            Dialect::Gemini => Self::Gemini(gemini::StreamWriter::new(reply)),
+            Dialect::Messages => Self::Messages(Box::new(messages::StreamWriter::new(reply))),
+            Dialect::Gemini => Self::Gemini(Box::new(gemini::StreamWriter::new(reply))),
         }
     }
 

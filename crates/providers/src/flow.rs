@@ -21,6 +21,7 @@ pub type Pieces = SmallVec<[Bytes; 4]>;
 
 /// One stream.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "the large one is the one that most streams are")]
 pub enum Flow {
     /// OpenAI Chat and Completions, untranslated.
     Tapped(Tap),

@@ -1,6 +1,6 @@
 //! The command line: one enum, one file per command under `commands/`.
 
-use crate::commands::{chat, check, doctor, keys, logs, releases, schema, serve, usage};
+use crate::commands::{chat, check, doctor, import, keys, logs, releases, schema, serve, usage};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -37,6 +37,8 @@ pub(crate) enum Command {
     Check(check::Args),
     /// Print the JSON Schema of the settings file
     Schema(schema::Args),
+    /// Turn another gateway's settings into ours
+    Import(import::Args),
     /// Talk to a model from the terminal
     Chat(chat::Args),
     /// Make, list, rotate and revoke virtual keys
@@ -97,6 +99,8 @@ mod tests {
             "tidegate --config x.toml keys list --json",
             "tidegate check x.toml",
             "tidegate schema",
+            "tidegate import config.yaml",
+            "tidegate import c.json --from one-api --output tidegate.toml",
             "tidegate chat",
             "tidegate chat demo/echo hello",
             "tidegate keys create app --model demo/* --requests-per-minute 60 --budget 25.00/month --json",

@@ -1,13 +1,15 @@
 //! Tidegate's one binary: reads the command line, runs one command, says how it ended.
 //!
 //! Reading order: [`cli`] (what can be asked), `commands/` (a file each), `serve/` (how the gateway is wired:
-//! `boot` tells the story), `client/` (how commands reach a running gateway), [`environment`] (everything read
+//! `boot` tells the story), `client/` (how commands reach a running gateway), `import/` (other
+//! gateways' settings), [`environment`] (everything read
 //! from the process environment).
 
 mod cli;
 mod client;
 mod commands;
 mod environment;
+mod import;
 mod located;
 mod outcome;
 mod secrets;
@@ -58,6 +60,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Serve(args) => Box::pin(commands::serve::run(place, args)).await,
         Command::Check(args) => commands::check::run(&place, &args),
         Command::Schema(args) => commands::schema::run(&args),
+        Command::Import(args) => commands::import::run(&args),
         Command::Chat(args) => Box::pin(commands::chat::run(&place, args)).await,
         Command::Keys(args) => commands::keys::run(&place, args).await,
         Command::Usage(args) => commands::usage::run(&place, args).await,

@@ -16,6 +16,7 @@ mod last;
 mod live;
 mod logging;
 mod memory;
+mod room;
 pub(crate) mod source;
 mod stop;
 mod watch;

@@ -110,6 +110,18 @@ fn codings(target: &Target) -> Vec<Case> {
             "chunked and identity in two headers",
             "transfer-encoding: chunked\r\ntransfer-encoding: identity\r\n".to_owned(),
         ),
+        refuse(
+            "te_chunked_twice",
+            "chunked in two headers, and a length that covers the canary",
+            format!(
+                "content-length: {whole}\r\ntransfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n"
+            ),
+        ),
+        refuse(
+            "te_tab_cl",
+            "a tab before chunked, and a length that covers the canary",
+            format!("content-length: {whole}\r\ntransfer-encoding:\tchunked\r\n"),
+        ),
         refuse("te_xchunked", "xchunked", "transfer-encoding: xchunked\r\n".to_owned()),
         refuse("te_chunkedx", "chunked with a letter after it", "transfer-encoding: chunkedx\r\n".to_owned()),
         refuse(
@@ -286,6 +298,23 @@ fn others(target: &Target) -> Vec<Case> {
             "an upgrade that is not offered, with the canary as its first bytes",
             format!(
                 "{get}connection: upgrade, close\r\nupgrade: websocket\r\ncontent-length: {covered}\r\n\r\n{canary}"
+            ),
+        ),
+        case(
+            "upgrade_h2c",
+            Expect::OneThenEnd,
+            "an upgrade to HTTP/2 that is not offered, then its preface",
+            format!(
+                "{get}connection: upgrade, http2-settings\r\nupgrade: h2c\r\nhttp2-settings: AAMAAABk\r\n\r\nPRI * HTTP/2.0\r\n\r\nSM\r\n\r\n{}",
+                "\0\0\0\u{4}\0\0\0\0\0"
+            ),
+        ),
+        case(
+            "upgrade_post",
+            Expect::OneThenEnd,
+            "an upgrade of a call that is answered with 200; after it, bytes for whoever is behind us",
+            format!(
+                "{head}connection: upgrade\r\nupgrade: websocket\r\ncontent-length: {n}\r\n\r\n{good}\u{1}\u{2}raw bytes of another protocol\r\n\r\n"
             ),
         ),
         case(

@@ -17,6 +17,8 @@ use tokio::sync::mpsc;
 
 /// Name look-ups of providers run beside the event loop; this many at once for a thread.
 const BLOCKING: usize = 4;
+/// How often a thread looks whether it has become quiet.
+const BEAT: Duration = Duration::from_millis(500);
 const LAST_LOOK: Duration = Duration::from_millis(50);
 
 thread_local! {
@@ -60,12 +62,17 @@ impl Drop for Aboard {
 
 impl Crew {
     /// Starts one thread for each processor. They end when the crew is dropped and all tasks have ended.
-    pub(crate) fn start(tasks: &Tasks) -> io::Result<Self> {
+    /// Once `is_quiet` after work, each calls `quiet`.
+    pub(crate) fn start(
+        tasks: &Tasks,
+        is_quiet: impl Fn() -> bool + Clone + Send + 'static,
+        quiet: fn(),
+    ) -> io::Result<Self> {
         let mut hands = Vec::new();
         for place in 1..=size() {
             let (jobs, mut waiting) = mpsc::unbounded_channel::<Job>();
             let busy = Arc::new(AtomicUsize::new(0));
-            let tasks = tasks.clone();
+            let (tasks, is_quiet) = (tasks.clone(), is_quiet.clone());
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .max_blocking_threads(BLOCKING)
@@ -73,8 +80,23 @@ impl Crew {
             std::thread::Builder::new().name(format!("data-{place}")).spawn(move || {
                 PLACE.set(place);
                 runtime.block_on(async {
-                    while let Some(job) = waiting.recv().await {
-                        job();
+                    let mut beat = tokio::time::interval(BEAT);
+                    beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+                    let mut was_busy = false;
+                    loop {
+                        tokio::select! {
+                            job = waiting.recv() => match job {
+                                Some(job) => job(),
+                                None => break,
+                            },
+                            _ = beat.tick() => {
+                                let is_busy = !is_quiet();
+                                if was_busy && !is_busy {
+                                    quiet();
+                                }
+                                was_busy = is_busy;
+                            }
+                        }
                     }
                     while tasks.running() > 0 {
                         tokio::time::sleep(LAST_LOOK).await;
@@ -114,7 +136,7 @@ mod tests {
     #[test]
     fn connections_spread_over_the_threads_and_stay_there() {
         let tasks = Tasks::new();
-        let crew = Crew::start(&tasks).unwrap();
+        let crew = Crew::start(&tasks, || true, || {}).unwrap();
         let (tell, told) = std::sync::mpsc::channel();
         for _ in 0..2 * size() {
             let tell = tell.clone();

@@ -9,8 +9,9 @@ const MAX_LINE: usize = 256;
 const MAX_TRAILERS: usize = 8 * 1024;
 
 /// Where in the coding the reader is.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) enum Chunks {
+    #[default]
     Size,
     Data(u64),
     /// Behind a chunk's data.
@@ -19,12 +20,6 @@ pub(super) enum Chunks {
         total: usize,
     },
     End,
-}
-
-impl Default for Chunks {
-    fn default() -> Self {
-        Self::Size
-    }
 }
 
 impl Chunks {

@@ -5,7 +5,7 @@
 use super::*;
 use crate::key;
 use crate::settings::parse;
-use crate::snapshot::{Auth, ResolveError, Route, Target};
+use crate::snapshot::{Auth, Dialect, ResolveError, Route, Target};
 use std::time::Duration;
 
 /// Secrets by name; whatever is not there cannot be had.
@@ -30,6 +30,7 @@ fn secrets() -> Fixed {
         ("OPENAI_API_KEY".to_owned(), "sk-test\n".to_owned()),
         ("APP_KEY".to_owned(), minted),
         ("BAD_KEY".to_owned(), "hunter2".to_owned()),
+        ("EMPTY_NOT".to_owned(), "second".to_owned()),
         ("SPACED".to_owned(), "a b".to_owned()),
         ("EMPTY".to_owned(), " \n".to_owned()),
     ]))
@@ -104,6 +105,121 @@ fn a_known_vendor_needs_only_a_credential() {
     assert_eq!(any.provider.credential.as_ref().unwrap().expose(), "sk-test", "without its line break");
     assert!(any.price.is_none() && any.provider.abort_stops_billing && any.provider.stream_usage);
     assert!(!format!("{environment:?}").contains("sk-test"));
+}
+
+fn provider(environment: &Environment, name: &str) -> Arc<crate::snapshot::Provider> {
+    Arc::clone(environment.provider(name).unwrap())
+}
+
+/// Base path and header of a dialect.
+fn endpoint(provider: &crate::snapshot::Provider, dialect: Dialect) -> Option<(String, Auth)> {
+    provider.endpoint(dialect).map(|(path, auth)| (path.to_string(), auth.clone()))
+}
+
+#[test]
+fn a_server_of_ones_own_speaks_any_dialect() {
+    let base = |dialect: &str, base: &str, credential: &str| {
+        provider(
+            &dev(&format!("[providers.p]\ndialect = \"{dialect}\"\nbase_url = \"{base}\"\n{credential}")),
+            "p",
+        )
+    };
+    for (dialect, written, path) in [
+        ("anthropic", "http://h", "/v1"),
+        ("anthropic", "http://h/v1/", "/v1"),
+        ("anthropic", "http://h/anthropic", "/anthropic/v1"),
+        ("gemini", "http://h/", "/v1beta"),
+        ("gemini", "http://h/v1", "/v1"),
+        ("gemini", "http://h/x/v1beta1", "/x/v1beta1"),
+        ("openai", "http://h/v1", "/v1"),
+        ("openai", "http://h", ""),
+    ] {
+        let provider = base(dialect, written, "");
+        assert_eq!((provider.dialect.as_str(), &*provider.base_path), (dialect, path), "{written}");
+        assert_eq!((&provider.auth, provider.also.len(), &provider.responses), (&Auth::None, 0, &None));
+    }
+    let key = "credential = \"env:OPENAI_API_KEY\"\n";
+    assert_eq!(base("anthropic", "http://h", key).auth, Auth::Header("x-api-key".into()));
+    assert_eq!(base("gemini", "http://h", key).auth, Auth::Header("x-goog-api-key".into()));
+    assert_eq!(base("openai", "http://h", key).auth, Auth::Bearer);
+    let responses = base("openai", "http://h/v1", "responses = true\n");
+    assert_eq!(responses.responses.as_deref(), Some("/v1"));
+}
+
+#[test]
+fn a_vendor_may_be_asked_in_another_of_its_dialects() {
+    let key = "credential = \"env:OPENAI_API_KEY\"\n";
+    let environment = dev(&format!(
+        "[providers.anthropic]\n{key}dialect = \"openai\"\n[providers.deepseek]\n{key}dialect = \"anthropic\"\n"
+    ));
+    let claude = provider(&environment, "anthropic");
+    assert_eq!((claude.dialect, &claude.auth, &*claude.base_path), (Dialect::OpenAi, &Auth::Bearer, "/v1"));
+    assert_eq!(endpoint(&claude, Dialect::Anthropic).unwrap().1, Auth::Header("x-api-key".into()));
+    let deepseek = provider(&environment, "deepseek");
+    assert_eq!((&*deepseek.base_path, deepseek.also.len()), ("/anthropic/v1", 1));
+    assert_eq!(endpoint(&deepseek, Dialect::OpenAi), Some((String::new(), Auth::Bearer)));
+    assert_eq!(deepseek.responses.as_deref(), Some(""));
+    assert!(deepseek.has(crate::Quirk::NeedsReasoningReplay) && !deepseek.has(crate::Quirk::FixedSampling));
+}
+
+#[test]
+fn two_accounts_of_one_vendor() {
+    let environment =
+        dev(&format!("{OPENAI}[providers.research]\nvendor = \"openai\"\ncredential = \"env:EMPTY_NOT\"\n"));
+    let (one, other) = (provider(&environment, "openai"), provider(&environment, "research"));
+    assert_eq!((&*other.name, &*other.vendor, &other.origin), ("research", "openai", &one.origin));
+    assert_eq!(other.credential.as_ref().unwrap().expose(), "second");
+    let known = built_in().models("openai").next().unwrap().0;
+    assert!(place(&environment, &format!("research/{known}")).price.is_some(), "it has the vendor's prices");
+}
+
+#[test]
+fn a_server_that_moved_has_its_other_doors_beside_it_and_a_vendor_has_none() {
+    let environment = dev("[providers.one]\nvendor = \"llama-cpp\"\nbase_url = \"http://gpu:9/llm/v1\"\n\
+         [providers.two]\nvendor = \"llama-cpp\"\nbase_url = \"http://gpu:9/other\"\n\
+         [providers.glm]\nbase_url = \"http://proxy/v4\"\n");
+    let one = provider(&environment, "one");
+    assert_eq!(endpoint(&one, Dialect::Anthropic).unwrap().0, "/llm/v1");
+    assert_eq!(one.responses.as_deref(), Some("/llm/v1"));
+    assert_eq!(&*one.rerank.as_ref().unwrap().path, "/llm/v1/rerank");
+    let two = provider(&environment, "two");
+    assert_eq!((two.also.len(), two.responses.as_deref(), &two.rerank), (0, Some("/other"), &None));
+    let glm = provider(&environment, "glm");
+    assert_eq!((glm.also.len(), &glm.responses, &*glm.base_path), (0, &None, "/v4"));
+}
+
+#[test]
+fn what_a_vendor_lacks_is_said() {
+    let text = "\
+[providers.a]
+vendor = \"opneai\"
+[providers.groq]
+dialect = \"anthropic\"
+credential = \"env:OPENAI_API_KEY\"
+[providers.koalaapi]
+[providers.gemini]
+credential = \"env:OPENAI_API_KEY\"
+base_url = \"https://h/v1beta/openai\"
+";
+    assert_eq!(
+        errors(text),
+        "\
+t.toml:2:10: error: provider `a`: there is no known vendor `opneai`
+  help: did you mean \"openai\"?
+t.toml:3:12: error: provider `groq`: Groq is not known to speak the anthropic dialect
+  help: use \"openai\", or give `base_url`
+t.toml:6:12: error: provider `koalaapi` has no credential
+  help: add `credential = \"env:KOALAAPI_API_KEY\"`
+t.toml:6:12: error: provider `koalaapi` has no `base_url`, and KoalaAPI (koalaapi.com) has none for everybody
+  help: `base_url` is what the gateway's own page names for OpenAI's SDK, usually ending in `/v1`.
+t.toml:9:12: error: the base URL of provider `gemini` is Gemini's door for the openai dialect
+  help: add `dialect = \"openai\"`, or name the root, without `/v1beta/openai`"
+    );
+    let compiled = compiled("[providers.p]\nbase_url = \"http://h\"\napi_version = \"1\"\n");
+    assert_eq!(
+        show(&compiled.warnings),
+        "t.toml:3:15: warning: `providers.p.api_version` has no effect: its paths carry none"
+    );
 }
 
 #[test]

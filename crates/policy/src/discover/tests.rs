@@ -5,7 +5,7 @@
 use super::*;
 use crate::compile::{Discovered, Secrets, compile};
 use crate::key::{Pepper, Secret};
-use crate::snapshot::Auth;
+use crate::snapshot::{Auth, Dialect};
 use crate::time::Timestamp;
 
 struct Any;
@@ -61,7 +61,7 @@ fn keys_and_servers_are_found() {
         shown,
         [
             "demo http://127.0.0.1:7777/v1 false",
-            "gemini https://generativelanguage.googleapis.com/v1beta/openai true",
+            "gemini https://generativelanguage.googleapis.com/v1beta false",
             "ollama http://127.0.0.1:11434/v1 false",
             "openai https://api.openai.com/v1 true",
             "vllm https://gpu.internal/v1 true",
@@ -90,6 +90,42 @@ fn servers_as_people_write_them() {
         ("[::]:5", "http://[::1]:5/v1"),
         ("[::1]", "http://[::1]:11434/v1"),
     ] {
-        assert_eq!(server(written), meant, "{written}");
+        assert_eq!(server(built_in().vendor("ollama").unwrap(), written), meant, "{written}");
+    }
+    for (name, written, meant) in [
+        ("lm-studio", "localhost", "http://localhost:1234/v1"),
+        ("azure", "https://me.openai.azure.com/", "https://me.openai.azure.com/openai/v1"),
+        ("treerouter", "gate.example", "https://gate.example/v1"),
+    ] {
+        assert_eq!(server(built_in().vendor(name).unwrap(), written), meant, "{name}");
+    }
+}
+
+#[test]
+fn the_promised_keys_make_native_providers() {
+    let get = |name: &str| ["ANTHROPIC_API_KEY", "GEMINI_API_KEY"].contains(&name).then(|| "x".to_owned());
+    let document = document_from_environment(&get, "http://127.0.0.1:1/v1");
+    let pepper = Pepper::derive(&[0; 32]);
+    let compiled =
+        compile(&document, 1, &Any, &pepper, &Discovered::default(), Timestamp::from_micros(0)).unwrap();
+    let environment = &compiled.snapshot.environments["dev"];
+    for (name, dialect, path, header) in [
+        ("anthropic", Dialect::Anthropic, "/v1", "x-api-key"),
+        ("gemini", Dialect::Gemini, "/v1beta", "x-goog-api-key"),
+    ] {
+        let provider = environment.provider(name).unwrap();
+        assert_eq!((provider.dialect, &*provider.base_path), (dialect, path));
+        assert_eq!(provider.auth, Auth::Header(header.into()));
+        assert!(environment.models().any(|model| &*model.owned_by == name), "{name} lists its models");
+    }
+}
+
+#[test]
+fn a_preset_is_found_only_with_its_place_and_its_key() {
+    let both = [("TREEROUTER_API_KEY", "k"), ("TREEROUTER_BASE_URL", "https://api.example.com/v1")];
+    let found = providers(&both);
+    assert!(found.iter().any(|(name, base, _)| name == "treerouter" && base == "https://api.example.com/v1"));
+    for one in both {
+        assert_eq!(providers(&[one]).len(), 1, "{one:?}");
     }
 }

@@ -7,7 +7,7 @@ use crate::ids::Name;
 use crate::keyring::Limits;
 use crate::money::Money;
 use crate::price::Price;
-use crate::snapshot::{Layer, Timeouts};
+use crate::snapshot::{Dialect, Layer, Timeouts};
 use crate::window::Window;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
@@ -288,8 +288,17 @@ pub struct ProviderDocument {
     pub at: Place,
     /// Where its credential is found.
     pub credential: Option<Placed<SecretRef>>,
-    /// Needed where the name is not that of a known vendor.
+    /// Which known vendor it is, where the name does not say so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vendor: Option<Placed<Name>>,
+    /// How it speaks; default: the vendor's own, else openai.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<Placed<Dialect>>,
+    /// Needed where there is no known vendor, or one without an address of its own.
     pub base_url: Option<Placed<String>>,
+    /// For paths that carry `?api-version=`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api_version: Option<Placed<Name>>,
     /// Which models it serves.
     pub models: ModelList,
     /// Default: the vendor's truth; yes for servers of one's own.

@@ -13,7 +13,7 @@ use crate::ids::Name;
 use crate::keyring::Limits;
 use crate::money::{Currency, Money, NANO};
 use crate::price::{Price, Rate, Tier};
-use crate::snapshot::Layer;
+use crate::snapshot::{Dialect, Layer};
 use crate::window::Window;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -203,10 +203,12 @@ fn server(node: &Node<'_, '_>, notes: &mut Notes) -> Server {
             "use another port, or leave `admin_listen` out",
         );
     }
-    if server.max_memory.is_some_and(|memory| memory < server.max_body) {
+    // A body is held twice: as it came, and as it goes to a provider.
+    let largest = ByteSize(server.max_body.0.saturating_mul(2));
+    if server.max_memory.is_some_and(|memory| memory < largest) {
         notes.error(
             node.place("max_memory"),
-            "`server.max_memory` is smaller than `server.max_body`, so the largest body could never be read",
+            "`server.max_memory` is smaller than twice `server.max_body`, so the largest body could never be read",
             "raise max_memory or lower max_body",
         );
     }
@@ -294,9 +296,15 @@ fn provider(node: &Node<'_, '_>) -> ProviderDocument {
         let name: &std::borrow::Cow<'_, str> = key.get_ref();
         Some((name.to_ascii_lowercase().into(), value.get_ref().as_str()?.into()))
     };
+    let dialect =
+        |text: &str| Dialect::NAMES.iter().find(|(name, _)| *name == text).map(|(_, it)| *it).ok_or(());
+    let name = |text: &str| Ok::<_, ()>(Name::from(text));
     ProviderDocument {
         at: node.at,
         credential: node.placed("credential", value::secret),
+        vendor: node.placed("vendor", name),
+        dialect: node.placed("dialect", dialect),
+        api_version: node.placed("api_version", name),
         base_url: node.placed("base_url", |text| Ok::<_, ()>(text.to_owned())),
         models: match node.find("models").map(|(spot, _)| spot.get_ref()) {
             None => ModelList::Open,

@@ -80,7 +80,7 @@ forms! {
     MODEL: "a model's name such as \"openai/gpt-5-mini\"", "^[!-~]{1,200}$", value::model;
     ALLOWED: "a model's name, \"provider/*\" or \"*\"", "^[!-~]{1,200}$", value::allowed;
     STORE_URL: "\"sqlite\" or \"postgres://…\"", "^(sqlite|postgres(ql)?://.+)$", |t| value::store_url(t).map(drop);
-    DIALECT: "\"openai\"", "^openai$", value::dialect;
+    API_VERSION: "an api-version such as \"2024-10-21\"", "^[A-Za-z0-9.-]{1,40}$", value::api_version;
     BASE_URL: "a URL such as \"https://api.openai.com/v1\"", "^https?://.+$", value::base_url_form;
     HEADER_NAME: "the name of a header", "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", value::header_name;
     HEADER_VALUE: "the value of a header", "", value::header_value;
@@ -118,7 +118,11 @@ static SERVER: &[Field] = &[
         "The key-encryption key. Default: a file in data_dir, made with mode 0600 when absent.",
     ),
     field("max_body", Shape::Text(&SIZE), "The largest request body. Default: 32MiB."),
-    field("max_memory", Shape::Text(&SIZE), "The cap of all bodies in memory together."),
+    field(
+        "max_memory",
+        Shape::Text(&SIZE),
+        "The cap of all bodies in memory together, each as it came and as it goes to a provider.",
+    ),
     field("drain", Shape::Table(&[DRAIN]), "How a stop goes."),
     field(
         "segment_bytes",
@@ -190,8 +194,23 @@ static LOGS: &[Field] = &[field(
 
 static PROVIDER: &[Field] = &[
     field("credential", Shape::Text(&SECRET), "Where its credential is found."),
-    field("dialect", Shape::Text(&DIALECT), "How it speaks. Default: openai."),
-    field("base_url", Shape::Text(&BASE_URL), "What the vendor's own SDK takes, with the version."),
+    field(
+        "vendor",
+        Shape::Text(&NAME),
+        "Which known vendor it is, where its name does not say so: for two accounts of one vendor.",
+    ),
+    field(
+        "dialect",
+        Shape::Choice(&["openai", "anthropic", "gemini"]),
+        "How it speaks. Default: the vendor's own, else openai.",
+    ),
+    field(
+        "base_url",
+        Shape::Text(&BASE_URL),
+        "What the vendor's own SDK takes: with the version for openai; the root for anthropic and gemini (a version \
+         there is accepted too).",
+    ),
+    field("api_version", Shape::Text(&API_VERSION), "For Azure's paths by deployment: their ?api-version=."),
     field(
         "models",
         Shape::Either(&Shape::Choice(&["discover"]), &Shape::List(&Shape::Text(&MODEL), 10_000)),

@@ -5,7 +5,7 @@
 use super::*;
 use crate::keyring::Limits;
 use crate::money::{Currency, Money};
-use crate::snapshot::Layer;
+use crate::snapshot::{Dialect, Layer};
 use crate::window::Window;
 use proptest::prelude::*;
 use std::time::Duration;
@@ -161,14 +161,28 @@ fn what_comes_later_is_named() {
         bad(text),
         "t.toml:1:1: error: `prompts` is not available in this version\n\
          t.toml:2:3: error: `limits` is not available in this version\n\
-         t.toml:5:11: error: `providers.a.dialect`: the dialect `anthropic` is not available in this version: only \
-         `openai` is spoken by this version\n  help: these vendors answer the openai dialect as well: leave \
-         `dialect` out, or name their base_url for it\n\
          t.toml:7:14: error: `providers.a.credential`: `vault:` is not available in this version\n  help: put the \
          secret into an environment variable and write \"env:NAME\", or into a file and write \"file:PATH\"\n\
          t.toml:8:14: error: `providers.a.credentials` is not available in this version\n\
          t.toml:10:11: error: `models.\"a/b\".price.hours` is not available in this version\n\
          t.toml:13:1: error: `routes.r.guardrails` is not available in this version"
+    );
+}
+
+#[test]
+fn a_provider_says_which_vendor_it_is_and_how_it_speaks() {
+    let text = "[providers.a]\nvendor = \"openai\"\ndialect = \"gemini\"\nbase_url = \"http://h\"\n\
+                api_version = \"2024-10-21\"\n";
+    let document = good(text);
+    let provider = &document.environments[0].providers["a"];
+    assert_eq!(provider.vendor.as_ref().unwrap().value, "openai".into());
+    assert_eq!(provider.dialect.as_ref().unwrap().value, Dialect::Gemini);
+    assert_eq!(provider.api_version.as_ref().unwrap().value, "2024-10-21".into());
+    assert_eq!(
+        bad("[providers.a]\ndialect = \"anthropc\"\napi_version = \"a&b\"\n"),
+        "t.toml:2:11: error: `providers.a.dialect`: unknown value \"anthropc\"\n  help: did you mean \"anthropic\"?\n\
+         t.toml:3:15: error: `providers.a.api_version`: `a&b` is not an api-version\n  help: write what the vendor's \
+         page names, such as \"2024-10-21\""
     );
 }
 
@@ -203,7 +217,7 @@ fn fields_that_contradict_one_another() {
     let shown = bad(text);
     for expected in [
         "t.toml:3:16: error: `server.admin_listen` is the same address as `server.listen`: 127.0.0.1:1",
-        "t.toml:4:14: error: `server.max_memory` is smaller than `server.max_body`",
+        "t.toml:4:14: error: `server.max_memory` is smaller than twice `server.max_body`",
         "t.toml:5:17: error: `server.segment_bytes` is 1KiB, which is not from 64KiB to 4GiB",
         "t.toml:6:9: error: route `r` has no target that could be chosen",
         "t.toml:9:12: error: budget `a` of key `k` allows nothing",

@@ -202,21 +202,16 @@ pub(super) fn store_url(text: &str) -> Result<StoreUrl, Fault> {
     Err(fault("no such database", "write \"sqlite\", or \"postgres://user@host/database\""))
 }
 
-/// The dialect of a provider.
-pub(super) fn dialect(text: &str) -> Result<(), Fault> {
-    match text {
-        "openai" => Ok(()),
-        "anthropic" | "gemini" => Err(fault(
-            format!(
-                "the dialect `{text}` is not available in this version: only `openai` is spoken by this version"
-            ),
-            "these vendors answer the openai dialect as well: leave `dialect` out, or name their base_url for it",
-        )),
-        _ => Err(fault(
-            format!("there is no dialect `{}`", shown(text)),
-            "write \"openai\": only `openai` is spoken by this version",
-        )),
+/// What stands after `?api-version=`.
+pub(super) fn api_version(text: &str) -> Result<(), Fault> {
+    let sound = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'.' | b'-');
+    if (1..=40).contains(&text.len()) && text.bytes().all(sound) {
+        return Ok(());
     }
+    Err(fault(
+        format!("`{}` is not an api-version", shown(text)),
+        "write what the vendor's page names, such as \"2024-10-21\"",
+    ))
 }
 
 /// Headers that carry credentials, or belong to the connection or to Tidegate.

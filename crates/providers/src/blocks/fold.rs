@@ -1,6 +1,8 @@
 //! A stream added up: what the events of an answer come to is the answer that was not streamed.
 
-use super::{Answer, Choice, Delta, Event, Part, PartHead, Reasoning, ToolCall};
+use serde::{Deserialize, Serialize};
+
+use super::{Answer, Choice, Delta, Event, Part, PartHead, Raw, Reasoning, ToolCall};
 use crate::Usage;
 
 /// Adds events up.
@@ -33,7 +35,10 @@ impl Fold {
             }
             Event::PartEnd { .. } => {}
             Event::Stop { choice, stop } => self.choice(*choice).stop = Some(stop.clone()),
-            Event::Logprobs { choice, raw } => self.choice(*choice).logprobs = Some(raw.clone()),
+            Event::Logprobs { choice, raw } => {
+                let told = &mut self.choice(*choice).logprobs;
+                *told = Some(told.take().map_or_else(|| raw.clone(), |before| join(&before, raw)));
+            }
             Event::Usage(usage) => merge(self.answer.usage.get_or_insert_default(), usage),
             Event::Error { message, code } => self.error = Some((message.clone(), code.clone())),
             Event::End => self.ended = true,
@@ -90,6 +95,26 @@ fn add(part: &mut Part, delta: &Delta) {
         (Part::Reasoning(thought), Delta::Opaque(new)) => thought.opaque = Some(new.clone()),
         _ => {}
     }
+}
+
+/// OpenAI's log probabilities, told piece by piece.
+#[derive(Default, Serialize, Deserialize)]
+struct Logprobs {
+    #[serde(default)]
+    content: Option<Vec<Raw>>,
+    #[serde(default)]
+    refusal: Option<Vec<Raw>>,
+}
+
+fn join(before: &Raw, more: &Raw) -> Raw {
+    let (mut sum, more): (Logprobs, Logprobs) =
+        (before.read().unwrap_or_default(), more.read().unwrap_or_default());
+    for (sum, more) in [(&mut sum.content, more.content), (&mut sum.refusal, more.refusal)] {
+        if let Some(more) = more {
+            sum.get_or_insert_default().extend(more);
+        }
+    }
+    Raw::of(&sum).unwrap_or_else(|| before.clone())
 }
 
 /// Later counts replace earlier ones, field by field.

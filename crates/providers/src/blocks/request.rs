@@ -230,9 +230,9 @@ pub struct Written {
 }
 
 impl Written {
-    /// Reports a parameter, once.
+    /// Reports a parameter, once; at most 64 different ones.
     pub fn drop_param(&mut self, name: &str) {
-        if !self.dropped.iter().any(|param| param.0 == name) {
+        if self.dropped.len() < 64 && !self.dropped.iter().any(|param| param.0 == name) {
             self.dropped.push(Param::new(name));
         }
     }

@@ -8,9 +8,8 @@
 //! `reasoning_content`, their signatures in `reasoning_details` (OpenRouter's shape), Gemini's signatures in
 //! `extra_content.google.thought_signature` (Google's own). All of them are read back with the next turn.
 //!
-//! Reading order: [`members`], [`json`], [`parts`], [`thoughts`], [`turns`], [`ask`] (read requests), [`models`],
-//! [`put_turns`], [`put`] (write requests), [`think_tag`], [`hear`] (read streams), [`whole`] (whole answers, both
-//! ways), [`say`] (write streams).
+//! Reading order: `members`, `json`, `parts`, `thoughts`, `turns`, `ask` (read requests), `models`, `put_turns`, `put`
+//! (write requests), `think_tag`, `hear` (read streams), `whole` (whole answers, both ways), `say` (write streams).
 
 mod ask;
 mod counts;

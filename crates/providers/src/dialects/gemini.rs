@@ -4,10 +4,10 @@
 //! and camelCase and both alphabets of base64: all are read, camelCase is written. A stream has no end marker of its
 //! own: it has ended well when a reason to finish was told and the connection closed in good order.
 //!
-//! Reading order: [`members`] (objects by their camelCase names), [`request`] with [`contents`], [`tools`] and
-//! [`schema`] (reading what is asked), [`ask`] with [`turns`] and [`family`] (writing it), [`stream`] (reading answers,
-//! whole ones too), [`answer`] with [`emit`] and [`writer`] (writing them), [`words`], [`usage`] and [`logprobs`]
-//! (tables), [`error`].
+//! Reading order: `members` (objects by their camelCase names), `request` with `contents`, `tools` and
+//! `schema` (reading what is asked), `ask` with `turns` and `family` (writing it), `stream` (reading answers,
+//! whole ones too), `answer` with `emit` and `writer` (writing them), `words`, `usage` and `logprobs`
+//! (tables), `error`.
 
 mod answer;
 mod ask;

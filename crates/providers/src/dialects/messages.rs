@@ -2,14 +2,14 @@
 //!
 //! What is special about this dialect:
 //! - Two API versions are in use. `2026-10-21` refuses sampling parameters altogether, `2023-06-01` takes them from
-//!   models that still have them; the writer of requests picks one ([`family`]).
+//!   models that still have them; the writer of requests picks one by the model's family (`family`).
 //! - Thinking blocks are signed and go back to their issuer alone. Thoughts of other providers travel through a client
 //!   of this dialect as thinking blocks whose signature is a capsule. A signature that another dialect puts on a call
 //!   or a text stands in a `redacted_thinking` block right behind that block, and is put back by the reader.
 //! - Blocks are strictly sequential, in whole answers and in streams.
 //!
-//! Reading order: [`content`] and [`request`] (a client's body), [`write`], [`turns`], [`blocks`] and [`thinking`] (a
-//! provider's body), [`answer`], [`reader`], [`writer`], [`error`].
+//! Reading order: `content` and `request` (a client's body), `write`, `turns`, `blocks` and `thinking` (a
+//! provider's body), `answer`, `reader`, `writer`, `error`.
 
 mod answer;
 mod blocks;

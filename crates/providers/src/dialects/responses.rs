@@ -1,8 +1,8 @@
 //! OpenAI Responses (`/v1/responses`), as openai-python 3.54 types it.
 //!
-//! Reading order: [`request`] and [`input`] (a client's body), [`write`] and [`write_items`] (a provider's), [`answer`]
-//! over [`items`] and [`shape`] (whole answers), [`stream_read`], [`stream_write`]. [`settings`] and [`known`] hold what
-//! both directions share; [`build`] and [`members`] are JSON, written and taken apart.
+//! Reading order: `request` and `input` (a client's body), `write` and `write_items` (a provider's), `answer`
+//! over `items` and `shape` (whole answers), `stream_read`, `stream_write`. `settings` and `known` hold what
+//! both directions share; `build` and `members` are JSON, written and taken apart.
 
 mod answer;
 mod build;

@@ -158,7 +158,7 @@ impl File {
             .clone()
             .max_connections(1)
             .idle_timeout(None)
-            .connect_lazy_with(options.clone().pragma("cache_size", "-2048"));
+            .connect_lazy_with(options.clone().pragma("cache_size", "-1024"));
         let readers = pool
             .max_connections(2)
             .idle_timeout(Some(Duration::from_secs(60)))

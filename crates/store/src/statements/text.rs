@@ -37,6 +37,8 @@ macro_rules! log_columns {
 }
 
 pub(crate) static BEGIN_SQLITE: Statement = Statement::sqlite("begin (SQLite)", "BEGIN IMMEDIATE");
+/// Gives the pages that a fold has read back: the cache of a busy hour is not held for ever.
+pub(crate) static SHRINK: Statement = Statement::sqlite("give memory back", "PRAGMA shrink_memory");
 pub(crate) static BEGIN_POSTGRES: Statement = Statement::postgres("begin (PostgreSQL)", "BEGIN");
 pub(crate) static COMMIT: Statement = Statement::control("commit", "COMMIT");
 pub(crate) static ROLLBACK: Statement = Statement::control("rollback", "ROLLBACK");
@@ -261,8 +263,9 @@ pub(crate) static PARTITIONS: Statement = Statement::postgres(
 );
 
 /// Every statement of one row or none.
-pub(crate) static STATEMENTS: [&Statement; 29] = [
+pub(crate) static STATEMENTS: [&Statement; 30] = [
     &BEGIN_SQLITE,
+    &SHRINK,
     &BEGIN_POSTGRES,
     &COMMIT,
     &ROLLBACK,

@@ -56,7 +56,7 @@ pub(crate) fn run(place: &Place, args: &Args) -> anyhow::Result<Outcome> {
 }
 
 /// Everything that can be said of the text.
-fn examine(text: &str, file: &Path, secrets: &dyn Secrets) -> Vec<Finding> {
+pub(crate) fn examine(text: &str, file: &Path, secrets: &dyn Secrets) -> Vec<Finding> {
     let (mut document, mut findings) = match policy::settings::parse(text, &file.display().to_string()) {
         Ok(read) => read,
         Err(findings) => return findings,

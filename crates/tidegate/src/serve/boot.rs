@@ -59,6 +59,7 @@ pub(crate) async fn run(place: Place, listen: Option<SocketAddr>) -> anyhow::Res
     let (console, keyring) = (Arc::new(Console::default()), Arc::new(Keyring::new()));
     let pepper = Arc::new(Pepper::derive(&master));
     let gateway = Gateway::new(Parts {
+        quiet: memory::give_back,
         ledger: ledger.clone(),
         clock: clock.clone(),
         tasks: tasks.clone(),
@@ -101,8 +102,11 @@ fn refuse(refused: &Refused) -> Outcome {
 }
 
 fn limits_of(server: &Server) -> ServerLimits {
-    let max_memory = server.max_memory.map_or_else(doors::usual_memory, |size| size.0);
-    ServerLimits { max_body: server.max_body.0, max_memory: max_memory.max(server.max_body.0) }
+    let max_memory = server.max_memory.map_or_else(super::room::usual_memory, |size| size.0);
+    ServerLimits {
+        max_body: server.max_body.0,
+        max_memory: max_memory.max(server.max_body.0.saturating_mul(2)),
+    }
 }
 
 fn open_ledger(server: &Server, clock: &Clock, tasks: &Tasks) -> anyhow::Result<Ledger> {

@@ -160,21 +160,6 @@ pub(super) fn serve_socket(data_dir: &Path, router: Router, tasks: &Tasks) -> an
     Ok(())
 }
 
-/// Memory that request bodies may take together where the settings do not say: a quarter of what there is.
-pub(super) fn usual_memory() -> u64 {
-    const LEAST: u64 = 64 << 20;
-    const MOST: u64 = 1 << 30;
-    let number = |path: &str| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
-    let machine = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-        Some(line.trim().trim_end_matches("kB").trim().parse::<u64>().ok()? << 10)
-    });
-    let allowed =
-        number("/sys/fs/cgroup/memory.max").or_else(|| number("/sys/fs/cgroup/memory/memory.limit_in_bytes"));
-    let there = [machine, allowed].into_iter().flatten().min().unwrap_or(MOST);
-    (there / 4).clamp(LEAST, MOST)
-}
-
 /// The address as others reach it: an address that means "all" is shown as this host.
 pub(super) fn origin(address: SocketAddr, tls: bool) -> String {
     let scheme = if tls { "https" } else { "http" };

@@ -1,7 +1,8 @@
 //! Gives memory back to the system when there is nothing to do.
 //!
 //! The allocator returns freed pages when somebody allocates or frees. After a burst nobody does, and the process would
-//! look as large as its busiest second until the next one.
+//! look as large as its busiest second until the next one. Each thread has pages of its own, so each of the data plane
+//! is asked too (`gateway::Parts::quiet`).
 
 use super::engine::Engine;
 use std::sync::Arc;
@@ -29,8 +30,14 @@ async fn keep(engine: Arc<Engine>) {
     }
 }
 
-#[expect(unsafe_code, reason = "the allocator's own door, which no safe crate opens")]
-fn give_back() {
+#[expect(unsafe_code, reason = "the allocators' own doors, which no safe crate opens")]
+pub(crate) fn give_back() {
     // SAFETY: takes no pointer and may be called from any thread at any time.
     unsafe { libmimalloc_sys::mi_collect(true) }
+    // SQLite allocates from the system's library.
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: as above.
+    unsafe {
+        libc::malloc_trim(0);
+    }
 }

@@ -136,6 +136,12 @@ impl Client {
         self.send("GET", path, Bytes::new()).await
     }
 
+    /// Value of a metric without labels.
+    pub(crate) async fn metric(&self, name: &str) -> Option<f64> {
+        let text = self.get("/metrics").await.ok()?.text();
+        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
+    }
+
     pub(crate) async fn post(&self, path: &str, body: impl Into<Bytes>) -> Reply {
         self.send("POST", path, body).await.unwrap()
     }

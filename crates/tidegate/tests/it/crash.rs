@@ -1,109 +1,13 @@
-//! Killed, panicked, out of disk: nothing is lost and nothing counted twice.
+//! A disk that is full, or fails: nothing is lost and nothing counted twice.
 
 use std::path::Path;
-
-use fakes::oracle;
-use fakes::random::Random;
+use std::time::Instant;
 
 use crate::books;
-use crate::client::chat;
-use crate::stand::{PATIENCE, Setup, Stand};
+use crate::stand::{Setup, Stand};
 
 fn setup() -> Setup {
-    let key =
-        r#"budgets = [{ name = "total", amount = "50.00", currency = "USD", window = "total" }]"#.to_owned();
-    Setup { key, more: books::priced_models(), ..Setup::default() }
-}
-
-fn copy_dir(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let entry = entry.unwrap();
-        if entry.file_type().unwrap().is_file() {
-            std::fs::copy(entry.path(), to.join(entry.file_name())).unwrap();
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn kill_nine_under_load_loses_and_doubles_nothing() {
-    let mut stand = Stand::start(setup()).await;
-    let mut random = Random::seeded(0x7E57);
-    let mut seen = Vec::new();
-    let rounds = books::rounds(5, 50);
-    for round in 0..rounds {
-        let run = books::run(books::load(&stand, 3.0, 1000 + round));
-        tokio::time::sleep(books::millis(400 + random.below(2200))).await;
-        stand.kill();
-        if round + 1 == rounds {
-            // Kept for the replay below: the spool as the crash left it.
-            copy_dir(&stand.data_dir.join("spool"), &stand.dir.join("spool-copy"));
-        }
-        stand.run().await;
-        let mut report = run.await.unwrap();
-        for one in &mut report.seen {
-            one.index += round * 1_000_000;
-        }
-        seen.append(&mut report.seen);
-    }
-    stand.wait_drained().await;
-    let journal = books::journal(&stand).await;
-    assert!(journal.len() > 200, "{} dispatches are no load", journal.len());
-    assert_eq!(stand.stop().await, Some(0), "{}", stand.log());
-    let tables = books::sqlite(&stand.data_dir).await;
-    let limits: Vec<_> = tables.balances.iter().map(|b| (b.scope.as_str(), 50_000_000_000)).collect();
-    books::assert_balanced(&journal, &tables, &seen, &books::rules(&limits));
-    // I7: the spool of the last crash once more, twice.
-    for _ in 0..2 {
-        std::fs::remove_dir_all(stand.data_dir.join("spool")).unwrap();
-        copy_dir(&stand.dir.join("spool-copy"), &stand.data_dir.join("spool"));
-        stand.run().await;
-        stand.wait_drained().await;
-        stand.stop().await;
-        let again = books::sqlite(&stand.data_dir).await;
-        let changed = oracle::unchanged(&tables, &again);
-        assert!(changed.is_empty(), "{changed:?}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_panic_anywhere_leaves_one_terminal_entry() {
-    let points = [
-        "ledger.reserve",
-        "ledger.intent.before_write",
-        "ledger.intent.after_write",
-        "gateway.dispatch",
-        "gateway.first_byte",
-        "gateway.settle",
-        "ledger.settle.before_write",
-        "ledger.settle.after_write",
-        "gateway.settled",
-        "gateway.ack",
-    ];
-    for point in points {
-        let environment = vec![("FAILPOINTS".to_owned(), format!("{point}=panic@0.3#6"))];
-        let mut stand = Stand::start(Setup { environment, ..setup() }).await;
-        let load = fakes::load::Load { aborts: 0.0, rate: Some(100.0), ..books::load(&stand, 1.0, 7) };
-        let report = fakes::load::run(load).await.unwrap();
-        let broken = report.failed();
-        assert!(broken <= 6, "{point}: {:?}", report.classes);
-        if point != "gateway.ack" {
-            assert!(broken > 0, "{point} was never passed: {:?}", report.classes);
-        }
-        // Once more after the panics: nothing stays locked.
-        let mut well = 0;
-        for _ in 0..20 {
-            let sent = stand.client().send("POST", "/v1/chat/completions", chat("fake/ok-t3", "")).await;
-            well += u32::from(sent.is_ok_and(|reply| reply.status == 200));
-        }
-        assert!(well >= 14, "{point}: {well} of 20");
-        stand.wait_drained().await;
-        let journal = books::journal(&stand).await;
-        assert_eq!(stand.stop().await, Some(0), "{point}: {}", stand.log());
-        let tables = books::sqlite(&stand.data_dir).await;
-        let rules = oracle::Rules { unread: true, ..books::rules(&[]) };
-        books::assert_balanced(&journal, &tables, &report.seen, &rules);
-    }
+    Setup { key: books::budget("50.00"), more: books::priced_models(), ..Setup::default() }
 }
 
 /// A file system of its own, of one mebibyte; unmounted when dropped.
@@ -156,6 +60,24 @@ async fn a_full_disk_refuses_strict_keys_and_heals_by_itself() {
         "{}",
         refused.text()
     );
+    // Refused before anything is sent, and at once: nothing waits for the disk (the goal is 50 ms; shown, not
+    // asserted, since it is also the machine's).
+    let dispatched = stand.upstream.journal().count();
+    let mut times = Vec::new();
+    for _ in 0..50 {
+        let since = Instant::now();
+        let reply = stand.client().chat("fake/ok-t3").await;
+        times.push(since.elapsed());
+        assert_eq!(
+            (reply.status, reply.code().as_str()),
+            (503, "accounting_unavailable"),
+            "{}",
+            reply.text()
+        );
+    }
+    assert_eq!(stand.upstream.journal().count(), dispatched, "a refused call was sent");
+    times.sort_unstable();
+    eprintln!("refusals on a full disk: median {:?}, longest {:?} of 50", times[25], times[49]);
     std::fs::remove_file(&filler).unwrap();
     stand
         .wait_until("the spool can be written again", |stand| {
@@ -199,31 +121,4 @@ async fn failing_writes_lose_nothing_that_was_acknowledged() {
         let tables = books::sqlite(&stand.data_dir).await;
         books::assert_balanced(&journal, &tables, &report.seen, &books::rules(&[]));
     }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn giant_prompts_are_refused_before_memory_runs_out() {
-    // The cap stands in for a small machine: bodies of many requests together may hold so much and no more.
-    let server = "max_body = \"32MiB\"\nmax_memory = \"96MiB\"".to_owned();
-    let wrapper = ["prlimit", "--as=2147483648"].map(str::to_owned).to_vec();
-    let stand =
-        Stand::start(Setup { server, wrapper, more: books::priced_models(), ..Setup::default() }).await;
-    let giant = chat("fake/ok-t3", &format!(r#","x":"{}""#, "a".repeat(30 << 20)));
-    let giant = bytes::Bytes::from(giant);
-    let mut tasks = tokio::task::JoinSet::new();
-    for _ in 0..24 {
-        let (client, body) = (stand.client(), giant.clone());
-        tasks.spawn(async move {
-            client.send("POST", "/v1/chat/completions", body).await.map(|reply| reply.status)
-        });
-    }
-    let statuses: Vec<_> = tasks.join_all().await.into_iter().map(Result::unwrap).collect();
-    assert!(statuses.iter().all(|status| [200, 413, 503].contains(status)), "{statuses:?}");
-    assert!(statuses.contains(&503), "{statuses:?}");
-    let peak = std::fs::read_to_string(format!("/proc/{}/status", stand.pid())).unwrap();
-    let peak = peak.lines().find_map(|l| l.strip_prefix("VmHWM:")).unwrap().trim().trim_end_matches(" kB");
-    let peak: u64 = peak.parse().unwrap();
-    assert!(peak < 256 * 1024, "peak {peak} kB");
-    let after = tokio::time::timeout(PATIENCE, stand.client().chat("fake/ok-t3")).await.unwrap();
-    assert_eq!(after.status, 200);
 }

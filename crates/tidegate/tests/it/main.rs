@@ -10,11 +10,16 @@
 )]
 
 mod books;
+mod cage;
 mod client;
 mod commands;
 mod crash;
+mod failpoints;
 mod hostile;
+mod kills;
+mod memory;
 mod operate;
+mod outage;
 mod stand;
 mod way;
 mod wishes;

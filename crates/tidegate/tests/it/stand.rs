@@ -77,13 +77,19 @@ pub(crate) fn offline_key() -> String {
 
 impl Stand {
     pub(crate) async fn start(setup: Setup) -> Self {
+        let mut stand = Self::prepare(setup).await;
+        stand.run().await;
+        stand
+    }
+
+    /// All but the gateway itself, which does not run yet.
+    pub(crate) async fn prepare(setup: Setup) -> Self {
         let upstream = Upstream::start(setup.script.clone().unwrap_or_default()).await.unwrap();
         let dir = fresh_dir();
         let data_dir = setup.data_dir.clone().unwrap_or_else(|| dir.join("data"));
-        let mut stand =
+        let stand =
             Self { upstream, dir, data_dir, address: free_address(), key: offline_key(), setup, child: None };
         stand.write_settings("");
-        stand.run().await;
         stand
     }
 
@@ -101,8 +107,10 @@ impl Stand {
         let base = self.upstream.base_url();
         let store = if store.is_empty() { String::new() } else { format!("[store]\n{store}\n") };
         let (address, data_dir) = (self.address, self.data_dir.display());
+        // Nobody here has to learn of a stop by polling first, as a load balancer does.
+        let drain = if server.contains("drain") { "" } else { "drain = { accept = \"50ms\" }\n" };
         format!(
-            "[server]\nlisten = \"{address}\"\ndata_dir = \"{data_dir}\"\n{server}\n{store}\
+            "[server]\nlisten = \"{address}\"\ndata_dir = \"{data_dir}\"\n{drain}{server}\n{store}\
              [providers.fake]\ndialect = \"openai\"\nbase_url = \"{base}\"\n{provider}\n\
              [keys.app]\nsecret = \"env:STAND_KEY\"\n{key}\n{tables}\n{more}\n"
         )
@@ -147,6 +155,11 @@ impl Stand {
         self.child = Some(command.spawn().unwrap());
     }
 
+    /// From the next start on.
+    pub(crate) fn set_environment(&mut self, environment: Vec<(String, String)>) {
+        self.setup.environment = environment;
+    }
+
     pub(crate) fn log_path(&self) -> PathBuf {
         self.dir.join("log.txt")
     }
@@ -161,6 +174,16 @@ impl Stand {
             async move { client.get("/readyz").await.is_ok_and(|reply| reply.status == 200) }
         })
         .await;
+    }
+
+    /// Waits until it is ready or has ended by itself.
+    pub(crate) async fn wait_ready_or_ended(&mut self) {
+        let deadline = Instant::now() + PATIENCE;
+        while !self.has_ended() && !self.client().get("/readyz").await.is_ok_and(|reply| reply.status == 200)
+        {
+            assert!(Instant::now() < deadline, "neither ready nor ended\n{}", self.log());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// Polls until `check` holds; panics with the gateway's log when it never does or the gateway ends.
@@ -178,12 +201,6 @@ impl Stand {
         }
     }
 
-    /// Value of a metric without labels.
-    pub(crate) async fn metric(&self, name: &str) -> Option<f64> {
-        let text = self.client().get("/metrics").await.ok()?.text();
-        text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok())
-    }
-
     /// Waits until the database has everything.
     pub(crate) async fn wait_drained(&mut self) {
         self.wait_until("spool drained", |stand| {
@@ -196,6 +213,11 @@ impl Stand {
             }
         })
         .await;
+    }
+
+    /// Whether the process has ended by itself.
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.child.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some())
     }
 
     pub(crate) fn pid(&self) -> u32 {

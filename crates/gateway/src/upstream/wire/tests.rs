@@ -1,3 +1,5 @@
+//! The connection to a provider, read and written over a real socket.
+
 use super::*;
 use proptest::prelude::*;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};

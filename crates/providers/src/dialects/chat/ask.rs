@@ -9,6 +9,9 @@ use crate::blocks::request::Unreadable;
 use crate::blocks::{Raw, Request, Thinking};
 use crate::request::BadRequest;
 
+/// No honest request comes near; each is compared with the others when it is reported.
+const MOST_EXTRA: usize = 500;
+
 /// Reads a client's body.
 pub(crate) fn read_request(body: &[u8]) -> Result<Request, Unreadable> {
     let mut members: Members<'_> = serde_json::from_slice(body).map_err(|error| invalid(&error))?;
@@ -53,6 +56,11 @@ pub(crate) fn read_request(body: &[u8]) -> Result<Request, Unreadable> {
         if let (false, Some(raw)) = (plain, own(raw)) {
             request.extra.push((name.into_owned(), raw));
         }
+    }
+    if request.extra.len() > MOST_EXTRA {
+        let message =
+            format!("the request body has more than {MOST_EXTRA} parameters that this API does not know");
+        return Err(BadRequest { message, param: None, code: Some("unknown_parameter") });
     }
     Ok(request)
 }
@@ -155,7 +163,7 @@ fn keep(object: &str, members: &Members<'_>, extra: &mut Vec<(String, Raw)>) {
 
 fn read_all_tools(members: &mut Members<'_>, request: &mut Request) -> Result<(), BadRequest> {
     if let Some(raw) = members.take("tools") {
-        request.tools = read_tools(raw)?;
+        request.tools = read_tools(raw, &mut request.extra)?;
     }
     if let Some(raw) = members.take("functions") {
         request.tools.append(&mut read_functions(raw)?);

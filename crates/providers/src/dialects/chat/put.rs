@@ -164,20 +164,20 @@ fn write_labels(request: &Request, model: &str, written: &mut Written, json: &mu
 }
 
 fn write_extra(request: &Request, written: &mut Written, json: &mut Json) -> Result<(), Refused> {
-    let mut passed: Vec<&str> = Vec::new();
-    // The last of equal names counts, and a JSON object has each once.
-    for (name, raw) in request.extra.iter().rev() {
+    for (place, (name, raw)) in request.extra.iter().enumerate() {
         let known = PASSED.contains(&name.as_str()) && fits(name, raw)
             || name == "user" && request.end_user.is_some();
-        if known && !passed.contains(&name.as_str()) {
-            json.json(name, raw.get());
-            passed.push(name);
-        } else if !known && Param::new(name.as_str()).must_be_kept() {
+        if known {
+            // The last of equal names counts, and an object has each once.
+            if !request.extra.iter().skip(place + 1).any(|(later, _)| later == name) {
+                json.json(name, raw.get());
+            }
+        } else if Param::new(name.as_str()).must_be_kept() {
             return Err(Refused::new(
                 name,
                 format!("`{name}`: the chosen model's API (Chat Completions) has no such parameter"),
             ));
-        } else if !known && name != "stream_options.include_obfuscation" {
+        } else if name != "stream_options.include_obfuscation" {
             written.drop_param(name);
         }
     }

@@ -76,7 +76,12 @@ impl<'w> Writer<'w> {
         for &part in parts {
             match part {
                 Part::Text { text, .. } if text.is_empty() => {}
-                Part::Text { .. } => out.push(part),
+                Part::Text { citations, .. } => {
+                    if !citations.is_empty() {
+                        self.written.drop_param("citations");
+                    }
+                    out.push(part);
+                }
                 Part::Media(_) if media => out.push(part),
                 Part::Unknown { dialect: Dialect::Chat, kind, .. } if media && kind != "audio" => {
                     out.push(part);
@@ -113,10 +118,7 @@ impl<'w> Writer<'w> {
 
     fn part(&mut self, part: &Part) -> Result<(), Refused> {
         match part {
-            Part::Text { text, cache, opaque, .. } => {
-                if opaque.is_some() {
-                    self.written.drop_param("reasoning");
-                }
+            Part::Text { text, cache, .. } => {
                 let mark = self.mark(cache.as_ref());
                 self.json.open(b'{');
                 self.json.text("type", "text");
@@ -224,10 +226,15 @@ impl<'w> Writer<'w> {
                 other => said.push(other),
             }
         }
-        let signature = said.iter().rev().find_map(|part| match part {
+        let mut signatures = said.iter().rev().filter_map(|part| match part {
             Part::Text { opaque, .. } => opaque.as_ref(),
             _ => None,
         });
+        let signature = signatures.next();
+        // A message has a place for one.
+        if signatures.next().is_some() {
+            self.written.drop_param("reasoning");
+        }
         let signature = signature.and_then(|opaque| self.visible(opaque));
         let said = self.sayable(&said, false);
         let thoughts = self.replayable(thoughts);

@@ -27,6 +27,13 @@ pub(super) struct Detail {
     pub(super) opaque: Option<(OpaqueKind, String)>,
 }
 
+impl Detail {
+    /// What of it people read.
+    pub(super) fn words(&self) -> &str {
+        if self.text.is_empty() { &self.summary } else { &self.text }
+    }
+}
+
 /// Reads `reasoning_details`; entries of other shapes are passed over.
 pub(super) fn read_details(raw: &RawValue) -> Vec<Detail> {
     let items = array(raw).unwrap_or_default();

@@ -1,5 +1,7 @@
 //! `tools`, `tool_choice` and `response_format`: read and written.
 
+use std::collections::HashSet;
+
 use serde_json::value::RawValue;
 
 use super::json::Json;
@@ -10,17 +12,19 @@ use crate::blocks::{Format, Raw, Refused, Request, Tool, ToolChoice, ToolKind, W
 use crate::request::BadRequest;
 
 /// `tools`.
-pub(super) fn read_tools(raw: &RawValue) -> Result<Vec<Tool>, BadRequest> {
+pub(super) fn read_tools(raw: &RawValue, extra: &mut Vec<(String, Raw)>) -> Result<Vec<Tool>, BadRequest> {
     let items = array(raw).ok_or_else(|| wrong_type("tools", "tools", "an array"))?;
     let mut tools = Vec::with_capacity(items.len());
     for (number, item) in items.into_iter().enumerate() {
         let path = format!("tools[{number}]");
         let tool = Members::of(item).ok_or_else(|| wrong_type("tools", &path, "an object"))?;
+        note_unknown("tools", &tool, &["type", "function", "custom"], extra);
         let kind = tool.text("type").unwrap_or_else(|| "function".into());
         tools.push(match &*kind {
             "function" => {
                 let path = format!("{path}.function");
                 let of = tool.object("function").ok_or_else(|| missing("tools", &path))?;
+                note_unknown("tools.function", &of, &FUNCTION, extra);
                 read_function(&of, &tool, "tools", &path)?
             }
             "custom" => {
@@ -39,6 +43,23 @@ pub(super) fn read_tools(raw: &RawValue) -> Result<Vec<Tool>, BadRequest> {
         });
     }
     Ok(tools)
+}
+
+const FUNCTION: [&str; 4] = ["name", "description", "parameters", "strict"];
+
+/// What the form has no place for, each name once. A tool of a kind that is kept verbatim has nothing to note.
+fn note_unknown(path: &str, of: &Members<'_>, known: &[&str], extra: &mut Vec<(String, Raw)>) {
+    let hosted = known.len() == 3 && of.get("function").is_none() && of.get("custom").is_none();
+    for (name, raw) in of.0.iter().filter(|_| !hosted) {
+        let mark = matches!(&**name, "cache_control" | "prompt_cache_breakpoint");
+        if mark || known.contains(&&**name) || extra.len() >= 64 {
+            continue;
+        }
+        let name = format!("{path}.{name}");
+        if !extra.iter().any(|(noted, _)| *noted == name) {
+            extra.extend(own(raw).map(|raw| (name, raw)));
+        }
+    }
 }
 
 /// Legacy `functions`.
@@ -162,12 +183,14 @@ pub(super) fn write_tools(
     }
     // Servers other than OpenAI's do not know `allowed_tools`: they are shown no other tools.
     let shown = match &request.tool_choice {
-        Some(ToolChoice::Allowed { names, .. }) if !models::is_openai(model) => Some(names),
+        Some(ToolChoice::Allowed { names, .. }) if !models::is_openai(model) => {
+            Some(names.iter().map(String::as_str).collect::<HashSet<_>>())
+        }
         _ => None,
     };
     json.array("tools");
     for tool in &request.tools {
-        if shown.is_none_or(|names| names.iter().any(|name| name == tool_name(tool))) {
+        if shown.as_ref().is_none_or(|names| names.contains(tool_name(tool))) {
             write_tool(tool, written, json)?;
         }
     }
@@ -265,9 +288,10 @@ fn write_choice(choice: &ToolChoice, request: &Request, filtered: bool, json: &m
             json.object("allowed_tools");
             json.text("mode", if *required { "required" } else { "auto" });
             json.array("tools");
+            let custom = request.tools.iter().filter(|tool| matches!(tool, Tool::Custom { .. }));
+            let custom: HashSet<&str> = custom.map(tool_name).collect();
             for name in names {
-                let custom = |tool: &Tool| matches!(tool, Tool::Custom { name: own, .. } if own == name);
-                write_named(name, request.tools.iter().any(custom), json);
+                write_named(name, custom.contains(name.as_str()), json);
             }
             json.close(b']');
             json.close(b'}');

@@ -1,13 +1,13 @@
 //! `messages`, read into turns.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
 use serde_json::value::RawValue;
 
 use super::members::{Members, array, missing, own, text, wrong_type, wrong_value};
 use super::parts::{cache_mark, read_content};
 use super::thoughts::{received_signature, replayed};
-use crate::blocks::{CacheMark, Part, Raw, Role, ToolCall, ToolKind, ToolResult, Turn};
+use crate::blocks::{CacheMark, Part, Raw, Reasoning, Role, ToolCall, ToolKind, ToolResult, Turn};
 use crate::dialects::Dialect;
 use crate::request::BadRequest;
 
@@ -40,8 +40,8 @@ struct Reader {
     turns: Vec<Turn>,
     /// Name and kind of each call, by id.
     calls: HashMap<String, (String, ToolKind)>,
-    /// Legacy `function_call`s that wait for their result: name and the id made for them.
-    legacy: Vec<(String, String)>,
+    /// Legacy `function_call`s that wait for their result: by name, the ids made for them.
+    legacy: HashMap<String, VecDeque<String>>,
     extra: Vec<(String, Raw)>,
 }
 
@@ -118,6 +118,11 @@ impl Reader {
             let told = message.get("annotations").and_then(array).unwrap_or_default();
             citations.extend(told.into_iter().filter_map(own));
         }
+        let has_text = parts.iter().any(|part| matches!(part, Part::Text { .. }));
+        if let Some(opaque) = received_signature(message).filter(|_| !has_text) {
+            // The signature of a text that was empty.
+            parts.push(Part::Reasoning(Reasoning { opaque: Some(opaque), ..Reasoning::default() }));
+        }
         if let Some(text) = message.text("refusal").filter(|text| !text.is_empty()) {
             parts.push(Part::Refusal { text: text.into_owned() });
         }
@@ -139,7 +144,7 @@ impl Reader {
             let of = Members::of(call).ok_or_else(|| wrong_type(PARAM, &path, "an object"))?;
             let (name, arguments) = name_and_arguments(&of, "arguments", &path)?;
             let id = format!("call_legacy_{number}");
-            self.legacy.push((name.clone(), id.clone()));
+            self.legacy.entry(name.clone()).or_default().push_back(id.clone());
             self.calls.insert(id.clone(), (name.clone(), ToolKind::Function));
             parts.push(Part::ToolCall(ToolCall { id, name, arguments, ..ToolCall::default() }));
         }
@@ -150,10 +155,10 @@ impl Reader {
     fn result(&mut self, message: &Members<'_>, role: &str, path: &str) -> Result<(), BadRequest> {
         let call_id = if role == "function" {
             let name = message.text("name").ok_or_else(|| missing(PARAM, &format!("{path}.name")))?;
-            let at = self.legacy.iter().position(|(called, _)| *called == *name).ok_or_else(|| {
+            let waiting = self.legacy.get_mut(&*name).and_then(VecDeque::pop_front);
+            waiting.ok_or_else(|| {
                 wrong_value(PARAM, format!("`{path}` is the result of a function that was not called"))
-            })?;
-            self.legacy.remove(at).1
+            })?
         } else {
             message
                 .text("tool_call_id")

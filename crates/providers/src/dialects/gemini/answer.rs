@@ -6,7 +6,7 @@ use crate::dialects::{Dialect, Reply, Unanswered};
 use super::contents::read_media;
 use super::emit::{List, Object, call_part, has_member, media_part, text_part};
 use super::members::Members;
-use super::stream::StreamReader;
+use super::stream::{StreamReader, unlisted};
 use super::{logprobs, signature, usage, words};
 
 /// Members of a candidate that say where its text comes from; each is kept as an object with that one member.
@@ -32,7 +32,8 @@ pub(crate) fn read_answer(body: &[u8], issuer: &Issuer) -> Result<Answer, Unansw
     if let Some(Event::Error { message, code }) =
         events.iter().find(|event| matches!(event, Event::Error { .. }))
     {
-        let told = std::str::from_utf8(body).is_ok_and(|body| body.contains("\"error\""));
+        let told = std::str::from_utf8(body).ok().map(unlisted).and_then(Members::parse);
+        let told = told.is_some_and(|body| body.get("error").is_some());
         let error = (told && events.len() == 1).then(|| (message.clone(), code.clone()));
         return Err(Unanswered { message: message.clone(), error });
     }

@@ -79,6 +79,10 @@ impl Conversation {
             if value.get().starts_with('{') { vec![value] } else { super::request::items(value, param)? };
         for value in values {
             if let Some(part) = self.part(value)? {
+                if role != Role::Assistant && matches!(part, Part::ToolCall(_)) {
+                    let param = "contents.parts.functionCall";
+                    return Err(invalid(param, format!("{param} must stand in a content of role model")));
+                }
                 self.push(role, part, first);
             }
         }

@@ -107,9 +107,9 @@ pub(super) fn call_part(out: &mut Vec<u8>, call: &ToolCall, signature: Option<&s
     function.text("name", &call.name);
     let args = function.name("args");
     if call.kind == ToolKind::Custom {
-        wrapped(&call.arguments, args)
+        wrapped(&call.arguments, args);
     } else {
-        as_object(&call.arguments, args)
+        as_object(&call.arguments, args);
     }
     function.end();
     if let Some(signature) = signature {

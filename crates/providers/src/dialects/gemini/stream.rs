@@ -328,7 +328,7 @@ fn is_empty(object: &RawValue) -> bool {
 }
 
 /// The text of a list's only item: some servers put an error into a list.
-fn unlisted(text: &str) -> &str {
+pub(super) fn unlisted(text: &str) -> &str {
     let listed = text.trim_start().starts_with('[');
     let items = listed.then(|| serde_json::from_str::<Vec<&RawValue>>(text).ok()).flatten();
     match items.as_deref() {

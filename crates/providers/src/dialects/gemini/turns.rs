@@ -13,7 +13,7 @@ use super::emit::{List, Object, call_part, is_object, media_part, text_part};
 use super::family::Family;
 
 /// Google's word for calls that its models did not make: it lets the first call of a step pass without a signature
-/// (ai.google.dev, "Thought Signatures", questions and answers, 2026-11). It is base64 as it stands.
+/// (Gemini API and Vertex AI pages "Thought signatures", as clients quote them, 2026-11). It is base64 as it stands.
 const NO_SIGNATURE: &str = "skip_thought_signature_validator";
 
 /// Members of a part beside its medium that mean the same here.
@@ -28,12 +28,22 @@ pub(super) struct Contents<'a> {
     /// Role and parts of what was written, each part as text.
     contents: Vec<(&'static str, Vec<Vec<u8>>)>,
     system: Vec<Vec<u8>>,
+    /// The content that is being written holds a call.
+    called: bool,
     written: &'a mut Written,
 }
 
 impl<'a> Contents<'a> {
     pub(super) fn new(issuer: &'a Issuer, family: Family, written: &'a mut Written) -> Self {
-        Self { issuer, family, names: HashMap::new(), contents: Vec::new(), system: Vec::new(), written }
+        Self {
+            issuer,
+            family,
+            names: HashMap::new(),
+            contents: Vec::new(),
+            system: Vec::new(),
+            called: false,
+            written,
+        }
     }
 
     /// Takes all turns.
@@ -86,7 +96,10 @@ impl<'a> Contents<'a> {
     fn push(&mut self, role: &'static str, part: Vec<u8>) {
         match self.contents.last_mut() {
             Some((last, parts)) if *last == role => parts.push(part),
-            _ => self.contents.push((role, vec![part])),
+            _ => {
+                self.called = false;
+                self.contents.push((role, vec![part]));
+            }
         }
     }
 
@@ -118,8 +131,6 @@ impl<'a> Contents<'a> {
     }
 
     fn model(&mut self, parts: &'a [Part]) -> Result<(), Refused> {
-        let mut first_call = !self.contents.last().is_some_and(|(role, _)| *role == "model");
-        // Calls in a row of assistant turns are one step; only its first call is checked.
         for part in parts {
             let Part::ToolCall(call) = part else {
                 if let Some(piece) = self.said(part)? {
@@ -128,11 +139,12 @@ impl<'a> Contents<'a> {
                 continue;
             };
             let mut signature = call.opaque.as_ref().and_then(|opaque| self.visible(opaque));
-            if first_call && signature.is_none() && self.family.checks_signatures() {
+            // Calls in a row of assistant turns are one step; only its first call is checked.
+            if !self.called && signature.is_none() && self.family.checks_signatures() {
                 signature = Some(NO_SIGNATURE);
             }
-            first_call = false;
             self.call(call, signature);
+            self.called = true;
         }
         Ok(())
     }
@@ -182,15 +194,15 @@ impl<'a> Contents<'a> {
                 media_part(&mut piece, media, &extras);
             }
             Part::Unknown { dialect: Dialect::Gemini, raw, .. } => {
-                piece.extend_from_slice(raw.get().as_bytes())
+                piece.extend_from_slice(raw.get().as_bytes());
             }
             Part::Unknown { kind, .. } => {
                 self.written.drop_param(kind);
                 return Ok(None);
             }
-            Part::ToolCall(call) => {
+            // Only the model calls tools; readers put calls nowhere else.
+            Part::ToolCall(_) => {
                 self.written.drop_param("tool_calls");
-                let _ = call;
                 return Ok(None);
             }
             Part::ToolResult(_) => return Ok(None),
@@ -329,9 +341,9 @@ fn write_response(text: &str, is_error: bool, out: &mut Vec<u8>) {
     let mut object = Object::new(out);
     let value = object.name(if is_error { "error" } else { "result" });
     if is_error && is_object(text) {
-        value.extend_from_slice(text.trim().as_bytes())
+        value.extend_from_slice(text.trim().as_bytes());
     } else {
-        encode(text, value)
+        encode(text, value);
     }
     object.end();
 }

@@ -17,6 +17,10 @@ use super::answer::{SOURCES, block, finish, write_source, write_unknown};
 use super::emit::{List, Object, call_part, has_member, text_part};
 use super::{error, logprobs, signature, usage, words};
 
+/// Stands where a chunk says something else than content. Google's Python SDK leaves a whole turn out of a chat's
+/// history when one chunk of it has no part.
+const EMPTY: &[u8] = br#"{"text":""}"#;
+
 /// Writes a client's stream.
 #[derive(Debug)]
 pub struct StreamWriter {
@@ -38,7 +42,7 @@ pub struct StreamWriter {
 enum Open {
     Text,
     Thought { paragraph: u32, any: bool },
-    Call { call: ToolCall, signature: Option<String> },
+    Call { call: Box<ToolCall>, signature: Option<String> },
     Other,
 }
 
@@ -86,6 +90,7 @@ impl StreamWriter {
                     self.candidate(
                         *choice,
                         |candidate| {
+                            content_of(EMPTY, candidate);
                             candidate.name("logprobsResult").extend_from_slice(&piece);
                         },
                         out,
@@ -120,7 +125,7 @@ impl StreamWriter {
                     kind: kind.clone(),
                     ..ToolCall::default()
                 };
-                Open::Call { call, signature: None }
+                Open::Call { call: Box::new(call), signature: None }
             }
             PartHead::Unknown { kind, raw } => {
                 self.unknown(choice, kind, raw, out);
@@ -143,7 +148,11 @@ impl StreamWriter {
     fn source(&mut self, choice: u32, raw: &Raw, out: &mut BytesMut) {
         // Citations of other dialects have other shapes and no place here.
         if let Some(name) = SOURCES.into_iter().find(|name| has_member(raw, name)) {
-            self.candidate(choice, |candidate| write_source(name, raw, candidate), out);
+            let write = |candidate: &mut Object<'_>| {
+                content_of(EMPTY, candidate);
+                write_source(name, raw, candidate);
+            };
+            self.candidate(choice, write, out);
         }
     }
 
@@ -172,7 +181,7 @@ impl StreamWriter {
             }
             (Open::Call { call, .. }, Delta::Arguments(more)) => call.arguments.push_str(more),
             (Open::Call { signature, .. }, Delta::Opaque(opaque)) => {
-                *signature = Some(signature::shown(opaque))
+                *signature = Some(signature::shown(opaque));
             }
             _ => {}
         }
@@ -212,10 +221,7 @@ impl StreamWriter {
                 let mut candidates = List::new(body.name("candidates"));
                 for (index, stop) in &stops {
                     let mut candidate = Object::new(candidates.item());
-                    let mut content = Object::new(candidate.name("content"));
-                    List::new(content.name("parts")).end();
-                    content.text("role", "model");
-                    content.end();
+                    content_of(EMPTY, &mut candidate);
                     finish(stop, &mut candidate);
                     candidate.number("index", index);
                     candidate.end();
@@ -233,15 +239,7 @@ impl StreamWriter {
 
     /// One part of a choice, as a chunk.
     fn part(&mut self, choice: u32, part: &[u8], out: &mut BytesMut) {
-        let write = |candidate: &mut Object<'_>| {
-            let mut content = Object::new(candidate.name("content"));
-            let mut parts = List::new(content.name("parts"));
-            parts.item().extend_from_slice(part);
-            parts.end();
-            content.text("role", "model");
-            content.end();
-        };
-        self.candidate(choice, write, out);
+        self.candidate(choice, |candidate| content_of(part, candidate), out);
     }
 
     /// A chunk about one choice.
@@ -283,4 +281,14 @@ impl StreamWriter {
         }
         self.written = true;
     }
+}
+
+/// The content of one part.
+fn content_of(part: &[u8], candidate: &mut Object<'_>) {
+    let mut content = Object::new(candidate.name("content"));
+    let mut parts = List::new(content.name("parts"));
+    parts.item().extend_from_slice(part);
+    parts.end();
+    content.text("role", "model");
+    content.end();
 }

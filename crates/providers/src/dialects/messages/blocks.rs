@@ -155,7 +155,7 @@ pub(super) fn write_media(
                 out.raw(name, raw.get());
             }
             ("document", "source") => {}
-            _ => written.drop_param(name),
+            _ => report(name, written),
         }
     }
     match &media.name {
@@ -241,6 +241,14 @@ pub(super) fn write_unknown(
     if dialect == Dialect::Messages && raw.is_object() {
         list.item().extend_from_slice(raw.get().as_bytes());
     } else {
-        written.drop_param(kind);
+        report(kind, written);
     }
+}
+
+/// Reports a name that a client made up. Of very many the rest is one, so that neither this nor the header that tells
+/// them grows without bound.
+pub(super) fn report(name: &str, written: &mut Written) {
+    const MOST: usize = 64;
+    let known = written.dropped.len() < MOST;
+    written.drop_param(if known { name } else { "others" });
 }

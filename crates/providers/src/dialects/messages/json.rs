@@ -187,7 +187,7 @@ pub(super) fn string(param: &'static str, path: &str, value: &RawValue) -> Resul
 }
 
 /// Reads an array as pieces of its text.
-pub(super) fn array<'a>(value: &'a RawValue) -> Option<Vec<&'a RawValue>> {
+pub(super) fn array(value: &RawValue) -> Option<Vec<&RawValue>> {
     serde_json::from_str(value.get()).ok()
 }
 

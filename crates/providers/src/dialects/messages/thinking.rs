@@ -56,13 +56,15 @@ pub(super) fn plan(
     let mut plan = Plan { max_tokens: request.max_output.unwrap_or(most), ..Plan::default() };
     let asked = request.thinking.as_ref();
     let wants = asked.is_some_and(wants);
+    // Models that always think settle it themselves.
+    let conflict = conflict && family.off != Off::Impossible;
     if !wants || conflict {
         let effort = asked.filter(|_| wants).and_then(|asked| asked.effort.as_deref());
         if wants {
             written.drop_param("reasoning_effort");
         }
         // Nothing said and nothing in the way: the model's own default stands.
-        if asked.is_some_and(is_off) || conflict {
+        if asked.is_some_and(is_off) || (conflict && (wants || family.claude)) {
             turn_off(family, asked, effort, &mut plan, written);
         }
         return plan;

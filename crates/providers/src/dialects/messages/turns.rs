@@ -7,7 +7,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use super::blocks::{Marks, is_text, write_cache, write_media, write_text, write_unknown};
+use super::blocks::{Marks, is_text, report, write_cache, write_media, write_text, write_unknown};
 use super::family::Family;
 use super::json::{Object, Out};
 use super::names;
@@ -217,7 +217,7 @@ fn write_system(
             Part::Media(_) => {
                 return Err(Refused::new(PARAM, "the target takes only text as instructions of the system"));
             }
-            Part::Unknown { kind, .. } => written.drop_param(kind),
+            Part::Unknown { kind, .. } => report(kind, written),
             Part::Refusal { .. } | Part::Reasoning(_) | Part::ToolCall(_) | Part::ToolResult(_) => {}
         }
     }

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::blocks::Marks;
+use super::blocks::{Marks, report};
 use super::family::{self, Family};
 use super::json::Out;
 use super::thinking::{self, Plan};
@@ -224,7 +224,6 @@ fn is_set(penalty: Option<&Raw>) -> bool {
 fn extra(request: &Request, body: &mut Out<'_>, written: &mut Written) -> Vec<&'static str> {
     let mut betas = Vec::new();
     let mut seen: HashSet<&str> = HashSet::new();
-    let mut dropped: HashSet<String> = written.dropped.iter().map(|param| param.0.clone()).collect();
     for (name, raw) in &request.extra {
         if is_written(name) || !seen.insert(name) {
             continue;
@@ -241,8 +240,7 @@ fn extra(request: &Request, body: &mut Out<'_>, written: &mut Written) -> Vec<&'
                 body.raw(name, raw.get());
                 betas.push("context-management-2025-06-27");
             }
-            _ if dropped.insert(name.clone()) => written.dropped.push(Param::new(name.as_str())),
-            _ => {}
+            name => report(name, written),
         }
     }
     betas

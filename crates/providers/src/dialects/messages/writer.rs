@@ -25,7 +25,25 @@ const MOST_PARTS: usize = 4096;
 
 /// Writes a client's stream.
 #[derive(Debug)]
-pub struct StreamWriter {
+pub struct StreamWriter(Box<Writing>);
+
+impl StreamWriter {
+    pub(crate) fn new(reply: &Reply<'_>) -> Self {
+        Self(Box::new(Writing::new(reply)))
+    }
+
+    pub(crate) fn write(&mut self, event: &Event, out: &mut BytesMut) {
+        self.0.write(event, out);
+    }
+
+    pub(crate) fn error(&mut self, failing: &Failing<'_>, out: &mut BytesMut) {
+        self.0.error(failing, out);
+    }
+}
+
+/// How far it is.
+#[derive(Debug)]
+struct Writing {
     reply_id: String,
     model: String,
     state: State,
@@ -74,8 +92,8 @@ struct KeptPart {
     ended: bool,
 }
 
-impl StreamWriter {
-    pub(crate) fn new(reply: &Reply<'_>) -> Self {
+impl Writing {
+    fn new(reply: &Reply<'_>) -> Self {
         Self {
             reply_id: reply.id.to_owned(),
             model: reply.model.to_owned(),
@@ -93,7 +111,7 @@ impl StreamWriter {
         }
     }
 
-    pub(crate) fn write(&mut self, event: &Event, out: &mut BytesMut) {
+    fn write(&mut self, event: &Event, out: &mut BytesMut) {
         if self.state == State::Done {
             return;
         }
@@ -122,7 +140,7 @@ impl StreamWriter {
         }
     }
 
-    pub(crate) fn error(&mut self, failing: &Failing<'_>, out: &mut BytesMut) {
+    fn error(&mut self, failing: &Failing<'_>, out: &mut BytesMut) {
         if self.state == State::Done {
             return;
         }

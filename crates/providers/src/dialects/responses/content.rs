@@ -138,7 +138,7 @@ fn base64(mut data: String, param: &'static str) -> Result<String, BadRequest> {
                 other => other,
             })
             .collect();
-        while data.len() % 4 != 0 {
+        while !data.len().is_multiple_of(4) {
             data.push('=');
         }
     }

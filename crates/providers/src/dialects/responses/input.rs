@@ -13,6 +13,9 @@ use crate::blocks::{Opaque, OpaqueKind, Part, Reasoning, Role, ToolCall, ToolKin
 use crate::dialects::Dialect;
 use crate::request::BadRequest;
 
+/// Among how many of the latest parts the owner of a carried signature is looked for.
+const MAX_PARALLEL: usize = 128;
+
 /// Reads `input`, a text or items.
 pub(super) fn read(raw: &RawValue, turns: &mut Vec<Turn>, extra: &mut Extra) -> Result<(), BadRequest> {
     let wanted = "a string or an array of items";
@@ -162,10 +165,13 @@ impl Reader<'_> {
             return false;
         };
         let owner = thought.id.as_deref().and_then(|id| id.split_once("_of_")).map(|(_, owner)| owner);
-        let named = turn.parts.iter().rposition(|part| match part {
+        let is_owner = |part: &Part| match part {
             Part::ToolCall(call) => owner.is_some() && call.item_id.as_deref() == owner,
             _ => false,
-        });
+        };
+        // Not further: a body of nothing else must not take time for each with each.
+        let latest = turn.parts.iter().enumerate().rev().take(MAX_PARALLEL);
+        let named = latest.filter(|(_, part)| is_owner(part)).map(|(place, _)| place).next();
         let place = named.or_else(|| turn.parts.len().checked_sub(1));
         let slot = match place.and_then(|place| turn.parts.get_mut(place)) {
             Some(Part::ToolCall(call)) => &mut call.opaque,

@@ -1,5 +1,7 @@
 //! Tools, choices and formats as JSON: the same in a request and in the answer that repeats them.
 
+use std::collections::HashSet;
+
 use super::build::{array, object};
 use super::known::{INCLUDE_ENCRYPTED, is_hosted};
 use crate::blocks::{Format, Part, Raw, Request, Role, Tool, ToolChoice, ToolKind};
@@ -62,7 +64,8 @@ pub(super) fn write_choice(choice: &ToolChoice, tools: &[Tool], out: &mut Vec<u8
         ToolChoice::One { name, kind } => write_named(name, *kind == ToolKind::Custom, out),
         ToolChoice::Allowed { names, required } => object(out, |o| {
             o.text("type", "allowed_tools").text("mode", if *required { "required" } else { "auto" });
-            o.array("tools", names, |name, out| write_named(name, is_custom(tools, name), out));
+            let custom: HashSet<&str> = tools.iter().filter_map(custom_name).collect();
+            o.array("tools", names, |name, out| write_named(name, custom.contains(name.as_str()), out));
         }),
     }
 }
@@ -73,8 +76,11 @@ fn write_named(name: &str, custom: bool, out: &mut Vec<u8>) {
     });
 }
 
-fn is_custom(tools: &[Tool], wanted: &str) -> bool {
-    tools.iter().any(|tool| matches!(tool, Tool::Custom { name, .. } if name == wanted))
+fn custom_name(tool: &Tool) -> Option<&str> {
+    match tool {
+        Tool::Custom { name, .. } => Some(name),
+        Tool::Function { .. } | Tool::Hosted { .. } => None,
+    }
 }
 
 /// Writes `text.format`.
@@ -156,5 +162,5 @@ fn instructions(request: &Request) -> Option<&str> {
 pub(super) fn write_include(entries: &[String], encrypted: bool, out: &mut Vec<u8>) {
     let first = encrypted.then_some(INCLUDE_ENCRYPTED);
     let rest = entries.iter().map(String::as_str).filter(|entry| *entry != INCLUDE_ENCRYPTED);
-    array(out, first.into_iter().chain(rest), |entry, out| crate::json::text::encode(entry, out));
+    array(out, first.into_iter().chain(rest), crate::json::text::encode);
 }

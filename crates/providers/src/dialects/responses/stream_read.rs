@@ -130,10 +130,10 @@ impl StreamReader {
                     self.content_done(index(told.output_index), index(told.content_index), part, out);
                 }
             }
-            "response.output_text.delta" => self.said(told, PartHead::Text, text(told.delta), false, out),
-            "response.output_text.done" => self.said(told, PartHead::Text, text(told.text), true, out),
-            "response.refusal.delta" => self.said(told, PartHead::Refusal, text(told.delta), false, out),
-            "response.refusal.done" => self.said(told, PartHead::Refusal, text(told.refusal), true, out),
+            "response.output_text.delta" => self.said(told, PartHead::Text, &text(told.delta), false, out),
+            "response.output_text.done" => self.said(told, PartHead::Text, &text(told.text), true, out),
+            "response.refusal.delta" => self.said(told, PartHead::Refusal, &text(told.delta), false, out),
+            "response.refusal.done" => self.said(told, PartHead::Refusal, &text(told.refusal), true, out),
             "response.output_text.annotation.added" => self.annotated(told, out),
             "response.function_call_arguments.delta" | "response.custom_tool_call_input.delta" => {
                 self.arguments(index(told.output_index), &text(told.delta), false, out);
@@ -144,12 +144,12 @@ impl StreamReader {
             "response.custom_tool_call_input.done" => {
                 self.arguments(index(told.output_index), &text(told.input), true, out);
             }
-            "response.reasoning_summary_part.added" => self.summary(told, String::new(), false, out),
-            "response.reasoning_summary_text.delta" => self.summary(told, text(told.delta), false, out),
-            "response.reasoning_summary_text.done" => self.summary(told, text(told.text), true, out),
+            "response.reasoning_summary_part.added" => self.summary(told, "", false, out),
+            "response.reasoning_summary_text.delta" => self.summary(told, &text(told.delta), false, out),
+            "response.reasoning_summary_text.done" => self.summary(told, &text(told.text), true, out),
             "response.reasoning_text.delta" => self.thought(index(told.output_index), &text(told.delta), out),
             "response.completed" | "response.incomplete" | "response.cancelled" => {
-                self.finish(kind, told, out)
+                self.finish(kind, told, out);
             }
             "response.failed" => {
                 let error = told
@@ -241,13 +241,13 @@ impl StreamReader {
             Some(Part::Refusal { text }) => (PartHead::Refusal, text),
             _ => return,
         };
-        self.said(told, head, text, true, out);
+        self.said(told, head, &text, true, out);
     }
 
     /// Text of a message; its part begins where it has not.
-    fn said(&mut self, told: &Told<'_>, head: PartHead, text: String, whole: bool, out: &mut Vec<Event>) {
+    fn said(&mut self, told: &Told<'_>, head: PartHead, text: &str, whole: bool, out: &mut Vec<Event>) {
         let (place, number) = (index(told.output_index), index(told.content_index));
-        self.say(place, number, head, &text, whole, out);
+        self.say(place, number, head, text, whole, out);
     }
 
     fn say(
@@ -312,8 +312,8 @@ impl StreamReader {
         end(open, out);
     }
 
-    fn summary(&mut self, told: &Told<'_>, text: String, whole: bool, out: &mut Vec<Event>) {
-        self.paragraph(index(told.output_index), index(told.summary_index), &text, whole, out);
+    fn summary(&mut self, told: &Told<'_>, text: &str, whole: bool, out: &mut Vec<Event>) {
+        self.paragraph(index(told.output_index), index(told.summary_index), text, whole, out);
     }
 
     fn paragraph(&mut self, place: u64, number: u64, text: &str, whole: bool, out: &mut Vec<Event>) {

@@ -465,12 +465,18 @@ fn content_done(
 fn arguments_done(sequence: &mut u64, (index, id): (usize, &str), body: &mut Body, out: &mut BytesMut) {
     let told = matches!(body, Body::Call { arguments, .. } if !arguments.is_empty());
     fill_arguments(body);
-    let Body::Call { arguments, kind, .. } = body else { return };
+    let Body::Call { name, arguments, kind, .. } = body else { return };
     let (delta, done, member) = names(kind);
     if !told && !arguments.is_empty() {
         send(sequence, delta, out, |o| _ = stand(o, index, id).text("delta", arguments));
     }
-    send(sequence, done, out, |o| _ = stand(o, index, id).text(member, arguments));
+    send(sequence, done, out, |o| {
+        stand(o, index, id).text(member, arguments);
+        if *kind == ToolKind::Function {
+            // Required by the type of the SDK's second major (2.46), gone in its third.
+            o.text("name", name);
+        }
+    });
 }
 
 fn paragraph_done(

@@ -107,7 +107,7 @@ fn sort_extras<'r>(request: &'r Request, written: &mut Written) -> Result<Extras
         match name.as_str() {
             "include" if raw.read::<Vec<String>>().is_some() => extras.include = raw.read(),
             "tool_choice" if request.tool_choice.is_none() && is_hosted_choice(raw) => {
-                extras.choice = Some(raw)
+                extras.choice = Some(raw);
             }
             "modalities" if raw.read::<Vec<String>>().is_some_and(|all| all == ["text"]) => {}
             _ if !may_pass(name, raw) => {

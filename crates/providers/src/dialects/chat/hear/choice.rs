@@ -32,6 +32,8 @@ struct Thought {
     part: u32,
     index: Option<u64>,
     signed: bool,
+    /// What the plain member told of it: a list that comes later repeats it with its signature.
+    plain: String,
 }
 
 impl Choice {
@@ -126,25 +128,37 @@ impl Choice {
     /// Thoughts: of the list where it has words, else of the one plain member, so that nothing is read twice.
     fn thoughts(&mut self, delta: &Members<'_>, issuer: &Issuer, out: &mut Vec<Event>) {
         let details = delta.get("reasoning_details").map(read_details).unwrap_or_default();
-        if !details.iter().any(|detail| !detail.text.is_empty() || !detail.summary.is_empty())
-            && let Some(plain) = plain(delta)
+        let listed: String = details.iter().map(Detail::words).collect();
+        // What the list does not repeat was thought before it.
+        let plain = plain(delta);
+        if let Some(plain) = plain.as_deref().and_then(|plain| plain.strip_suffix(listed.as_str()))
+            && !plain.is_empty()
         {
-            let index =
-                self.thought.as_ref().map_or(details.first().and_then(|d| d.index), |open| open.index);
-            let part = self.open_thought(index, None, false, out);
-            self.delta(part, Delta::Thought(plain.into_owned()), out);
+            let part = self.open_thought(None, None, false, out);
+            self.delta(part, Delta::Thought(plain.to_owned()), out);
             self.told_apart = true;
+            match &mut self.thought {
+                Some(open) if listed.is_empty() => open.plain.push_str(plain),
+                _ => self.close_said(out),
+            }
         }
         for detail in details {
             self.detail(detail, issuer, out);
         }
     }
 
-    fn detail(&mut self, detail: Detail, issuer: &Issuer, out: &mut Vec<Event>) {
+    fn detail(&mut self, mut detail: Detail, issuer: &Issuer, out: &mut Vec<Event>) {
         if detail.text.is_empty() && detail.summary.is_empty() && detail.opaque.is_none() {
             return;
         }
         self.told_apart = true;
+        if let Some(open) = &self.thought
+            && !open.plain.is_empty()
+            && open.plain == detail.words()
+        {
+            detail.text.clear();
+            detail.summary.clear();
+        }
         let part = self.open_thought(detail.index, detail.id, true, out);
         if !detail.text.is_empty() {
             self.delta(part, Delta::Thought(detail.text), out);
@@ -178,7 +192,7 @@ impl Choice {
         }
         self.close_said(out);
         let part = self.start(PartHead::Reasoning { id }, out);
-        self.thought = Some(Thought { part, index, signed: false });
+        self.thought = Some(Thought { part, index, signed: false, plain: String::new() });
         part
     }
 

@@ -221,3 +221,25 @@ fn a_large_body_is_read_in_linear_time() {
         matches!(&request.turns[0].parts[0], Part::Media(media) if media.source == MediaSource::Base64(image))
     );
 }
+
+#[test]
+fn unknown_members_of_tools_are_noted_and_their_number_is_bounded() {
+    let tool = json!({"type": "function", "defer": true, "function": {"name": "f", "examples": [1]}});
+    let request = read(&json!({"model": "m", "messages": [], "tools": [tool, {"type": "web", "x": 1}]}));
+    let names: Vec<&str> = request.extra.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["tools.defer", "tools.function.examples"]);
+    assert!(matches!(&request.tools[1], Tool::Hosted { kind, .. } if kind == "web"));
+    let many: String = (0..501).map(|number| format!(",\"x{number}\":1")).collect();
+    let body = format!(r#"{{"model":"m","messages":[]{many}}}"#);
+    assert_eq!(read_request(body.as_bytes()).unwrap_err().code, Some("unknown_parameter"));
+}
+
+#[test]
+fn the_signature_of_a_text_stays_with_it() {
+    let opaque = signed(Dialect::Gemini, "google", OpaqueKind::ThoughtSignature, "ts");
+    let extra = json!({"google": {"thought_signature": opaque.capsule()}});
+    let said = messages(&json!([{"role": "assistant", "content": "hi", "extra_content": extra}]));
+    assert!(matches!(&said.turns[0].parts[0], Part::Text { opaque: Some(o), .. } if *o == opaque));
+    let silent = messages(&json!([{"role": "assistant", "content": "", "extra_content": extra}]));
+    assert!(matches!(&silent.turns[0].parts[0], Part::Reasoning(thought) if thought.opaque == Some(opaque)));
+}

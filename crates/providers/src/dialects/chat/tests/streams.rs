@@ -3,10 +3,10 @@
 use bytes::BytesMut;
 use serde_json::{Value, json};
 
-use super::{events, folded, json, reply, signed, written};
+use super::{events, folded, issuer, json, reply, signed, written};
 use crate::Usage;
 use crate::blocks::{Delta, Event, OpaqueKind, Part, PartHead, Request, Stop, StopKind, ToolKind};
-use crate::dialects::chat::StreamWriter;
+use crate::dialects::chat::{StreamWriter, read_answer, write_answer};
 use crate::dialects::{Dialect, Failing};
 
 fn chunk(delta: &str, finish: &str) -> String {
@@ -234,4 +234,46 @@ fn what_is_written_reads_back_as_it_was() {
     let second = events(&data.iter().map(String::as_str).collect::<Vec<_>>(), true);
     let (first, second) = (folded(&first), folded(&second));
     assert_eq!((first.choices, first.usage), (second.choices, second.usage));
+}
+
+#[test]
+fn a_gateway_behind_a_gateway_reads_each_thought_once() {
+    let opaque = || signed(Dialect::Messages, "anthropic", OpaqueKind::Signature, "sig");
+    let first = [
+        Event::Start { id: None, model: None, created: None },
+        begin(0, PartHead::Reasoning { id: None }),
+        delta(0, Delta::Thought("let ".into())),
+        delta(0, Delta::Thought("me".into())),
+        delta(0, Delta::Opaque(opaque())),
+        end(0),
+        begin(1, PartHead::Text),
+        delta(1, Delta::Text("ok".into())),
+        end(1),
+        Event::Stop { choice: 0, stop: Stop::new(StopKind::End) },
+        Event::End,
+    ];
+    let data = written(&first, &Request::default());
+    let streamed = folded(&events(&data.iter().map(String::as_str).collect::<Vec<_>>(), true));
+    let body = write_answer(&folded(&first), &reply(&Request::default()));
+    let whole = read_answer(&body, &issuer(Dialect::Chat, "up")).unwrap();
+    for answer in [streamed, whole] {
+        let [Part::Reasoning(thought), Part::Text { .. }] = answer.choices[0].parts.as_slice() else {
+            panic!("{answer:?}")
+        };
+        assert_eq!(thought.text, "let me");
+        assert_eq!(thought.opaque.as_ref().unwrap().data, opaque().capsule());
+    }
+    let mixed = json!({"choices": [{"message": {"content": "ok", "reasoning_content": "one two",
+        "reasoning_details": [{"type": "reasoning.text", "text": "two", "signature": "s", "index": 1}]},
+        "finish_reason": "stop"}]});
+    let answer = read_answer(mixed.to_string().as_bytes(), &issuer(Dialect::Chat, "up")).unwrap();
+    let thoughts: Vec<&str> = answer.choices[0]
+        .parts
+        .iter()
+        .filter_map(|part| match part {
+            Part::Reasoning(thought) => Some(thought.text.as_str()),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(thoughts, ["one ", "two"]);
 }

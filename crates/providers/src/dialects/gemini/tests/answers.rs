@@ -240,9 +240,16 @@ fn what_is_no_answer() {
     ] {
         assert_eq!(error(body).error, Some(("slow down".into(), Some("RESOURCE_EXHAUSTED".into()))));
     }
-    for body in
-        ["", "null", "{}", "[]", "<html>", r#"{"candidates":5}"#, r#"{"candidates":[{"index":99999999}]}"#]
-    {
+    for body in [
+        "",
+        "{\"error\"",
+        "null",
+        "{}",
+        "[]",
+        "<html>",
+        r#"{"candidates":5}"#,
+        r#"{"candidates":[{"index":99999999}]}"#,
+    ] {
         assert_eq!(error(body).error, None, "{body}");
     }
 }

@@ -180,7 +180,7 @@ fn wrong_types_are_named() {
 }
 
 #[test]
-fn a_large_body_is_read_in_linear_time() {
+fn a_large_image_is_read_whole() {
     let body = |length: usize| {
         let data = "QUJD".repeat(length / 4);
         format!(

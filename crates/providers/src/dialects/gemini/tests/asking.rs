@@ -85,6 +85,21 @@ fn a_tool_conversation_of_another_dialect() {
 }
 
 #[test]
+fn each_step_begins_with_a_signature() {
+    let mut request = asked(vec![Part::text("a")]);
+    request.turns.push(turn(Role::Assistant, vec![Part::text("I look")]));
+    request.turns.push(turn(Role::Assistant, vec![call("c", "{}")]));
+    request.turns.push(turn(Role::Assistant, vec![call("d", "{}")]));
+    request.turns.push(turn(Role::Tool, vec![result("c", "1", false), result("d", "2", false)]));
+    request.turns.push(turn(Role::Assistant, vec![call("e", "{}")]));
+    let (body, _) = write(&request, "gemini-3-flash");
+    let signed = |content: usize, part: usize| {
+        body["contents"][content]["parts"][part]["thoughtSignature"].is_string()
+    };
+    assert_eq!([signed(1, 0), signed(1, 1), signed(1, 2), signed(3, 0)], [false, true, false, true]);
+}
+
+#[test]
 fn signatures_go_to_their_issuer_alone() {
     let opaque = |dialect, provider: &str| {
         let issuer = Issuer { dialect, provider: provider.into() };

@@ -47,7 +47,7 @@ fn interleaved_calls_go_out_whole() {
             chunk(json!({"text":"hi"})),
             chunk(json!({"functionCall":{"id":"a","name":"f","args":{"x":1}}})),
             chunk(json!({"functionCall":{"id":"b","name":"f","args":{}}})),
-            json!({"candidates":[{"content":{"parts":[],"role":"model"},"finishReason":"STOP","index":0}],
+            json!({"candidates":[{"content":{"parts":[{"text":""}],"role":"model"},"finishReason":"STOP","index":0}],
                 "usageMetadata":{"promptTokenCount":3,"candidatesTokenCount":2,"totalTokenCount":5},
                 "modelVersion":"my-model","responseId":"chatcmpl-1"})
         ]

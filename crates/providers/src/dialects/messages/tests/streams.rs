@@ -9,7 +9,7 @@ fn start() -> Value {
         "usage": {"input_tokens": 25, "cache_creation_input_tokens": 5, "cache_read_input_tokens": 70, "output_tokens": 1}}})
 }
 
-fn block(index: u32, block: Value, deltas: &[Value]) -> Vec<Value> {
+fn block(index: u32, block: &Value, deltas: &[Value]) -> Vec<Value> {
     let mut events = vec![json!({"type": "content_block_start", "index": index, "content_block": block})];
     for delta in deltas {
         events.push(json!({"type": "content_block_delta", "index": index, "delta": delta}));
@@ -46,7 +46,7 @@ fn recordings() -> Vec<(Vec<Value>, Value)> {
     let mut events = vec![start(), json!({"type": "ping"})];
     events.extend(block(
         0,
-        json!({"type": "text", "text": ""}),
+        &json!({"type": "text", "text": ""}),
         &[
             text_delta("Hel"),
             text_delta("lo \"ü\"\n"),
@@ -61,24 +61,24 @@ fn recordings() -> Vec<(Vec<Value>, Value)> {
     let mut events = vec![start()];
     events.extend(block(
         0,
-        json!({"type": "thinking", "thinking": "", "signature": ""}),
+        &json!({"type": "thinking", "thinking": "", "signature": ""}),
         &[
             json!({"type": "thinking_delta", "thinking": "Let "}),
             json!({"type": "thinking_delta", "thinking": "me."}),
             json!({"type": "signature_delta", "signature": "EqQB"}),
         ],
     ));
-    events.extend(block(1, json!({"type": "redacted_thinking", "data": "zzz"}), &[]));
+    events.extend(block(1, &json!({"type": "redacted_thinking", "data": "zzz"}), &[]));
     let call = |id: &str, input: &Value| json!({"type": "tool_use", "id": id, "name": "get", "input": input});
     let (a, b) = (
-        block(2, call("toolu_a", &json!({})), &[json_delta(""), json_delta("{\"x\":"), json_delta("1}")]),
-        block(3, call("toolu_b", &json!({})), &[json_delta("{\"y\""), json_delta(":[2]}")]),
+        block(2, &call("toolu_a", &json!({})), &[json_delta(""), json_delta("{\"x\":"), json_delta("1}")]),
+        block(3, &call("toolu_b", &json!({})), &[json_delta("{\"y\""), json_delta(":[2]}")]),
     );
-    for place in 0..a.len() {
-        events.push(a[place].clone());
+    for (place, event) in a.iter().enumerate() {
+        events.push(event.clone());
         events.extend(b.get(place).cloned());
     }
-    events.extend(block(4, call("toolu_c", &json!({})), &[json_delta("")]));
+    events.extend(block(4, &call("toolu_c", &json!({})), &[json_delta("")]));
     events.extend(finish(&tools, 30));
     let content = json!([
         {"type": "thinking", "thinking": "Let me.", "signature": "EqQB"},
@@ -89,7 +89,7 @@ fn recordings() -> Vec<(Vec<Value>, Value)> {
     let refusal = json!({"stop_reason": "refusal", "stop_sequence": null,
         "stop_details": {"type": "refusal", "category": null, "explanation": "Not that."}});
     let mut events = vec![start()];
-    events.extend(block(0, json!({"type": "text", "text": ""}), &[text_delta("Well")]));
+    events.extend(block(0, &json!({"type": "text", "text": ""}), &[text_delta("Well")]));
     events.extend(finish(&refusal, 3));
     all.push((events, whole(&json!([{"type": "text", "text": "Well"}]), &refusal, 3)));
     // Other reasons.
@@ -101,7 +101,7 @@ fn recordings() -> Vec<(Vec<Value>, Value)> {
     ] {
         let stop = json!({"stop_reason": reason, "stop_sequence": sequence});
         let mut events = vec![start()];
-        events.extend(block(0, json!({"type": "text", "text": ""}), &[text_delta("cut")]));
+        events.extend(block(0, &json!({"type": "text", "text": ""}), &[text_delta("cut")]));
         events.extend(finish(&stop, 3));
         all.push((events, whole(&json!([{"type": "text", "text": "cut"}]), &stop, 3)));
     }
@@ -134,14 +134,14 @@ fn tools_of_the_vendor_pass_whole() {
     let mut data = vec![start()];
     data.extend(block(
         0,
-        json!({"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}),
+        &json!({"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {}}),
         &[
             json!({"type": "input_json_delta", "partial_json": "{\"query\":"}),
             json!({"type": "input_json_delta", "partial_json": "\"x\"}"}),
         ],
     ));
     let found = json!({"type": "web_search_tool_result", "tool_use_id": "srvtoolu_1", "content": []});
-    data.extend(block(1, found.clone(), &[]));
+    data.extend(block(1, &found, &[]));
     data.extend(finish(&json!({"stop_reason": "end_turn", "stop_sequence": null}), 3));
     let used =
         json!({"type": "server_tool_use", "id": "srvtoolu_1", "name": "web_search", "input": {"query": "x"}});

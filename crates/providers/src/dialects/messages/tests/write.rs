@@ -125,6 +125,12 @@ fn a_forced_tool_stops_the_thinking() {
     assert_eq!(dropped(&written), ["reasoning_effort"]);
     assert_eq!(sent(&request, "claude-opus-5").0["thinking"], json!({"type": "disabled"}));
     assert_eq!(refused(&request, "claude-opus-5-5").0, "tool_choice");
+    // Where thinking cannot be turned off, or nobody asked, nothing is said of it.
+    assert_eq!(sent(&request, "claude-fable-5").0["output_config"]["effort"], "high");
+    let asked = request.thinking.take();
+    assert_eq!(sent(&request, "deepseek-chat").0["thinking"], Value::Null);
+    assert_eq!(sent(&request, "claude-opus-5").0["thinking"], json!({"type": "disabled"}));
+    request.thinking = asked;
     request.tools.clear();
     assert_eq!(refused(&request, "claude-sonnet-4-6").0, "tool_choice");
 }

@@ -381,6 +381,8 @@ fn the_order_is_the_one_that_sdks_enforce() {
     for (number, event) in list.iter().enumerate() {
         assert_eq!(event["sequence_number"], number);
     }
+    let done = list.iter().find(|event| event["type"] == "response.function_call_arguments.done").unwrap();
+    assert_eq!((&done["name"], &done["arguments"]), (&json!("f"), &json!("{\"n\":1.0}")));
 }
 
 #[test]

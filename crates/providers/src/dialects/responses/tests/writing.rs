@@ -21,6 +21,18 @@ fn a_plain_call_says_no_more_than_needed() {
 }
 
 #[test]
+fn encrypted_thoughts_are_asked_of_models_that_think() {
+    for (model, asked) in [("gpt-5", true), ("gpt-6-astra", true), ("o3", true), ("gpt-4o-mini", false)] {
+        let target =
+            Target { model, issuer: issuer(Dialect::Responses), max_output: None, stream_usage: true };
+        let written = write_request(&request(vec![asks("Hi")]), &target).unwrap();
+        let body: Value = serde_json::from_slice(&written.body).unwrap();
+        assert_eq!(body["include"] == json!(["reasoning.encrypted_content"]), asked, "{model}");
+        assert_eq!(body["store"], false);
+    }
+}
+
+#[test]
 fn later_system_turns_stay_where_they_stood() {
     let (body, _) = write(&request(vec![
         turn(Role::System, vec![Part::text("A")]),
