@@ -146,6 +146,7 @@ def loops(recorder):
     """Providers that are this gateway's own mounts, behind the recorder, and the routes that come back from them."""
     providers = "".join(f"""
 [providers.{name}]
+dialect = "{name}"
 base_url = "http://127.0.0.1:{recorder.port}/{path}"
 credential = "env:STAND_KEY_LOOP"
 """ for name, (path, _) in FAMILIES.items())

@@ -125,6 +125,7 @@ def gemini(body):
         "contents": list[kinds.Content], "systemInstruction": kinds.Content, "tools": list[kinds.Tool],
         "toolConfig": kinds.ToolConfig, "generationConfig": kinds.GenerationConfig, "cachedContent": str,
         "safetySettings": list[kinds.SafetySetting], "labels": dict[str, str],
+        "store": bool, "serviceTier": kinds.ServiceTier,
     }
     found = [f"$.{name}: not in a request" for name in body if name not in members]
     if "contents" not in body:

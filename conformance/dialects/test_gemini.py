@@ -181,7 +181,7 @@ def test_errors_of_the_gateway(client):
     poor = refused(errors.ClientError, 429, generate(Gemini.make("poor"), "up/ok", max_output_tokens=1000))
     assert poor.status == "RESOURCE_EXHAUSTED"
     assert refused(errors.ClientError, 400, lambda: client.models.generate_content(
-        model="demo/echo", contents=[])).status == "INVALID_ARGUMENT"
+        model="demo/echo", contents=[kinds.Content(role="nobody", parts=[kinds.Part(text="x")])])).status == "INVALID_ARGUMENT"
 
 
 @pytest.mark.third
