@@ -51,11 +51,16 @@ node_suite() {
     rm -f "$log"
 }
 
+# The Python that has the newest SDK of each vendor.
+dialects_python() {
+    venv "dialects-$OPENAI_PYTHON-$ANTHROPIC_PYTHON-$GENAI_PYTHON" "openai==$OPENAI_PYTHON" \
+        "anthropic==$ANTHROPIC_PYTHON" "google-genai==$GENAI_PYTHON" "pytest==$PYTEST" "pytest-timeout==$PYTEST_TIMEOUT"
+}
+
 # The four dialects by the vendors' own SDKs for Python: all tests, or with `third` those that stand for the others.
 dialects_suite() {
     local part=${1:-} python
-    python=$(venv "dialects-$OPENAI_PYTHON-$ANTHROPIC_PYTHON-$GENAI_PYTHON" "openai==$OPENAI_PYTHON" \
-        "anthropic==$ANTHROPIC_PYTHON" "google-genai==$GENAI_PYTHON" "pytest==$PYTEST" "pytest-timeout==$PYTEST_TIMEOUT")
+    python=$(dialects_python)
     PYTEST_ADDOPTS="${part:+-m $part} ${TIDEGATE_RESULTS:+--junitxml=$TIDEGATE_RESULTS/dialects-python.xml}" \
         pytest_suite "the dialects for Python" "$ROOT/conformance/dialects" "$python" --loops
 }
