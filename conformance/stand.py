@@ -32,6 +32,9 @@ import urllib.request
 from recorder import Recorder
 
 PATIENCE = 60
+# Knows tools, in a form that begins with `{`: a sign that even random weights come to, and from there the engine's grammar
+# leaves them no choice.
+TEMPLATE = pathlib.Path(__file__).parent / "llama" / "template.jinja"
 KEYS = {
     "app": "",
     "loop": "",
@@ -162,7 +165,8 @@ def engine(stand, server, model):
     port = free_port()
     process = stand.spawn("llama", [server, "--model", model, "--host", "127.0.0.1", "--port", str(port), "--threads",
                                     "1", "--parallel", "2", "--ctx-size", "65536", "--metrics", "--slots", "--alias",
-                                    "tiny", "--embeddings", "--pooling", "mean", "--no-webui"])
+                                    "tiny", "--embeddings", "--pooling", "mean", "--no-webui", "--jinja",
+                                    "--chat-template-file", str(TEMPLATE)])
     stand.until("llama", process, f"http://127.0.0.1:{port}/health")
     providers = f"""
 [providers.local]

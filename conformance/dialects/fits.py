@@ -96,8 +96,8 @@ def _best(value, kinds, at):
         found = faults(value, kind, at)
         if not found:
             return []
-        # A wrong `type` or `role` means that another shape is meant: its other faults would only mislead.
-        other = any(fault.startswith((f"{at}.type: '", f"{at}.role: '")) for fault in found)
+        # A wrong `type` or `role`, or a text for an object, means that another shape is meant: its faults would mislead.
+        other = any(fault.startswith((f"{at}: ", f"{at}.type: '", f"{at}.role: '")) for fault in found)
         tried.append((other, len(found), found))
     return min(tried, key=lambda one: one[:2])[2]
 

@@ -69,3 +69,9 @@ def test_the_same_conversation(ingress, egress, stream):
     for place, (mine, theirs) in enumerate(zip(outcomes, expected()[0], strict=True)):
         assert mine == theirs, f"answer {place}"
     assert outputs == expected()[1], "output tokens"
+
+
+@pytest.mark.parametrize("ingress", ["messages", "gemini"])
+def test_the_same_conversation_with_a_model_of_openai(ingress, stream):
+    """A provider that has both of OpenAI's doors is asked in Chat by whoever speaks neither."""
+    assert hold(ingress, "responses", stream)[0] == expected()[0]
