@@ -1,16 +1,22 @@
 #!/usr/bin/env python3
 """The stand that client suites run on: an upstream, a gateway in front of it, both on loopback, both ours to end.
 
-    stand.py [--llama SERVER MODEL] [--no-upstream] -- COMMAND [ARGUMENT...]
+    stand.py [--llama SERVER MODEL] [--no-upstream] [--loops] -- COMMAND [ARGUMENT...]
 
 Starts the scripted upstream (or llama-server), then `tidegate serve` with a settings file written for the occasion,
 waits until it is ready, runs the command with the addresses and keys in its environment, and ends what it started, by
 process id. The code is the command's.
 
+`--loops` adds providers that are the gateway itself: `anthropic` at its mount /anthropic, `gemini` at /gemini, `openai`
+at /openai/v1. A request for `anthropic/demo/tools` leaves the gateway in Anthropic's dialect and comes back to it as a
+request for `demo/tools`. So every dialect is written, read and answered without a fake of our own for it, and what goes
+over those wires is written down (`recorder.py`).
+
 Why a program of its own: the same stand serves the Python suite, the Node suite, the engine suite and the commands of
 the documentation, and none of them should know how a server is started.
 """
 
+import json
 import os
 import pathlib
 import re
@@ -23,9 +29,15 @@ import tempfile
 import time
 import urllib.request
 
+from recorder import Recorder
+
 PATIENCE = 60
+# Knows tools, in a form that begins with `{`: a sign that even random weights come to, and from there the engine's grammar
+# leaves them no choice.
+TEMPLATE = pathlib.Path(__file__).parent / "llama" / "template.jinja"
 KEYS = {
     "app": "",
+    "loop": "",
     "narrow": 'models = ["demo/echo"]\n',
     "hasty": "limits = { requests_per_minute = 1 }\n",
     "single": "limits = { concurrency = 1 }\n",
@@ -120,11 +132,41 @@ fallbacks = ["up/ok-s503"]
     return providers, {"STAND_UPSTREAM": f"http://127.0.0.1:{port}/v1", "STAND_JOURNAL": str(journal)}
 
 
+# What the tests of the dialects ask for, by a short name. What a dialect's writer may say depends on the model's family,
+# so upstream each has a name of the vendor's kind: `anthropic/claude-opus-5-tools` comes back as the route
+# `claude-opus-5-tools`, behind which stands `demo/tools`.
+MODELS = {
+    **{name: f"demo/{name}" for name in ("echo", "story", "tools", "json", "vision", "refuse", "fail", "slow")},
+    "plain": "up/ok", "think": "up/ok-think-t12", "cached": "up/ok-i100-c40", "dies": "up/ok-t20-d2-rst5",
+    "errs": "up/ok-t20-d2-err5", "busy": "up/ok-s429-ra2", "broken": "up/ok-s503", "wrong": "up/ok-s400",
+    "endless": "up/ok-t4000-d5",
+}
+FAMILIES = {"anthropic": ("anthropic", "claude-opus-5"), "gemini": ("gemini", "gemini-3-pro"),
+            "openai": ("openai/v1", "gpt-5")}
+
+
+def loops(recorder):
+    """Providers that are this gateway's own mounts, behind the recorder, and the routes that come back from them."""
+    providers = "".join(f"""
+[providers.{name}]
+dialect = "{name}"
+base_url = "http://127.0.0.1:{recorder.port}/{path}"
+credential = "env:STAND_KEY_LOOP"
+""" for name, (path, _) in FAMILIES.items())
+    routes = "".join(f"""
+[routes."{family}-{short}"]
+targets = [{{ model = "{model}" }}]
+""" for _, family in FAMILIES.values() for short, model in MODELS.items())
+    names = {name: {short: f"{name}/{family}-{short}" for short in MODELS} for name, (_, family) in FAMILIES.items()}
+    return providers + routes, {"STAND_RECORD": str(recorder.path), "STAND_MODELS": json.dumps({**names, "": MODELS})}
+
+
 def engine(stand, server, model):
     port = free_port()
     process = stand.spawn("llama", [server, "--model", model, "--host", "127.0.0.1", "--port", str(port), "--threads",
                                     "1", "--parallel", "2", "--ctx-size", "65536", "--metrics", "--slots", "--alias",
-                                    "tiny", "--embeddings", "--pooling", "mean", "--no-webui"])
+                                    "tiny", "--embeddings", "--pooling", "mean", "--no-webui", "--jinja",
+                                    "--chat-template-file", str(TEMPLATE)])
     stand.until("llama", process, f"http://127.0.0.1:{port}/health")
     providers = f"""
 [providers.local]
@@ -155,13 +197,18 @@ def main(arguments):
         environment = dict(os.environ)
         environment.update({f"STAND_KEY_{name.upper()}": secret for name, secret in secrets.items()})
         providers = ""
+        port = free_port()
         if options[:1] == ["--llama"]:
             providers, more = engine(stand, options[1], options[2])
             environment.update(more)
         elif "--no-upstream" not in options:
             providers, more = scripted(stand, os.environ["FAKES_BIN"])
             environment.update(more)
-        port = free_port()
+        if "--loops" in options:
+            recorder = Recorder(port, folder / "upstream-requests.jsonl")
+            circular, more = loops(recorder)
+            providers += circular
+            environment.update(more)
         file = folder / "tidegate.toml"
         file.write_text(settings(folder, port, providers, secrets))
         gateway = stand.spawn("gateway", [tidegate, "serve", "--config", str(file)], env=environment, cwd=folder)

@@ -51,6 +51,38 @@ node_suite() {
     rm -f "$log"
 }
 
+# The Python that has the newest SDK of each vendor.
+dialects_python() {
+    venv "dialects-$OPENAI_PYTHON-$ANTHROPIC_PYTHON-$GENAI_PYTHON" "openai==$OPENAI_PYTHON" \
+        "anthropic==$ANTHROPIC_PYTHON" "google-genai==$GENAI_PYTHON" "pytest==$PYTEST" "pytest-timeout==$PYTEST_TIMEOUT"
+}
+
+# The four dialects by the vendors' own SDKs for Python: all tests, or with `third` those that stand for the others.
+dialects_suite() {
+    local part=${1:-} python
+    python=$(dialects_python)
+    PYTEST_ADDOPTS="${part:+-m $part} ${TIDEGATE_RESULTS:+--junitxml=$TIDEGATE_RESULTS/dialects-python.xml}" \
+        pytest_suite "the dialects for Python" "$ROOT/conformance/dialects" "$python" --loops
+}
+
+# The same for Node, the basics.
+node_dialects_suite() {
+    local log code=0 report=()
+    need node "install Node 20 or newer"
+    STAND_NODE_PACKAGES=$(node_modules "dialects-$OPENAI_NODE-$ANTHROPIC_NODE-$GENAI_NODE" "openai@$OPENAI_NODE" \
+        "@anthropic-ai/sdk@$ANTHROPIC_NODE" "@google/genai@$GENAI_NODE")
+    export STAND_NODE_PACKAGES
+    [ -z "${TIDEGATE_RESULTS:-}" ] || report=(--test-reporter=junit
+        "--test-reporter-destination=$TIDEGATE_RESULTS/dialects-node.xml")
+    log=$(mktemp)
+    python3 "$ROOT/conformance/stand.py" --loops -- node --test --test-reporter=tap --test-reporter-destination=stdout \
+        "${report[@]}" --test-timeout=60000 "$ROOT/conformance/node-dialects/dialects.test.mjs" >"$log" 2>&1 || code=$?
+    [ "$code" -eq 0 ] || grep -vE '^ *(duration_ms|type):' "$log" | tail -n 150 >&2
+    counted "the dialects for Node" "$(awk '/^# pass /{n=$3} END {print n + 0}' "$log")" \
+        "$(awk '/^# (fail|cancelled) /{n+=$3} END {print n + 0}' "$log")" "$code"
+    rm -f "$log"
+}
+
 verdict() {
     echo "$PASSED passed, $FAILED failed"
     [ "$FAILED" = 0 ]

@@ -146,12 +146,14 @@ fn refuse(
 /// A provider's refusal in the client's dialect.
 fn retold(exchange: &Exchange, status: u16, message: &str, code: &str) -> http::Response<Body> {
     let id = exchange.id.to_string();
-    let failing =
-        Failing { status, code, kind: "", message, param: None, retry_after: None, request_id: &id };
     let dialect = exchange.operation.dialect().unwrap_or(Dialect::Chat);
+    let mut failing =
+        Failing { status, code, kind: "", message, param: None, retry_after: None, request_id: &id };
+    // Google's errors say the status in the body too.
+    failing.status = dialects::error_status(dialect, &failing);
     let mut answer = http::Response::new(Body::whole(dialects::error_body(dialect, &failing)));
-    *answer.status_mut() = http::StatusCode::from_u16(dialects::error_status(dialect, &failing))
-        .unwrap_or(http::StatusCode::BAD_GATEWAY);
+    *answer.status_mut() =
+        http::StatusCode::from_u16(failing.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
 }

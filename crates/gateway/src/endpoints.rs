@@ -63,6 +63,7 @@ pub(crate) async fn answer(
 fn small(gateway: &Gateway, parts: &Parts) -> Response<Body> {
     let (path, query) = (parts.uri.path(), parts.uri.query());
     let found = find(&parts.method, path);
+    let dialect = models::dialect(urls::asker_at(path, &parts.headers, query));
     let mut answer = match found {
         Endpoint::Models(mount) => models::list(gateway, &parts.headers, query, mount),
         Endpoint::Model(mount, name) => models::one(gateway, &parts.headers, query, mount, name),
@@ -71,13 +72,13 @@ fn small(gateway: &Gateway, parts: &Parts) -> Response<Body> {
         Endpoint::Metrics if gateway.serves_admin => health::metrics(gateway),
         Endpoint::WrongMethod => {
             let message = format!("`{path}` does not take {}", parts.method);
-            let mut answer = Refusal::new(Code::MethodNotAllowed, message).answer();
+            let mut answer = Refusal::new(Code::MethodNotAllowed, message).answer_in(dialect, "");
             let is_call = matches!(find(&Method::POST, path), Endpoint::Call(_));
             let allowed = if is_call { "POST" } else { "GET, HEAD" };
             answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
             answer
         }
-        _ => Refusal::new(Code::UnknownUrl, format!("nothing is served at `{path}`")).answer(),
+        _ => Refusal::new(Code::UnknownUrl, format!("nothing is served at `{path}`")).answer_in(dialect, ""),
     };
     if !matches!(found, Endpoint::Aside | Endpoint::Health | Endpoint::Ready | Endpoint::Metrics) {
         headers::add_id(answer.headers_mut(), Dice::request_id(&gateway.clock));

@@ -42,7 +42,8 @@ fn list_of(asker: Mount, entries: &[ModelEntry]) -> Value {
     }
 }
 
-fn dialect(asker: Mount) -> Option<Dialect> {
+/// The dialect of the errors that an asker reads; OpenAI's is the usual one.
+pub(crate) fn dialect(asker: Mount) -> Option<Dialect> {
     match asker {
         Mount::OpenAi => None,
         Mount::Anthropic => Some(Dialect::Messages),

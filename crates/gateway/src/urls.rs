@@ -227,6 +227,13 @@ pub(crate) fn asker(mount: Option<Mount>, headers: &HeaderMap, query: Option<&st
     })
 }
 
+/// Whose SDK asks at any path, also at one where nothing is served.
+pub(crate) fn asker_at(path: &str, headers: &HeaderMap, query: Option<&str>) -> Mount {
+    let (mount, rest) = unmount(path);
+    let google = version(rest).is_some_and(|(version, _)| version != "v1");
+    asker(mount.or(google.then_some(Mount::Gemini)), headers, query)
+}
+
 /// Undoes `%2F` and its like; what is not an escape stays.
 pub(crate) fn unescape(text: &str) -> String {
     let bytes = text.as_bytes();
@@ -319,6 +326,15 @@ mod tests {
         for aside in ["/api/keys", "/", "/openaix/v1", "/assets/a.js"] {
             assert_eq!(get(aside), Endpoint::Aside, "{aside}");
         }
+    }
+
+    #[test]
+    fn a_wrong_path_is_answered_in_the_words_of_who_asks() {
+        let asker = |path| asker_at(path, &HeaderMap::new(), None);
+        assert_eq!(asker("/anthropic/v1/x"), Mount::Anthropic);
+        assert_eq!(asker("/v1beta/models/g:unknownVerb"), Mount::Gemini);
+        assert_eq!(asker("/gemini/v1/x"), Mount::Gemini);
+        assert_eq!(asker("/v1/x"), Mount::OpenAi);
     }
 
     #[test]

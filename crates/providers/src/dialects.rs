@@ -166,10 +166,11 @@ pub fn error_body(dialect: Dialect, failing: &Failing<'_>) -> Vec<u8> {
 }
 
 /// The status that clients of the dialect map to the right class (a spent budget is 402 for Anthropic's, 429 for
-/// OpenAI's and Google's; an overloaded gateway is 529 for Anthropic's).
+/// OpenAI's and Google's; what is overloaded says 529 to Anthropic's clients and 503 to all others).
 pub fn error_status(dialect: Dialect, failing: &Failing<'_>) -> u16 {
     match dialect {
         Dialect::Messages => messages::error_status(failing),
+        Dialect::Chat | Dialect::Responses | Dialect::Gemini if failing.status == 529 => 503,
         Dialect::Chat | Dialect::Responses | Dialect::Gemini => failing.status,
     }
 }
@@ -261,6 +262,27 @@ impl StreamWriter {
             Self::Responses(writer) => writer.error(failing, out),
             Self::Messages(writer) => writer.error(failing, out),
             Self::Gemini(writer) => writer.error(failing, out),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_overloaded_says_so_in_the_status_of_the_client() {
+        let failing = Failing {
+            status: 529,
+            code: "overloaded_error",
+            kind: "",
+            message: "busy",
+            param: None,
+            retry_after: None,
+            request_id: "",
+        };
+        for (dialect, status) in [(Dialect::Messages, 529), (Dialect::Gemini, 503), (Dialect::Chat, 503)] {
+            assert_eq!(error_status(dialect, &failing), status, "{dialect:?}");
         }
     }
 }
