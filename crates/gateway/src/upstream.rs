@@ -43,11 +43,13 @@ pub(crate) struct Upstream {
 struct Door {
     /// Header lines that every request has: host, types, what the settings add, the credential.
     lines: Bytes,
+    /// The same without a type of content, for what is no conversation.
+    bare_lines: Bytes,
     /// Names that the settings and the credential set: a client's own are left out.
     names: Vec<HeaderName>,
 }
 
-static NO_DOOR: Door = Door { lines: Bytes::new(), names: Vec::new() };
+static NO_DOOR: Door = Door { lines: Bytes::new(), bare_lines: Bytes::new(), names: Vec::new() };
 
 /// The first line and the headers of a request to a provider, while they are written.
 pub(crate) struct RequestHead<'a> {
@@ -69,6 +71,11 @@ impl RequestHead<'_> {
     /// Ends the head of a request whose body has so many bytes.
     pub(crate) fn finish(mut self, body: usize) -> Bytes {
         self.add(&CONTENT_LENGTH, &HeaderValue::from(body));
+        self.finish_bare()
+    }
+
+    /// Ends the head of a request that has no body.
+    pub(crate) fn finish_bare(mut self) -> Bytes {
         self.bytes.extend_from_slice(b"\r\n");
         self.bytes.freeze()
     }
@@ -102,22 +109,23 @@ impl Upstream {
             None => &self.paths[2],
             Some(Dialect::Responses) => &self.paths[3],
             Some(Dialect::Messages) => &self.paths[4],
-            Some(Dialect::Gemini) => return self.gemini(exchange.asked.stream, &deployment.upstream_model),
+            Some(Dialect::Gemini) => {
+                let stream = exchange.asked.stream;
+                let verb = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
+                return self.gemini(verb, &deployment.upstream_model);
+            }
         }))
     }
 
     /// Google puts model and verb into the path.
-    fn gemini(&self, stream: bool, model: &str) -> Result<Cow<'_, str>, Box<Refusal>> {
+    pub(crate) fn gemini(&self, verb: &str, model: &str) -> Result<Cow<'_, str>, Box<Refusal>> {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:@".contains(&byte);
         if model.is_empty() || !model.bytes().all(fits) || model.split('/').any(|part| part == "..") {
             let message = format!("`{model}` is no model name that fits into a path");
             return Err(Refusal::new(Code::InvalidRequest, message).about("model"));
         }
-        let verb = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
         let path = &self.paths[5];
-        let whole = ["models/", "tunedModels/"].iter().any(|kind| model.starts_with(kind));
-        let models = if whole { "" } else { "models/" };
-        Ok(Cow::Owned(format!("{path}/{models}{model}:{verb}")))
+        Ok(Cow::Owned(format!("{path}/{}:{verb}", google_name(model))))
     }
 
     /// Begins a request in a dialect (`None`: OpenAI's, or else the provider's own) for a target (path and query, valid
@@ -130,14 +138,35 @@ impl Upstream {
     ) -> RequestHead<'_> {
         let door = dialect.and_then(|dialect| self.doors[door_of(dialect)].as_ref());
         let door = door.or_else(|| self.doors.iter().find_map(Option::as_ref)).unwrap_or(&NO_DOOR);
-        let mut bytes = BytesMut::with_capacity(2048 + target.len() + door.lines.len());
+        begin(door, &door.lines, method, target)
+    }
+
+    /// The same for a body of any type.
+    pub(crate) fn bare_request(
+        &self,
+        dialect: policy::Dialect,
+        method: &http::Method,
+        target: &str,
+    ) -> RequestHead<'_> {
+        let place = DOORS.iter().position(|known| *known == dialect).unwrap_or(0);
+        let door = self.doors[place].as_ref().unwrap_or(&NO_DOOR);
+        begin(door, &door.bare_lines, method, target)
+    }
+
+    /// Where Anthropic's providers count tokens.
+    pub(crate) fn count_tokens(&self) -> String {
+        format!("{}/count_tokens", self.paths[4])
+    }
+}
+
+fn begin<'a>(door: &'a Door, lines: &Bytes, method: &http::Method, target: &str) -> RequestHead<'a> {
+        let mut bytes = BytesMut::with_capacity(2048 + target.len() + lines.len());
         bytes.extend_from_slice(method.as_str().as_bytes());
         bytes.extend_from_slice(b" ");
         bytes.extend_from_slice(target.as_bytes());
         bytes.extend_from_slice(b" HTTP/1.1\r\n");
-        bytes.extend_from_slice(&door.lines);
+        bytes.extend_from_slice(lines);
         RequestHead { door, bytes }
-    }
 }
 
 const fn door_of(dialect: Dialect) -> usize {
@@ -267,6 +296,12 @@ impl Upstreams {
     }
 }
 
+/// A model as Google names it.
+pub(crate) fn google_name(model: &str) -> String {
+    let whole = ["models/", "tunedModels/"].iter().any(|kind| model.starts_with(kind));
+    if whole { model.to_owned() } else { format!("models/{model}") }
+}
+
 /// The lines with which requests in one dialect begin.
 fn door_to(
     provider: &Provider,
@@ -275,17 +310,22 @@ fn door_to(
     mut headers: Vec<(HeaderName, HeaderValue)>,
 ) -> Result<Door, String> {
     headers.extend(sign_in(provider, auth)?);
-    let mut lines = BytesMut::new();
+    let (mut lines, mut bare_lines) = (BytesMut::new(), BytesMut::new());
     put_line(&mut lines, &HOST, host);
+    put_line(&mut bare_lines, &HOST, host);
     for (name, value) in [(CONTENT_TYPE, "application/json"), (ACCEPT_ENCODING, "identity")] {
         if !headers.iter().any(|(own, _)| *own == name) {
             put_line(&mut lines, &name, &HeaderValue::from_static(value));
+            if name != CONTENT_TYPE {
+                put_line(&mut bare_lines, &name, &HeaderValue::from_static(value));
+            }
         }
     }
     for (name, value) in &headers {
         put_line(&mut lines, name, value);
+        put_line(&mut bare_lines, name, value);
     }
-    Ok(Door { lines: lines.freeze(), names: headers.into_iter().map(|(name, _)| name).collect() })
+    Ok(Door { lines: lines.freeze(), bare_lines: bare_lines.freeze(), names: headers.into_iter().map(|(name, _)| name).collect() })
 }
 
 /// Where a provider speaks OpenAI's dialect, in which models are listed.
