@@ -39,7 +39,7 @@ impl Lane {
 }
 
 /// What a provider speaks of itself, the best first.
-fn dialects_of(provider: &Provider) -> SmallVec<[Dialect; 4]> {
+pub(crate) fn dialects_of(provider: &Provider) -> SmallVec<[Dialect; 4]> {
     let mut spoken = SmallVec::new();
     let native = std::iter::once(provider.dialect);
     for dialect in native.chain(provider.also.iter().map(|endpoint| endpoint.dialect)) {

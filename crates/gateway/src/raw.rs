@@ -25,7 +25,7 @@ use crate::exchange::Exchange;
 use crate::lanes::dialects_of;
 use crate::plan::{self, Plan, Step};
 use crate::refusal::{Code, Refusal};
-use crate::upstream::{Upstream, versioned};
+use crate::upstream::{Upstream, google_name};
 use crate::{headers, settle, urls};
 
 /// Sound of the lowest bit rate has fewer tokens than this many bytes each (6 kbit/s, ten tokens a second).
@@ -81,7 +81,7 @@ pub(crate) fn read(
         exchange.asked = request::read(Operation::Gemini, body).map_err(bad)?;
         wanted.names = Names::Google(model_names(body).map_err(bad)?);
     } else if let Some(boundary) = content_type(&parts.headers).and_then(form::boundary) {
-        let form = boundary.and_then(|boundary| form::read(body, &boundary)).map_err(bad_form)?;
+        let form = boundary.and_then(|boundary| form::read(body, &boundary)).map_err(|bad| bad_form(&bad))?;
         exchange.asked.model = String::from_utf8_lossy(&body[form.model.clone()]).into_owned();
         exchange.asked.stream = form.stream;
         exchange.asked.input_bound = weight(body);
@@ -115,9 +115,9 @@ fn bad(bad: request::BadRequest) -> Box<Refusal> {
     refusal
 }
 
-fn bad_form(bad: form::BadForm) -> Box<Refusal> {
+fn bad_form(bad: &form::BadForm) -> Box<Refusal> {
     let mut refusal = Refusal::new(Code::InvalidRequest, bad.to_string());
-    refusal.detail = Some(match &bad {
+    refusal.detail = Some(match bad {
         form::BadForm::NoModel => "missing_required_parameter",
         form::BadForm::Twice(_) => "duplicate_parameter",
         form::BadForm::Respelled(..) => "unknown_parameter",
@@ -263,6 +263,16 @@ pub(crate) fn usage(raw: Raw, told: Option<Usage>) -> (Usage, ledger::Basis) {
     }
 }
 
+/// The dialect whose way into a provider a call takes: its base and its place for the credential.
+pub(crate) fn native(raw: Raw, provider: &Provider) -> policy::Dialect {
+    match (raw, raw.dialect()) {
+        (Raw::Passthrough, _) => provider.dialect,
+        (_, Some(Dialect::Messages)) => policy::Dialect::Anthropic,
+        (_, Some(Dialect::Gemini)) => policy::Dialect::Gemini,
+        _ => policy::Dialect::OpenAi,
+    }
+}
+
 /// The request target of an attempt.
 pub(crate) fn target(
     wanted: &Wanted,
@@ -270,9 +280,13 @@ pub(crate) fn target(
     upstream: &Upstream,
     deployment: &Deployment,
 ) -> Result<String, Box<Refusal>> {
-    let base = &*deployment.provider.base_path;
+    let provider = &deployment.provider;
+    let base = provider.endpoint(native(raw, provider)).map_or("", |(base, _)| &**base);
     let mut target = match raw {
-        Raw::CountTokens => format!("{base}/{}", versioned(base, "v1", "messages/count_tokens")),
+        Raw::CountTokens => upstream.count_tokens(),
+        Raw::Rerank if provider.rerank.is_some() => {
+            provider.rerank.as_ref().map(|own| own.path.to_string()).unwrap_or_default()
+        }
         Raw::GeminiCountTokens => upstream.gemini("countTokens", &deployment.upstream_model)?.into_owned(),
         Raw::EmbedContent => upstream.gemini("embedContent", &deployment.upstream_model)?.into_owned(),
         Raw::BatchEmbedContents => {
@@ -314,9 +328,8 @@ pub(crate) fn body(exchange: &Exchange, wanted: &Wanted, deployment: &Deployment
         }
         Names::Form(place) => splice(body, std::iter::once((place.clone(), model.as_bytes()))),
         Names::Google(places) => {
-            let prefix = if model.contains('/') { "" } else { "models/" };
             let mut name = Vec::new();
-            encode(&format!("{prefix}{model}"), &mut name);
+            encode(&google_name(model), &mut name);
             splice(body, places.iter().map(|place| (place.start..place.end, name.as_slice())))
         }
     }

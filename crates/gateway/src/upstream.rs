@@ -160,13 +160,13 @@ impl Upstream {
 }
 
 fn begin<'a>(door: &'a Door, lines: &Bytes, method: &http::Method, target: &str) -> RequestHead<'a> {
-        let mut bytes = BytesMut::with_capacity(2048 + target.len() + lines.len());
-        bytes.extend_from_slice(method.as_str().as_bytes());
-        bytes.extend_from_slice(b" ");
-        bytes.extend_from_slice(target.as_bytes());
-        bytes.extend_from_slice(b" HTTP/1.1\r\n");
-        bytes.extend_from_slice(lines);
-        RequestHead { door, bytes }
+    let mut bytes = BytesMut::with_capacity(2048 + target.len() + lines.len());
+    bytes.extend_from_slice(method.as_str().as_bytes());
+    bytes.extend_from_slice(b" ");
+    bytes.extend_from_slice(target.as_bytes());
+    bytes.extend_from_slice(b" HTTP/1.1\r\n");
+    bytes.extend_from_slice(lines);
+    RequestHead { door, bytes }
 }
 
 const fn door_of(dialect: Dialect) -> usize {
@@ -325,7 +325,11 @@ fn door_to(
         put_line(&mut lines, name, value);
         put_line(&mut bare_lines, name, value);
     }
-    Ok(Door { lines: lines.freeze(), bare_lines: bare_lines.freeze(), names: headers.into_iter().map(|(name, _)| name).collect() })
+    Ok(Door {
+        lines: lines.freeze(),
+        bare_lines: bare_lines.freeze(),
+        names: headers.into_iter().map(|(name, _)| name).collect(),
+    })
 }
 
 /// Where a provider speaks OpenAI's dialect, in which models are listed.

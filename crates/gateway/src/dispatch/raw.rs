@@ -42,7 +42,7 @@ pub(super) fn build(
     };
     let target = raw::target(wanted, raw, upstream, deployment)?;
     let body = raw::body(exchange, wanted, deployment, body);
-    let mut head = upstream.bare_request(&wanted.method, &target);
+    let mut head = upstream.bare_request(raw::native(raw, &deployment.provider), &wanted.method, &target);
     for name in [ACCEPT, CONTENT_TYPE] {
         if let Some(value) = up.client.get(&name)
             && !head.is_set(&name)
