@@ -94,7 +94,12 @@ async fn a_budget_holds_although_answers_tell_nothing() {
     let stand = Stand::start(setup).await;
     stand.upstream.set_plan(Plan { usage: UsageQuirk::Missing, ..Plan::default() });
     let batches = stand.client().get("/v1/batches").await.unwrap();
-    assert_eq!((batches.status, batches.header("x-tidegate-cost")), (200, Some("0")), "{}", batches.text());
+    assert_eq!(
+        (batches.status, batches.header("x-tidegate-cost")),
+        (200, Some("0.00")),
+        "{}",
+        batches.text()
+    );
 }
 
 fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
