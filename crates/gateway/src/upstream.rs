@@ -320,6 +320,12 @@ impl Upstreams {
     }
 }
 
+/// A model as Google names it.
+pub(crate) fn google_name(model: &str) -> String {
+    let whole = ["models/", "tunedModels/"].iter().any(|kind| model.starts_with(kind));
+    if whole { model.to_owned() } else { format!("models/{model}") }
+}
+
 /// The lines with which requests in one dialect begin.
 fn door_to(
     provider: &Provider,
