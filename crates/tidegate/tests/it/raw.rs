@@ -88,6 +88,18 @@ async fn a_budget_holds_although_answers_tell_nothing() {
     let files = stand.client().get("/v1/files").await.unwrap();
     assert_eq!((files.status, files.code().as_str()), (403, "price_unknown"), "{}", files.text());
     assert!(files.text().contains(r#"[models.\"fake/files\"] price"#), "{}", files.text());
+    // The way out that the refusal names.
+    let free = "[models.\"fake/batches\"]\nprice = { per_request = \"0\", currency = \"USD\" }\n";
+    let setup = Setup { key: budget.to_owned(), more: free.to_owned(), ..Setup::default() };
+    let stand = Stand::start(setup).await;
+    stand.upstream.set_plan(Plan { usage: UsageQuirk::Missing, ..Plan::default() });
+    let batches = stand.client().get("/v1/batches").await.unwrap();
+    assert_eq!(
+        (batches.status, batches.header("x-tidegate-cost")),
+        (200, Some("0.00")),
+        "{}",
+        batches.text()
+    );
 }
 
 fn form(parts: &[(&str, &[u8])]) -> Vec<u8> {
