@@ -1,0 +1,1 @@
+//! Requests there and back.
