@@ -12,7 +12,7 @@ mod odd;
 mod requests;
 mod streams;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use providers::blocks::{Answer, Event, Fold, Issuer, Request, Written};
 use providers::dialects::{Dialect, Reply, StreamReader, StreamWriter, Target};
 use providers::flow::{Flow, Pieces, Translated};
@@ -142,13 +142,3 @@ fn pairs() -> impl Iterator<Item = (Dialect, Dialect)> {
         .flat_map(|one| Dialect::ALL.into_iter().filter(move |other| *other != one).map(move |other| (one, other)))
 }
 
-/// What a writer makes of events.
-fn written(dialect: Dialect, events: &[Event]) -> Vec<u8> {
-    let request = asked();
-    let mut writer = StreamWriter::new(dialect, &reply(&request));
-    let mut out = BytesMut::new();
-    for event in events {
-        writer.write(event, &mut out);
-    }
-    out.to_vec()
-}
