@@ -70,7 +70,7 @@ fn requests() {
     for (client, provider) in pairs() {
         let mut text = String::new();
         for (feature, body) in inputs::of(client).requests {
-            let request = read_request(client, body.get().as_bytes());
+            let request = read_request(client, inputs::compact(body.get()).as_bytes());
             match write_request(provider, &request) {
                 Ok(written) => {
                     let dropped: Vec<&str> = written.dropped.iter().map(|param| param.0.as_str()).collect();

@@ -33,12 +33,7 @@ fn model(dialect: Dialect) -> &'static str {
 }
 
 fn target(dialect: Dialect) -> Target<'static> {
-    Target {
-        model: model(dialect),
-        issuer: issuer(dialect),
-        max_output: Some(32_000),
-        stream_usage: true,
-    }
+    Target { model: model(dialect), issuer: issuer(dialect), max_output: Some(32_000), stream_usage: true }
 }
 
 fn reply(request: &Request) -> Reply<'_> {
@@ -137,8 +132,7 @@ fn fold(events: &[Event]) -> Fold {
 }
 
 fn pairs() -> impl Iterator<Item = (Dialect, Dialect)> {
-    Dialect::ALL
-        .into_iter()
-        .flat_map(|one| Dialect::ALL.into_iter().filter(move |other| *other != one).map(move |other| (one, other)))
+    Dialect::ALL.into_iter().flat_map(|one| {
+        Dialect::ALL.into_iter().filter(move |other| *other != one).map(move |other| (one, other))
+    })
 }
-

@@ -86,7 +86,9 @@ fn for_each_pair_a_translated_stream_adds_up_to_the_translated_answer() {
             assert!(fold.ended, "{provider:?} to {client:?}, {feature}");
             let streamed = comparable(client, fold.answer());
             if streamed != whole {
-                wrong.push(format!("{provider:?} to {client:?}, {feature}\n stream {streamed:?}\n whole  {whole:?}"));
+                wrong.push(format!(
+                    "{provider:?} to {client:?}, {feature}\n stream {streamed:?}\n whole  {whole:?}"
+                ));
             }
         }
     }

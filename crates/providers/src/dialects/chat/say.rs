@@ -7,8 +7,8 @@
 use bytes::BytesMut;
 
 use super::json::Json;
-use super::thoughts::{needs_detail, write_detail, write_google_signature};
 use super::parts::image_url;
+use super::thoughts::{needs_detail, write_detail, write_google_signature};
 use super::whole::{annotation, image, logprobs, shown_id, write_list};
 use super::{counts, stops};
 use crate::Usage;

@@ -300,7 +300,11 @@ impl StreamReader {
             let part = self.choices[choice].parts.saturating_sub(1);
             out.push(Event::Delta { choice: number(choice), part, delta: Delta::Citation(raw) });
         } else {
-            let part = self.begin(choice, PartHead::Unknown { dialect: Dialect::Gemini, kind: name.to_owned(), raw }, out);
+            let part = self.begin(
+                choice,
+                PartHead::Unknown { dialect: Dialect::Gemini, kind: name.to_owned(), raw },
+                out,
+            );
             out.push(Event::PartEnd { choice: number(choice), part });
         }
     }

@@ -10,8 +10,8 @@ use serde_json::value::RawValue;
 
 use super::answer::{Wire, join_logprobs, lenient_list, read_call, read_content, read_reasoning, told_error};
 use super::members::{Members, keep};
-use crate::dialects::Dialect;
 use crate::blocks::{Delta, Event, Issuer, Part, PartHead, ToolKind};
+use crate::dialects::Dialect;
 
 /// Reads a provider's stream.
 #[derive(Debug)]

@@ -24,11 +24,16 @@ fn head() -> impl Strategy<Value = PartHead> {
             name: "f".into(),
             kind: if custom { ToolKind::Custom } else { ToolKind::Function },
         }),
-        Just(PartHead::Unknown { dialect: Dialect::Responses,
+        Just(PartHead::Unknown {
+            dialect: Dialect::Responses,
             kind: "web_search_call".into(),
             raw: Raw::parse("{\"type\":\"web_search_call\",\"id\":\"ws_1\"}").unwrap()
         }),
-        Just(PartHead::Unknown { dialect: Dialect::Responses, kind: "x".into(), raw: Raw::parse("3").unwrap() }),
+        Just(PartHead::Unknown {
+            dialect: Dialect::Responses,
+            kind: "x".into(),
+            raw: Raw::parse("3").unwrap()
+        }),
     ]
 }
 
