@@ -74,7 +74,7 @@ impl Meter {
             | Event::Logprobs { .. } => {
                 self.started = true;
             }
-            Event::Error { .. } => {}
+            Event::ServiceTier(_) | Event::Error { .. } => {}
         }
     }
 }
