@@ -111,8 +111,12 @@ fn openai_operation(rest: &str) -> Option<Operation> {
 
 /// `/openai/deployments/{deployment}/chat/completions?api-version=…`, as the classic Azure client asks.
 fn azure<'a>(method: &Method, rest: &'a str) -> Option<Endpoint<'a>> {
-    let (deployment, rest) = rest.strip_prefix("/deployments/")?.split_once('/')?;
-    let operation = openai_operation(rest)?;
+    // Older clients leave the slashes of a name such as `openai/gpt` as they are, so the end says where the name ends.
+    let rest = rest.strip_prefix("/deployments/")?;
+    let ends = ["chat/completions", "completions", "embeddings", "responses"];
+    let (deployment, end) =
+        ends.into_iter().find_map(|end| Some((rest.strip_suffix(end)?.strip_suffix('/')?, end)))?;
+    let operation = openai_operation(end)?;
     (!deployment.is_empty()).then(|| post(method, Call { model: Some(deployment), ..Call::of(operation) }))
 }
 
@@ -217,7 +221,9 @@ mod tests {
         }
         assert_eq!(call("/v1/models/a/b:streamGenerateContent").and_then(|call| call.model), Some("a/b"));
         assert_eq!(call("/v1beta/models/g:streamGenerateContent").and_then(|call| call.stream), Some(true));
-        assert_eq!(call("/openai/deployments/d/completions").and_then(|call| call.model), Some("d"));
+        let deployment = |path| call(path).and_then(|call| call.model);
+        assert_eq!(deployment("/openai/deployments/d/completions"), Some("d"));
+        assert_eq!(deployment("/openai/deployments/openai/gpt/chat/completions"), Some("openai/gpt"));
     }
 
     #[test]
