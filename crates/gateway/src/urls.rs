@@ -167,11 +167,13 @@ fn passthrough<'a>(method: &Method, rest: &'a str) -> Endpoint<'a> {
 
 /// `/openai/deployments/{deployment}/chat/completions?api-version=…`, as the classic Azure client asks.
 fn azure<'a>(method: &Method, rest: &'a str) -> Option<Endpoint<'a>> {
-    let (deployment, rest) = rest.strip_prefix("/deployments/")?.split_once('/')?;
-    let call = match openai_operation(rest) {
-        Some(operation) => Call::of(operation),
-        None => Call::raw(openai_raw_operation(rest)?, rest),
-    };
+    // Older clients leave the slashes of a name such as `openai/gpt` as they are, so the end says where the name ends.
+    let rest = rest.strip_prefix("/deployments/")?;
+    let mut ends = rest.match_indices('/').map(|(at, _)| (&rest[..at], &rest[at + 1..]));
+    let (deployment, call) = ends.find_map(|(deployment, end)| match openai_operation(end) {
+        Some(operation) => Some((deployment, Call::of(operation))),
+        None => Some((deployment, Call::raw(openai_raw_operation(end)?, end))),
+    })?;
     (!deployment.is_empty()).then(|| post(method, Call { model: Some(deployment), ..call }))
 }
 
@@ -297,7 +299,9 @@ mod tests {
         }
         assert_eq!(call("/v1/models/a/b:streamGenerateContent").and_then(|call| call.model), Some("a/b"));
         assert_eq!(call("/v1beta/models/g:streamGenerateContent").and_then(|call| call.stream), Some(true));
-        assert_eq!(call("/openai/deployments/d/completions").and_then(|call| call.model), Some("d"));
+        let deployment = |path| call(path).and_then(|call| call.model);
+        assert_eq!(deployment("/openai/deployments/d/completions"), Some("d"));
+        assert_eq!(deployment("/openai/deployments/openai/gpt/chat/completions"), Some("openai/gpt"));
     }
 
     #[test]
