@@ -19,6 +19,8 @@ use tokio::sync::mpsc;
 const BLOCKING: usize = 4;
 /// How often a thread looks whether it has become quiet.
 const BEAT: Duration = Duration::from_millis(500);
+/// How often it is told that it has, after work.
+const LOOKS: u32 = 2;
 const LAST_LOOK: Duration = Duration::from_millis(50);
 
 thread_local! {
@@ -82,7 +84,7 @@ impl Crew {
                 runtime.block_on(async {
                     let mut beat = tokio::time::interval(BEAT);
                     beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-                    let mut was_busy = false;
+                    let mut looks = 0;
                     loop {
                         tokio::select! {
                             job = waiting.recv() => match job {
@@ -90,11 +92,12 @@ impl Crew {
                                 None => break,
                             },
                             _ = beat.tick() => {
-                                let is_busy = !is_quiet();
-                                if was_busy && !is_busy {
+                                if !is_quiet() {
+                                    looks = LOOKS;
+                                } else if looks > 0 {
+                                    looks -= 1;
                                     quiet();
                                 }
-                                was_busy = is_busy;
                             }
                         }
                     }

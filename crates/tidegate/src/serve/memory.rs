@@ -15,18 +15,24 @@ pub(crate) fn start(engine: &Arc<Engine>) {
     engine.tasks.spawn("memory", keep(engine.clone()));
 }
 
+/// Looks after the end of work at which memory is given back: what one thread frees another may have to collect.
+const TIMES: u32 = 3;
+
 async fn keep(engine: Arc<Engine>) {
-    let mut was_busy = true;
+    let mut left = TIMES;
     loop {
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
             () = engine.tasks.stopping() => return,
         }
-        let is_busy = engine.gateway.in_flight() > 0 || engine.ledger.depth().records > 0;
-        if was_busy && !is_busy {
+        if engine.gateway.in_flight() > 0 || engine.ledger.depth().records > 0 {
+            left = TIMES;
+        } else if left > 0 {
+            left -= 1;
             give_back();
+            // The spool is read on the threads that may wait for the disk: they have pages of their own.
+            let _ = tokio::task::spawn_blocking(give_back).await;
         }
-        was_busy = is_busy;
     }
 }
 
