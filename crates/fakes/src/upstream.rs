@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
 
+pub use openai::binary;
 pub use tls::Certificate;
 
 use crate::journal::{Dispatch, End, Journal, Tokens, lock, split_id};
@@ -308,8 +309,11 @@ async fn request<S: Stream>(
     let body = received.body.clone();
     let parsed = serde_json::from_slice::<Asked<'_>>(&body);
     let mut problems = received.problems.clone();
+    let is_json = !matches!(endpoint, Endpoint::Generic | Endpoint::Binary);
     let mut asked = parsed.unwrap_or_else(|error| {
-        problems.push(format!("body: {error}"));
+        if is_json {
+            problems.push(format!("body: {error}"));
+        }
         Asked::default()
     });
     let refused = shared.credential.as_ref().is_some_and(|credential| {
@@ -329,17 +333,40 @@ async fn request<S: Stream>(
     Answer::new(wire, &plan, &mut ending.end, since, number).send(made, truth).await
 }
 
+/// Paths below these are answered without a dialect of their own.
+const GENERIC: [&str; 12] = [
+    "/v1/moderations",
+    "/v1/rerank",
+    "/v1/images/",
+    "/v1/audio/",
+    "/v1/files",
+    "/v1/batches",
+    "/v1/videos",
+    "/v1/messages/count_tokens",
+    "/v1beta/models/",
+    "/v1/models/g:",
+    "/v1/models/gemini",
+    "/v1/anything",
+];
+
 fn route(method: &str, path: &str) -> Option<Endpoint> {
     match (method, path.split('?').next().unwrap_or("")) {
         ("POST", "/v1/chat/completions") => Some(Endpoint::Chat),
         ("POST", "/v1/completions") => Some(Endpoint::Completions),
         ("POST", "/v1/embeddings") => Some(Endpoint::Embeddings),
-        _ => None,
+        ("HEAD", _) => None,
+        (_, "/v1/audio/speech") => Some(Endpoint::Binary),
+        (_, path) if path.ends_with("/content") => Some(Endpoint::Binary),
+        (_, path) => GENERIC.iter().any(|known| path.starts_with(known)).then_some(Endpoint::Generic),
     }
 }
 
-/// `/v1/models`, and 404 for the rest; neither is a dispatch.
+/// `/v1/models`, a length for `HEAD`, and 404 for the rest; neither is a dispatch.
 async fn other<S: Stream>(wire: &mut Wire<S>, received: &Received, shared: &Shared) -> Then {
+    if received.method == "HEAD" {
+        let head = b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: 12345\r\n\r\n";
+        return if wire.write(head).await.is_ok() { Then::Next } else { Then::Close };
+    }
     let (status, body) = match (received.method.as_str(), received.path.as_str()) {
         ("GET", "/v1/models") => {
             let data: Vec<serde_json::Value> = shared

@@ -107,6 +107,9 @@ pub(crate) fn output_bound(exchange: &Exchange, deployment: &Deployment) -> u64 
     if exchange.operation == providers::request::Operation::Embeddings {
         return 0;
     }
+    if matches!(exchange.operation, providers::request::Operation::Raw(raw) if raw.has_no_output()) {
+        return 0;
+    }
     let model = deployment.max_output.or(deployment.context).unwrap_or(UNKNOWN_OUTPUT);
     let one = exchange.asked.max_output.map_or(model, |asked| {
         // Nothing is known of the model: the client's own cap is what holds.

@@ -58,9 +58,10 @@ impl http_body::Body for Body {
             Content::Whole(bytes) => {
                 Poll::Ready(bytes.take().filter(|b| !b.is_empty()).map(|b| Ok(Frame::data(b))))
             }
-            Content::Stream(relay) => {
-                relay.poll_event(context).map(|event| event.map(|b| Ok(Frame::data(b))))
-            }
+            Content::Stream(relay) => match std::task::ready!(relay.poll_event(context)) {
+                Some(bytes) => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+                None => Poll::Ready(relay.broken_off().map(|error| Err(error.into()))),
+            },
             Content::Aside(body) => Pin::new(body).poll_frame(context),
         }
     }

@@ -3,6 +3,8 @@
 //! An attempt that fails before its first byte reached the client is no failure of the request: the next deployment of
 //! the plan is tried. What the client did wrong is never tried again elsewhere.
 
+mod raw;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -293,6 +295,9 @@ fn build(
     up: &Up<'_>,
     body: &Bytes,
 ) -> Result<(Bytes, Bytes), Box<Refusal>> {
+    if let Operation::Raw(raw) = exchange.operation {
+        return raw::build(exchange, raw, deployment, upstream, up, body);
+    }
     let body = lanes::body(exchange, lane, deployment, body)?;
     let target = upstream.target(exchange, lane, deployment)?;
     let mut head = upstream.request(lane.spoken(exchange.operation), &http::Method::POST, &target);
@@ -350,6 +355,13 @@ async fn answer_of(mut flight: Box<Flight>) -> Result<http::Response<Body>, Box<
     runtime::failpoint!("gateway.first_byte");
     let upstream_id = head.headers.get("x-request-id").or_else(|| head.headers.get("request-id"));
     flight.exchange().upstream_request_id = upstream_id.and_then(|id| id.to_str().ok()).map(Into::into);
+    let raw = match flight.exchange().operation {
+        Operation::Raw(raw) => Some(raw),
+        _ => None,
+    };
+    if let Some(raw) = raw.filter(|_| raw::is_answer(head.status)) {
+        return Box::pin(raw::answer(flight, raw, head)).await;
+    }
     if !head.status.is_success() {
         return Err(Box::pin(refused(flight, head)).await);
     }
@@ -377,13 +389,14 @@ async fn refused(mut flight: Box<Flight>, head: Head) -> Box<Miss> {
     failed(flight, head, body, &failure)
 }
 
-fn failed(flight: Box<Flight>, head: Head, body: Bytes, failure: &Failure) -> Box<Miss> {
+fn failed(mut flight: Box<Flight>, head: Head, body: Bytes, failure: &Failure) -> Box<Miss> {
     let provider = Arc::clone(&flight.deployment.provider.name);
     let status = head.status.as_u16();
     if failure.blame != Blame::Client {
         tracing::warn!(%provider, status, blame = ?failure.blame, "provider refused an attempt");
     }
-    let is_json = body.first() == Some(&b'{');
+    // What is no conversation may be refused in any form.
+    let readable = body.first() == Some(&b'{') || matches!(flight.exchange().operation, Operation::Raw(_));
     let verdict = match failure.blame {
         Blame::Credential => Verdict::Ours(Refusal::new(
             Code::UpstreamAuthentication,
@@ -406,7 +419,7 @@ fn failed(flight: Box<Flight>, head: Head, body: Bytes, failure: &Failure) -> Bo
                 .unwrap_or_else(|| format!("provider `{provider}` answered with status {status}")),
             code: failure.code.clone().unwrap_or_else(|| class_of(failure.blame).name().to_owned()),
         },
-        _ if is_json && status >= 400 => Verdict::Theirs {
+        _ if readable && status >= 400 => Verdict::Theirs {
             blame: failure.blame,
             status,
             content_type: head.headers.get(CONTENT_TYPE).cloned(),

@@ -9,7 +9,7 @@ use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use ledger::Labels;
 use policy::Name;
-use providers::request::{self, Operation};
+use providers::request::{self, Operation, Raw};
 use runtime::Dice;
 
 use crate::body::Body;
@@ -17,7 +17,9 @@ use crate::exchange::{Caller, Exchange, Limit, Times};
 use crate::listen::Client;
 use crate::refusal::{Code, Refusal};
 use crate::urls::{self, Endpoint, find};
-use crate::{Gateway, admit, authenticate, dispatch, headers, health, models, plan, receive, settle, wishes};
+use crate::{
+    Gateway, admit, authenticate, dispatch, headers, health, models, plan, raw, receive, settle, wishes,
+};
 
 /// End users, sessions and tags longer than this are cut, characters.
 const MAX_LABEL: usize = 256;
@@ -138,9 +140,10 @@ async fn call(gateway: Arc<Gateway>, asked: urls::Call<'_>, request: Request<Inc
     exchange.held = Some(held);
     exchange.times.received = gateway.clock.moment();
     match prepare(&mut exchange, &asked, &parts, &body) {
-        Ok((plan, reservation)) => {
-            dispatch::dispatch(exchange, &parts.headers, body, plan, reservation).await
-        }
+        Ok((plan, reservation)) => match counting(exchange.operation) {
+            Some(raw) if plan.attempts.is_empty() => raw::estimated(&mut exchange, raw),
+            _ => dispatch::dispatch(exchange, &parts.headers, body, plan, reservation).await,
+        },
         Err(refusal) => refuse(&mut exchange, &refusal),
     }
 }
@@ -152,6 +155,38 @@ fn prepare(
     parts: &Parts,
     body: &Bytes,
 ) -> Result<(plan::Plan, ledger::Reservation), Box<Refusal>> {
+    match exchange.operation {
+        Operation::Raw(raw) => raw::read(exchange, raw, call, parts, body)?,
+        _ => read(exchange, call, parts, body)?,
+    }
+    exchange.model_asked = exchange.asked.model.as_str().into();
+    if exchange.end_user.is_none() {
+        exchange.end_user = exchange.asked.end_user.as_deref().map(label);
+    }
+    if exchange.caller.environment.log_bodies {
+        exchange.request_body = Some(body.clone());
+    }
+    let plan = match exchange.operation {
+        Operation::Raw(raw) => raw::plan(exchange, raw)?,
+        _ => plan::plan(exchange)?,
+    };
+    if let Some(late) = exchange.late() {
+        return Err(late);
+    }
+    if counting(exchange.operation).is_none() {
+        admit::take_tokens(exchange, exchange.times.received)?;
+    }
+    let reservation = admit::reserve(exchange, &plan)?;
+    runtime::failpoint!("gateway.reserved");
+    Ok((plan, reservation))
+}
+
+fn read(
+    exchange: &mut Exchange,
+    call: &urls::Call<'_>,
+    parts: &Parts,
+    body: &Bytes,
+) -> Result<(), Box<Refusal>> {
     exchange.asked = request::read(exchange.operation, body).map_err(|bad| {
         let mut refusal = Refusal::new(Code::InvalidRequest, bad.message);
         refusal.param = bad.param.map(Into::into);
@@ -166,21 +201,15 @@ fn prepare(
         let events = parts.uri.query().is_some_and(|query| query.split('&').any(|part| part == "alt=sse"));
         exchange.as_array = stream && !events;
     }
-    exchange.model_asked = exchange.asked.model.as_str().into();
-    if exchange.end_user.is_none() {
-        exchange.end_user = exchange.asked.end_user.as_deref().map(label);
+    Ok(())
+}
+
+/// A call that only counts tokens.
+fn counting(operation: Operation) -> Option<Raw> {
+    match operation {
+        Operation::Raw(raw) if raw.counts_tokens() => Some(raw),
+        _ => None,
     }
-    if exchange.caller.environment.log_bodies {
-        exchange.request_body = Some(body.clone());
-    }
-    let plan = plan::plan(exchange)?;
-    if let Some(late) = exchange.late() {
-        return Err(late);
-    }
-    admit::take_tokens(exchange, exchange.times.received)?;
-    let reservation = admit::reserve(exchange, &plan)?;
-    runtime::failpoint!("gateway.reserved");
-    Ok((plan, reservation))
 }
 
 /// Refuses an authenticated request; it is logged like any other.
@@ -233,6 +262,7 @@ fn open(
         tokens_standing: None,
         tokens_debited: 0,
         asked: request::Asked::default(),
+        raw: None,
         parsed: None,
         dropped: Vec::new(),
         as_array: false,

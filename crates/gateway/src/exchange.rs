@@ -74,6 +74,8 @@ pub(crate) struct Exchange {
     /// Tokens taken from the key's token limit, corrected when the truth is known.
     pub(crate) tokens_debited: u64,
     pub(crate) asked: Asked,
+    /// What is asked where it is no conversation.
+    pub(crate) raw: Option<Box<crate::raw::Wanted>>,
     /// The request in the ordered form, once an attempt needed it.
     pub(crate) parsed: Option<Arc<providers::blocks::Request>>,
     /// Parameters that the present attempt's model cannot be told.
@@ -139,5 +141,6 @@ pub(crate) fn endpoint_name(operation: Operation) -> &'static str {
         Operation::Responses => "responses",
         Operation::Messages => "messages",
         Operation::Gemini => "generate_content",
+        Operation::Raw(raw) => raw.name(),
     }
 }

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use ledger::{Attempt, Basis, Outcome, Reservation};
 use policy::{Deployment, Moment, Timeouts, Timestamp, Usage};
 use providers::flow::Flow;
+use providers::request::Operation;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use crate::alarm::Alarm;
@@ -222,6 +223,11 @@ impl Flight {
     /// What is known of the usage: the provider's word, else an estimate from what has passed.
     pub(crate) fn usage_so_far(&mut self, ended_well: bool) -> (Usage, Basis) {
         let told = self.flow.as_ref().and_then(Flow::usage).map(settle::usage_of);
+        if let Operation::Raw(raw) = self.exchange().operation {
+            let (usage, basis) = crate::raw::usage(raw, told);
+            let known = ended_well || basis == Basis::Reported;
+            return (usage, if known { basis } else { Basis::Aborted });
+        }
         let seen = self.flow.as_ref().map_or(0, Flow::output_estimate);
         let input = self.exchange().asked.input_estimate;
         settle::complete_usage(told, input, seen, if ended_well { Basis::Unreported } else { Basis::Aborted })
@@ -334,7 +340,9 @@ impl Flight {
 
     /// A place to read on in the background: only where the provider bills on, and only so many at once.
     fn place_unattended(&mut self) -> Option<tokio::sync::OwnedSemaphorePermit> {
-        if self.unattended || self.deployment.provider.abort_stops_billing {
+        // An answer of which nothing can be read is not read on.
+        let raw = matches!(self.exchange().operation, Operation::Raw(_));
+        if raw || self.unattended || self.deployment.provider.abort_stops_billing {
             return None;
         }
         Arc::clone(&self.exchange().gateway.unattended).try_acquire_owned().ok()

@@ -23,6 +23,8 @@ names! {
     COST "x-tidegate-cost";
     TIMEOUT "x-tidegate-timeout";
     STRICT "x-tidegate-strict";
+    PROVIDER "x-tidegate-provider";
+    ESTIMATED "x-tidegate-estimated";
     SERVER_TIMING "server-timing";
     LIMIT_REQUESTS "x-ratelimit-limit-requests";
     REMAINING_REQUESTS "x-ratelimit-remaining-requests";

@@ -10,7 +10,7 @@ use policy::{Deployment, Name, Provider};
 use providers::blocks::{self, Issuer, Keepsake, Part};
 use providers::dialects::{self, Dialect, Reply, StreamWriter, Target, Unanswered};
 use providers::flow::{Flow, Translated, Watched, stop_name};
-use providers::request::{Edits, Operation, rewrite};
+use providers::request::{Edits, Operation, Raw, rewrite};
 use providers::tap::{Tap, TapOptions};
 
 use smallvec::SmallVec;
@@ -39,7 +39,7 @@ impl Lane {
 }
 
 /// What a provider speaks of itself, the best first.
-fn dialects_of(provider: &Provider) -> SmallVec<[Dialect; 4]> {
+pub(crate) fn dialects_of(provider: &Provider) -> SmallVec<[Dialect; 4]> {
     let mut spoken = SmallVec::new();
     let native = std::iter::once(provider.dialect);
     for dialect in native.chain(provider.also.iter().map(|endpoint| endpoint.dialect)) {
@@ -60,6 +60,13 @@ pub(crate) fn decide(exchange: &Exchange, provider: &Provider) -> Result<Lane, B
     let spoken = dialects_of(provider);
     let first = spoken.first().copied().unwrap_or(Dialect::Chat);
     match exchange.operation.dialect() {
+        _ if exchange.operation == Operation::Raw(Raw::Passthrough) => Ok(Lane::Same),
+        Some(client) if matches!(exchange.operation, Operation::Raw(_)) && !spoken.contains(&client) => {
+            let (name, what) = (&provider.name, exchange.endpoint());
+            let message =
+                format!("provider `{name}` has no {what} of this kind; ask a model of another provider");
+            Err(Refusal::new(Code::InvalidRequest, message).about("model"))
+        }
         // Google's streams come as an array too; only events are read from a provider, so the array is made here.
         Some(client) if spoken.contains(&client) && !exchange.as_array => Ok(Lane::Same),
         Some(client) => Ok(Lane::Across { client, provider: first }),

@@ -5,7 +5,7 @@
 //!
 //! Reading order is the way of a request: `listen` (connections, strict framing) → `urls` (the URL table), `endpoints` →
 //! `authenticate` → `admit` (limits, reservation) → `receive` (the body) → `plan` (ordered attempts) → `dispatch` → `lanes` →
-//! `upstream` (connections to providers) → `flight` (one attempt) → `relay` (the answer) → `settle`. `refusal` has every
+//! `upstream` (connections to providers) → `flight` (one attempt) → `relay` (the answer) → `settle`; `raw` is what differs where it is no conversation. `refusal` has every
 //! error a client can meet; `exchange` is what travels from room to room.
 
 mod admit;
@@ -26,6 +26,7 @@ mod metrics;
 mod models;
 mod plan;
 mod probe;
+mod raw;
 mod receive;
 mod refusal;
 mod relay;
@@ -186,6 +187,7 @@ impl Gateway {
     pub(crate) fn endpoint_name(&self, operation: Operation) -> Name {
         let [chat, completions, embeddings, responses, messages, gemini] = &self.endpoints;
         Arc::clone(match operation {
+            Operation::Raw(raw) => return Name::from(raw.name()),
             Operation::Chat => chat,
             Operation::Completions => completions,
             Operation::Embeddings => embeddings,

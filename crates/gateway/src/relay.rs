@@ -45,6 +45,8 @@ pub(crate) struct Relay {
     /// Output tokens that the reservation holds; passing it asks the budgets for more.
     reserved_output: u64,
     kept: Option<BytesMut>,
+    /// The answer has no way to say that it is not whole, so that its connection must.
+    broken_off: Option<&'static str>,
 }
 
 impl Relay {
@@ -55,14 +57,20 @@ impl Relay {
         let budgets = !exchange.caller.key.record.budgets.is_empty();
         let reserved_output = if budgets { admit::output_bound(exchange, &deployment) } else { u64::MAX };
         let kept = exchange.request_body.is_some().then(BytesMut::new);
-        let mut relay = Self { flight, ready, state: State::Streaming, reserved_output, kept };
+        let mut relay =
+            Self { flight, ready, state: State::Streaming, reserved_output, kept, broken_off: None };
         relay.keep();
         relay.look_for_end(None);
         relay
     }
 
     pub(crate) fn is_over(&self) -> bool {
-        matches!(self.state, State::Over) && self.ready.is_empty()
+        matches!(self.state, State::Over) && self.ready.is_empty() && self.broken_off.is_none()
+    }
+
+    /// The error with which the connection ends, once: bytes of which nothing is known cannot carry one.
+    pub(crate) fn broken_off(&mut self) -> Option<&'static str> {
+        self.broken_off.take()
     }
 
     /// The next bytes for the client; `None` when the answer is over.
@@ -217,6 +225,11 @@ impl Relay {
     }
 
     fn cut_off(&mut self, refusal: &Refusal) {
+        if matches!(self.flight.flow, Some(Flow::Passing(_))) {
+            self.interrupt(refusal.code_name());
+            self.broken_off = Some(refusal.code_name());
+            return;
+        }
         let id = self.flight.exchange().id.to_string();
         let flow = self.flight.flow.as_mut();
         let event =

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use ledger::{Attempt, Basis, Bodies, Outcome, RequestLog, Reservation, Settlement};
 use policy::{Deployment, Money, Name, Usage};
+use providers::request::Operation;
 
 use crate::exchange::Exchange;
 use crate::flight::CLIENT_GONE;
@@ -113,9 +114,19 @@ pub(crate) fn conclude(exchange: &mut Exchange, attempt: Attempt, deployment: &D
     runtime::failpoint!("gateway.settle");
     let cost =
         if ending.outcome == Outcome::NeverDispatched { None } else { cost(deployment, &ending.usage) };
-    let charge = if ending.charged { cost } else { cost.map(|cost| Money::zero(cost.currency)) };
+    let raw = matches!(exchange.operation, Operation::Raw(_));
+    let charge = match ending.charged {
+        false => cost.map(|cost| Money::zero(cost.currency)),
+        // A budget holds although nobody tells the cost: it pays what was reserved.
+        true if raw && !exchange.caller.key.record.budgets.is_empty() => cost.or(attempt.reserved()),
+        true => cost,
+    };
     let log = request_log(exchange, ending, cost);
     exchange.gateway.metrics.count(exchange, deployment, ending, cost);
+    if raw && ending.usage == Usage::default() {
+        // Nobody knows better than the estimate.
+        exchange.tokens_debited = 0;
+    }
     true_up(exchange, &ending.usage);
     let settlement = Settlement {
         at: exchange.gateway.clock.now(),
@@ -141,6 +152,7 @@ pub(crate) fn fail(
 ) -> Reservation {
     let usage = match outcome {
         // A provider that broke off may bill the input it read; our client pays nothing.
+        Outcome::UpstreamFailed if matches!(exchange.operation, Operation::Raw(_)) => Usage::default(),
         Outcome::UpstreamFailed => {
             Usage { input: Some(exchange.asked.input_estimate), output: Some(0), ..Usage::default() }
         }
@@ -169,6 +181,15 @@ pub(crate) fn log_refused(exchange: &mut Exchange, status: u16, error: &'static 
     let ending = Ending::never_dispatched(status, error);
     let log = request_log(exchange, &ending, None);
     exchange.gateway.metrics.count_refused(exchange, status);
+    exchange.gateway.ledger.log_request(log);
+}
+
+/// The log line of a request that the gateway answered itself.
+pub(crate) fn log_answered(exchange: &mut Exchange) {
+    let mut ending = Ending::never_dispatched(200, "");
+    ending.error = None;
+    let log = request_log(exchange, &ending, None);
+    exchange.gateway.metrics.count_refused(exchange, 200);
     exchange.gateway.ledger.log_request(log);
 }
 

@@ -20,7 +20,7 @@ use http::header::{
     TRANSFER_ENCODING,
 };
 use parking_lot::RwLock;
-use policy::{Auth, Deployment, Moment, Name, Provider};
+use policy::{Auth, Deployment, Moment, Name, Provider, Quirk};
 use providers::dialects::Dialect;
 use providers::request::Operation;
 
@@ -43,11 +43,13 @@ pub(crate) struct Upstream {
 struct Door {
     /// Header lines that every request has: host, types, what the settings add, the credential.
     lines: Bytes,
+    /// The same without a type of content, for what is no conversation.
+    bare: Bytes,
     /// Names that the settings and the credential set: a client's own are left out.
     names: Vec<HeaderName>,
 }
 
-static NO_DOOR: Door = Door { lines: Bytes::new(), names: Vec::new() };
+static NO_DOOR: Door = Door { lines: Bytes::new(), bare: Bytes::new(), names: Vec::new() };
 
 /// The first line and the headers of a request to a provider, while they are written.
 pub(crate) struct RequestHead<'a> {
@@ -69,6 +71,11 @@ impl RequestHead<'_> {
     /// Ends the head of a request whose body has so many bytes.
     pub(crate) fn finish(mut self, body: usize) -> Bytes {
         self.add(&CONTENT_LENGTH, &HeaderValue::from(body));
+        self.finish_bare()
+    }
+
+    /// Ends the head of a request that has no body.
+    pub(crate) fn finish_bare(mut self) -> Bytes {
         self.bytes.extend_from_slice(b"\r\n");
         self.bytes.freeze()
     }
@@ -96,28 +103,55 @@ impl Upstream {
             Lane::Same => exchange.operation.dialect(),
             Lane::Across { provider, .. } => Some(provider),
         };
+        if deployment.provider.has(Quirk::DeploymentPaths) && matches!(dialect, None | Some(Dialect::Chat)) {
+            return self.by_deployment(exchange.operation, deployment);
+        }
         Ok(Cow::Borrowed(match dialect {
             Some(Dialect::Chat) => &self.paths[0],
             None if exchange.operation == Operation::Completions => &self.paths[1],
             None => &self.paths[2],
             Some(Dialect::Responses) => &self.paths[3],
             Some(Dialect::Messages) => &self.paths[4],
-            Some(Dialect::Gemini) => return self.gemini(exchange.asked.stream, &deployment.upstream_model),
+            Some(Dialect::Gemini) => {
+                let stream = exchange.asked.stream;
+                let verb = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
+                return self.gemini(verb, &deployment.upstream_model);
+            }
         }))
     }
 
+    /// Azure's older form: `{base}/deployments/{model}/chat/completions?api-version=…`.
+    fn by_deployment(
+        &self,
+        operation: Operation,
+        deployment: &Deployment,
+    ) -> Result<Cow<'_, str>, Box<Refusal>> {
+        let model = &deployment.upstream_model;
+        let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+        if model.is_empty() || !model.bytes().all(fits) {
+            let message = format!("`{model}` is no deployment name that fits into a path");
+            return Err(Refusal::new(Code::InvalidRequest, message).about("model"));
+        }
+        let end = match operation {
+            Operation::Completions => "/completions",
+            Operation::Embeddings => "/embeddings",
+            _ => "/chat/completions",
+        };
+        let base = self.paths[0].strip_suffix("/chat/completions").unwrap_or_default();
+        let version = deployment.provider.api_version.as_ref();
+        let query = version.map_or_else(String::new, |version| format!("?api-version={version}"));
+        Ok(Cow::Owned(format!("{base}/deployments/{model}{end}{query}")))
+    }
+
     /// Google puts model and verb into the path.
-    fn gemini(&self, stream: bool, model: &str) -> Result<Cow<'_, str>, Box<Refusal>> {
+    pub(crate) fn gemini(&self, verb: &str, model: &str) -> Result<Cow<'_, str>, Box<Refusal>> {
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~/:@".contains(&byte);
         if model.is_empty() || !model.bytes().all(fits) || model.split('/').any(|part| part == "..") {
             let message = format!("`{model}` is no model name that fits into a path");
             return Err(Refusal::new(Code::InvalidRequest, message).about("model"));
         }
-        let verb = if stream { "streamGenerateContent?alt=sse" } else { "generateContent" };
         let path = &self.paths[5];
-        let whole = ["models/", "tunedModels/"].iter().any(|kind| model.starts_with(kind));
-        let models = if whole { "" } else { "models/" };
-        Ok(Cow::Owned(format!("{path}/{models}{model}:{verb}")))
+        Ok(Cow::Owned(format!("{path}/{}:{verb}", google_name(model))))
     }
 
     /// Begins a request in a dialect (`None`: OpenAI's, or else the provider's own) for a target (path and query, valid
@@ -128,16 +162,35 @@ impl Upstream {
         method: &http::Method,
         target: &str,
     ) -> RequestHead<'_> {
-        let door = dialect.and_then(|dialect| self.doors[door_of(dialect)].as_ref());
-        let door = door.or_else(|| self.doors.iter().find_map(Option::as_ref)).unwrap_or(&NO_DOOR);
-        let mut bytes = BytesMut::with_capacity(2048 + target.len() + door.lines.len());
-        bytes.extend_from_slice(method.as_str().as_bytes());
-        bytes.extend_from_slice(b" ");
-        bytes.extend_from_slice(target.as_bytes());
-        bytes.extend_from_slice(b" HTTP/1.1\r\n");
-        bytes.extend_from_slice(&door.lines);
-        RequestHead { door, bytes }
+        let door = self.door(dialect);
+        begin(door, &door.lines, method, target)
     }
+
+    /// The same for a body of any type.
+    pub(crate) fn bare_request(
+        &self,
+        dialect: Option<Dialect>,
+        method: &http::Method,
+        target: &str,
+    ) -> RequestHead<'_> {
+        let door = self.door(dialect);
+        begin(door, &door.bare, method, target)
+    }
+
+    fn door(&self, dialect: Option<Dialect>) -> &Door {
+        let door = dialect.and_then(|dialect| self.doors[door_of(dialect)].as_ref());
+        door.or_else(|| self.doors.iter().find_map(Option::as_ref)).unwrap_or(&NO_DOOR)
+    }
+}
+
+fn begin<'a>(door: &'a Door, lines: &Bytes, method: &http::Method, target: &str) -> RequestHead<'a> {
+    let mut bytes = BytesMut::with_capacity(2048 + target.len() + lines.len());
+    bytes.extend_from_slice(method.as_str().as_bytes());
+    bytes.extend_from_slice(b" ");
+    bytes.extend_from_slice(target.as_bytes());
+    bytes.extend_from_slice(b" HTTP/1.1\r\n");
+    bytes.extend_from_slice(lines);
+    RequestHead { door, bytes }
 }
 
 const fn door_of(dialect: Dialect) -> usize {
@@ -267,6 +320,12 @@ impl Upstreams {
     }
 }
 
+/// A model as Google names it.
+pub(crate) fn google_name(model: &str) -> String {
+    let whole = ["models/", "tunedModels/"].iter().any(|kind| model.starts_with(kind));
+    if whole { model.to_owned() } else { format!("models/{model}") }
+}
+
 /// The lines with which requests in one dialect begin.
 fn door_to(
     provider: &Provider,
@@ -275,17 +334,26 @@ fn door_to(
     mut headers: Vec<(HeaderName, HeaderValue)>,
 ) -> Result<Door, String> {
     headers.extend(sign_in(provider, auth)?);
-    let mut lines = BytesMut::new();
-    put_line(&mut lines, &HOST, host);
-    for (name, value) in [(CONTENT_TYPE, "application/json"), (ACCEPT_ENCODING, "identity")] {
-        if !headers.iter().any(|(own, _)| *own == name) {
-            put_line(&mut lines, &name, &HeaderValue::from_static(value));
-        }
+    let mut bare = BytesMut::new();
+    put_line(&mut bare, &HOST, host);
+    if !headers.iter().any(|(own, _)| *own == ACCEPT_ENCODING) {
+        put_line(&mut bare, &ACCEPT_ENCODING, &HeaderValue::from_static("identity"));
     }
     for (name, value) in &headers {
-        put_line(&mut lines, name, value);
+        put_line(&mut bare, name, value);
     }
-    Ok(Door { lines: lines.freeze(), names: headers.into_iter().map(|(name, _)| name).collect() })
+    let mut lines = bare.clone();
+    if !headers.iter().any(|(own, _)| *own == CONTENT_TYPE) {
+        put_line(&mut lines, &CONTENT_TYPE, &HeaderValue::from_static("application/json"));
+    }
+    let names = headers.into_iter().map(|(name, _)| name).collect();
+    Ok(Door { lines: lines.freeze(), bare: bare.freeze(), names })
+}
+
+/// A model as Google names it.
+pub(crate) fn google_name(model: &str) -> String {
+    let whole = ["models/", "tunedModels/"].iter().any(|kind| model.starts_with(kind));
+    if whole { model.to_owned() } else { format!("models/{model}") }
 }
 
 /// Where a provider speaks OpenAI's dialect, in which models are listed.

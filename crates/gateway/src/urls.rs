@@ -5,7 +5,7 @@
 //! asked; keys, limits and accounting see the operation and never the path.
 
 use http::{HeaderMap, Method};
-use providers::request::Operation;
+use providers::request::{Operation, Raw};
 
 /// What a path asks for.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -26,15 +26,21 @@ pub(crate) enum Endpoint<'a> {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) struct Call<'a> {
     pub(crate) operation: Operation,
-    /// Google's and Azure's paths name the model (or deployment), perhaps escaped.
+    /// Google's and Azure's paths name the model (or deployment), `/passthrough/` the provider, perhaps escaped.
     pub(crate) model: Option<&'a str>,
     /// Google's paths say whether to stream.
     pub(crate) stream: Option<bool>,
+    /// Behind the version (or the provider), for what is relayed to the same path of a provider.
+    pub(crate) rest: &'a str,
 }
 
-impl Call<'_> {
+impl<'a> Call<'a> {
     const fn of(operation: Operation) -> Self {
-        Self { operation, model: None, stream: None }
+        Self { operation, model: None, stream: None, rest: "" }
+    }
+
+    const fn raw(raw: Raw, rest: &'a str) -> Self {
+        Self { rest, ..Self::of(Operation::Raw(raw)) }
     }
 }
 
@@ -57,9 +63,17 @@ pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Endpoint<'a> {
         "/metrics" => return get(Endpoint::Metrics),
         _ => {}
     }
+    if let Some(rest) = path.strip_prefix("/passthrough/") {
+        return passthrough(method, rest);
+    }
     let (mount, rest) = unmount(path);
+    if mount.is_none() && matches!(rest, "/rerank" | "/v2/rerank") {
+        return post(method, Call::raw(Raw::Rerank, "rerank"));
+    }
+    let relays = mount.is_none_or(|mount| mount == Mount::OpenAi);
     let endpoint = match version(rest) {
         Some(("v1", rest)) => openai(method, rest)
+            .or_else(|| if relays { openai_raw(method, rest) } else { None })
             .or_else(|| anthropic(method, rest))
             .or_else(|| gemini(method, rest))
             .or_else(|| models(method, mount, rest)),
@@ -109,30 +123,81 @@ fn openai_operation(rest: &str) -> Option<Operation> {
     }
 }
 
+fn openai_raw<'a>(method: &Method, rest: &'a str) -> Option<Endpoint<'a>> {
+    if let Some(raw) = openai_raw_operation(rest) {
+        return Some(post(method, Call::raw(raw, rest)));
+    }
+    let family = rest.split('/').next()?;
+    let raw = match family {
+        "files" => Raw::Files,
+        "batches" => Raw::Batches,
+        "videos" => Raw::Videos,
+        _ => return None,
+    };
+    let takes = [Method::GET, Method::HEAD, Method::POST, Method::DELETE].contains(method);
+    Some(if takes { Endpoint::Call(Call::raw(raw, rest)) } else { Endpoint::WrongMethod })
+}
+
+/// The paths that name a model and are no conversation.
+fn openai_raw_operation(rest: &str) -> Option<Raw> {
+    match rest {
+        "moderations" => Some(Raw::Moderations),
+        "rerank" => Some(Raw::Rerank),
+        "images/generations" => Some(Raw::Images),
+        "images/edits" => Some(Raw::ImageEdits),
+        "images/variations" => Some(Raw::ImageVariations),
+        "audio/speech" => Some(Raw::Speech),
+        "audio/transcriptions" => Some(Raw::Transcriptions),
+        "audio/translations" => Some(Raw::Translations),
+        _ => None,
+    }
+}
+
+/// `/passthrough/{provider}/…`, whatever the method.
+fn passthrough<'a>(method: &Method, rest: &'a str) -> Endpoint<'a> {
+    let (provider, rest) = rest.split_once('/').unwrap_or((rest, ""));
+    if provider.is_empty() {
+        return Endpoint::Unknown;
+    }
+    if [Method::CONNECT, Method::TRACE].contains(method) {
+        return Endpoint::WrongMethod;
+    }
+    Endpoint::Call(Call { model: Some(provider), ..Call::raw(Raw::Passthrough, rest) })
+}
+
 /// `/openai/deployments/{deployment}/chat/completions?api-version=…`, as the classic Azure client asks.
 fn azure<'a>(method: &Method, rest: &'a str) -> Option<Endpoint<'a>> {
     // Older clients leave the slashes of a name such as `openai/gpt` as they are, so the end says where the name ends.
     let rest = rest.strip_prefix("/deployments/")?;
-    let ends = ["chat/completions", "completions", "embeddings", "responses"];
-    let (deployment, end) =
-        ends.into_iter().find_map(|end| Some((rest.strip_suffix(end)?.strip_suffix('/')?, end)))?;
-    let operation = openai_operation(end)?;
-    (!deployment.is_empty()).then(|| post(method, Call { model: Some(deployment), ..Call::of(operation) }))
+    let (deployment, call) = rest.match_indices('/').find_map(|(slash, _)| {
+        let (deployment, end) = (&rest[..slash], &rest[slash + 1..]);
+        let operation = openai_operation(end).map(Call::of);
+        Some((deployment, operation.or_else(|| Some(Call::raw(openai_raw_operation(end)?, end)))?))
+    })?;
+    (!deployment.is_empty()).then(|| post(method, Call { model: Some(deployment), ..call }))
 }
 
 fn anthropic<'a>(method: &Method, rest: &'a str) -> Option<Endpoint<'a>> {
-    (rest == "messages").then(|| post(method, Call::of(Operation::Messages)))
+    match rest {
+        "messages" => Some(post(method, Call::of(Operation::Messages))),
+        "messages/count_tokens" => Some(post(method, Call::raw(Raw::CountTokens, ""))),
+        _ => None,
+    }
 }
 
-/// `models/{model}:generateContent` and `models/{model}:streamGenerateContent`.
+/// `models/{model}:generateContent` and the other verbs.
 fn gemini<'a>(method: &Method, rest: &'a str) -> Option<Endpoint<'a>> {
     let (model, verb) = rest.strip_prefix("models/")?.rsplit_once(':')?;
-    let stream = match verb {
-        "generateContent" => false,
-        "streamGenerateContent" => true,
+    let generate = |stream| Call { stream: Some(stream), ..Call::of(Operation::Gemini) };
+    let call = match verb {
+        "generateContent" => generate(false),
+        "streamGenerateContent" => generate(true),
+        "countTokens" => Call::raw(Raw::GeminiCountTokens, ""),
+        "embedContent" => Call::raw(Raw::EmbedContent, ""),
+        "batchEmbedContents" => Call::raw(Raw::BatchEmbedContents, ""),
         _ => return None,
     };
-    let call = Call { operation: Operation::Gemini, model: Some(model), stream: Some(stream) };
+    let call = Call { model: Some(model), ..call };
     (!model.is_empty()).then(|| post(method, call))
 }
 
@@ -216,6 +281,19 @@ mod tests {
             ("/v1/models/g:streamGenerateContent", Operation::Gemini),
             ("/gemini/v1beta1/models/openai/gpt:generateContent", Operation::Gemini),
             ("/openai/deployments/gpt/chat/completions", Operation::Chat),
+            ("/v1/moderations", Operation::Raw(Raw::Moderations)),
+            ("/rerank", Operation::Raw(Raw::Rerank)),
+            ("/v1/rerank", Operation::Raw(Raw::Rerank)),
+            ("/v2/rerank", Operation::Raw(Raw::Rerank)),
+            ("/openai/v1/images/edits", Operation::Raw(Raw::ImageEdits)),
+            ("/openai/deployments/w/audio/transcriptions", Operation::Raw(Raw::Transcriptions)),
+            ("/v1/files", Operation::Raw(Raw::Files)),
+            ("/v1/batches/b/cancel", Operation::Raw(Raw::Batches)),
+            ("/v1/videos/v/remix", Operation::Raw(Raw::Videos)),
+            ("/passthrough/openai/assistants", Operation::Raw(Raw::Passthrough)),
+            ("/anthropic/v1/messages/count_tokens", Operation::Raw(Raw::CountTokens)),
+            ("/v1beta/models/g:countTokens", Operation::Raw(Raw::GeminiCountTokens)),
+            ("/v1beta/models/g:batchEmbedContents", Operation::Raw(Raw::BatchEmbedContents)),
         ] {
             assert_eq!(call(path).map(|call| call.operation), Some(operation), "{path}");
         }
@@ -240,6 +318,9 @@ mod tests {
             "/anthropic/x",
             "/v1beta/models/g:unknownVerb",
             "/openai/deployments/",
+            "/anthropic/v1/files",
+            "/passthrough/",
+            "/v1/filesystem",
         ] {
             assert!(
                 matches!(find(&Method::POST, unknown), Endpoint::Unknown | Endpoint::WrongMethod),

@@ -11,6 +11,10 @@
 //!
 //! and `error`: a failure in the dialect's words, as a body and as the event that ends a stream.
 //!
+//! Answers name the model that the provider names in its own (`gpt-5.1-2025-11-13`), in every dialect, as the vendors'
+//! SDKs promise their users and as the lane that changes nothing passes it on; where the provider names none, the
+//! client's own word for it. The deployment that answered stands in a header.
+//!
 //! This file is the only one that knows all of them.
 
 use bytes::BytesMut;
@@ -70,7 +74,7 @@ pub struct Target<'a> {
 pub struct Reply<'a> {
     /// The id to show where the provider gave none that fits the dialect; without prefix, `[0-9a-z]`.
     pub id: &'a str,
-    /// The model as the client asked for it.
+    /// The model as the client asked for it: shown where the provider names none.
     pub model: &'a str,
     /// Seconds since 1970, for dialects that tell it.
     pub created: i64,

@@ -1,9 +1,11 @@
 //! A provider's stream on its way to a client, whichever lane it takes.
 //!
-//! Three lanes, one interface: [`Flow::Tapped`] for OpenAI's chunks, the cheapest; [`Flow::Watched`] for any other
+//! Four lanes, one interface: [`Flow::Tapped`] for OpenAI's chunks, the cheapest; [`Flow::Watched`] for any other
 //! dialect that client and provider share: the bytes pass as they came and the dialect's own reader looks on;
-//! [`Flow::Translated`] between two dialects. In all of them the terminal event is withheld until it was accounted for,
+//! [`Flow::Translated`] between two dialects; [`Flow::Passing`] for what is no conversation. In all of them the terminal event is withheld until it was accounted for,
 //! and an error within the stream is a [`StreamFault`], told in the client's dialect.
+
+pub mod passing;
 
 use bytes::{Bytes, BytesMut};
 use smallvec::SmallVec;
@@ -15,6 +17,7 @@ use crate::dialects::{Failing, Reply, StreamReader, StreamWriter};
 use crate::request::weigh::{count_wide, tokens_of};
 use crate::sse::Framer;
 use crate::tap::{StreamFault, Tap};
+use passing::Passing;
 
 /// What passes on to the client of one push.
 pub type Pieces = SmallVec<[Bytes; 4]>;
@@ -29,6 +32,8 @@ pub enum Flow {
     Watched(Box<Watched>),
     /// From one dialect to another.
     Translated(Box<Translated>),
+    /// What is no conversation, as it came.
+    Passing(Box<Passing>),
 }
 
 /// Counts what passes.
@@ -69,7 +74,7 @@ impl Meter {
             | Event::Logprobs { .. } => {
                 self.started = true;
             }
-            Event::Error { .. } => {}
+            Event::ServiceTier(_) | Event::Error { .. } => {}
         }
     }
 }
@@ -255,6 +260,10 @@ impl Flow {
             Self::Tapped(tap) => tap.push(chunk, out),
             Self::Watched(watched) => watched.push(chunk, out),
             Self::Translated(translated) => translated.push(chunk, out),
+            Self::Passing(passing) => {
+                passing.push(chunk, out);
+                Ok(())
+            }
         }
     }
 
@@ -270,6 +279,10 @@ impl Flow {
                 Ok(())
             }
             Self::Translated(translated) => translated.end(out),
+            Self::Passing(passing) => {
+                passing.end();
+                Ok(())
+            }
         }
     }
 
@@ -279,6 +292,7 @@ impl Flow {
             Self::Tapped(tap) => tap.started(),
             Self::Watched(watched) => watched.meter.started,
             Self::Translated(translated) => translated.meter.started,
+            Self::Passing(_) => true,
         }
     }
 
@@ -288,6 +302,7 @@ impl Flow {
             Self::Tapped(tap) => tap.terminal(),
             Self::Watched(watched) => watched.terminal.take(),
             Self::Translated(translated) => translated.terminal.take(),
+            Self::Passing(passing) => passing.terminal(),
         }
     }
 
@@ -297,6 +312,7 @@ impl Flow {
             Self::Tapped(tap) => tap.finished(),
             Self::Watched(watched) => watched.meter.ended,
             Self::Translated(translated) => translated.meter.ended,
+            Self::Passing(passing) => passing.over(),
         }
     }
 
@@ -306,6 +322,7 @@ impl Flow {
             Self::Tapped(tap) => tap.usage(),
             Self::Watched(watched) => watched.meter.usage,
             Self::Translated(translated) => translated.meter.usage,
+            Self::Passing(passing) => passing.usage(),
         }
     }
 
@@ -315,6 +332,7 @@ impl Flow {
             Self::Tapped(tap) => tap.output_estimate(),
             Self::Watched(watched) => watched.meter.output,
             Self::Translated(translated) => translated.meter.output,
+            Self::Passing(_) => 0,
         }
     }
 
@@ -324,6 +342,7 @@ impl Flow {
             Self::Tapped(tap) => tap.finish_reason(),
             Self::Watched(watched) => watched.meter.stop.as_deref(),
             Self::Translated(translated) => translated.meter.stop.as_deref(),
+            Self::Passing(_) => None,
         }
     }
 
@@ -341,7 +360,7 @@ impl Flow {
     /// [`crate::error_event`] writes.
     pub fn error(&mut self, failing: &Failing<'_>) -> Option<Bytes> {
         let writer = match self {
-            Self::Tapped(_) => return None,
+            Self::Tapped(_) | Self::Passing(_) => return None,
             Self::Watched(watched) => &mut watched.writer,
             Self::Translated(translated) => &mut translated.writer,
         };

@@ -13,6 +13,7 @@
 
 mod known;
 mod members;
+pub mod raw;
 mod rewrite;
 mod values;
 pub(crate) mod weigh;
@@ -21,6 +22,7 @@ use crate::dialects::Dialect;
 use crate::json::{Span, scan_document};
 use members::Members;
 
+pub use raw::Raw;
 pub use rewrite::{Edits, rewrite};
 pub use weigh::{MEDIA_TOKENS_BOUND, MESSAGE_OVERHEAD_BOUND};
 
@@ -39,10 +41,12 @@ pub enum Operation {
     Messages,
     /// `POST /v1beta/models/{model}:generateContent` and `:streamGenerateContent`: model and streaming stand in the URL.
     Gemini,
+    /// What is no conversation: relayed as it is to a provider of the same dialect.
+    Raw(Raw),
 }
 
 impl Operation {
-    /// The dialect of the conversation; `None` for what is no conversation.
+    /// The dialect of the conversation, or of what else is asked; `None` for OpenAI's other endpoints.
     pub const fn dialect(self) -> Option<Dialect> {
         match self {
             Self::Chat => Some(Dialect::Chat),
@@ -50,6 +54,7 @@ impl Operation {
             Self::Messages => Some(Dialect::Messages),
             Self::Gemini => Some(Dialect::Gemini),
             Self::Completions | Self::Embeddings => None,
+            Self::Raw(raw) => raw.dialect(),
         }
     }
 }

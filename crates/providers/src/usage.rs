@@ -86,6 +86,11 @@ impl Counts {
         })
     }
 
+    /// A total without its parts, as rerankers tell it: all of it is input.
+    pub(crate) fn total_alone(&self) -> Option<Usage> {
+        self.total.map(|total| Usage { input: Some(total), output: Some(0), ..Usage::default() })
+    }
+
     /// Output tokens with reasoning included, also for vendors that count it apart: when the total
     /// exceeds input plus output by just the reasoning that was told, or by anything at all while
     /// neither reasoning nor caching (the other thing that may be left out) was told.

@@ -156,10 +156,12 @@ impl Store {
             session.execute(&text::FOLD_USAGE, vec![from.into(), to.into()]).await?;
             session.execute(&text::FOLDED, vec![Value::Int(to)]).await?;
             session.commit().await?;
-            if self.database.dialect() == Dialect::Sqlite {
-                let mut session = self.database.write(Place::Control).await?;
-                session.execute(&text::SHRINK, Vec::new()).await?;
-                session.commit().await?;
+            if let Database::Sqlite(files) = &*self.database {
+                for place in files.open_places().await {
+                    let mut session = self.database.write(place).await?;
+                    session.execute(&text::SHRINK, Vec::new()).await?;
+                    session.commit().await?;
+                }
             }
             Ok(())
         })

@@ -43,6 +43,10 @@ pub(super) enum Endpoint {
     Chat,
     Completions,
     Embeddings,
+    /// Any other: what the plan says, else a small answer with usage.
+    Generic,
+    /// The same with so many KiB of bytes that are no text as the plan has tokens.
+    Binary,
 }
 
 /// A made answer.
@@ -73,8 +77,11 @@ impl Asked<'_> {
 
 /// Makes the answer to a good plan. `number` goes into the answer's id.
 pub(super) fn make(endpoint: Endpoint, asked: &Asked<'_>, plan: &Plan, number: u64) -> (Made, Tokens) {
-    if endpoint == Endpoint::Embeddings {
-        return embeddings(asked, plan);
+    match endpoint {
+        Endpoint::Embeddings => return embeddings(asked, plan),
+        Endpoint::Binary => return (Made::Whole(binary(plan.tokens), None), Tokens::default()),
+        Endpoint::Generic if plan.events.is_none() => return generic(asked, plan),
+        _ => {}
     }
     let deltas = Deltas::of(asked, plan);
     let choices = asked.n.unwrap_or(1).clamp(1, 128);
@@ -86,7 +93,7 @@ pub(super) fn make(endpoint: Endpoint, asked: &Asked<'_>, plan: &Plan, number: u
     };
     let model = asked.model.as_deref().unwrap_or("none");
     let id = format!("{}-fake{number}", if endpoint == Endpoint::Chat { "chatcmpl" } else { "cmpl" });
-    if asked.stream == Some(true) {
+    if asked.stream == Some(true) || plan.events.is_some() {
         let events = Events::new(endpoint, asked, plan, deltas, truth, choices, &id, model);
         return (Made::Events(Box::new(events)), truth);
     }
@@ -119,6 +126,21 @@ fn usage(tokens: &Tokens) -> String {
          \"completion_tokens_details\":{{\"reasoning_tokens\":{reasoning}}}}}",
         input.saturating_add(*output)
     )
+}
+
+fn generic(asked: &Asked<'_>, plan: &Plan) -> (Made, Tokens) {
+    let truth = Tokens { input: asked.input(plan), output: plan.tokens, ..Tokens::default() };
+    let told = (!matches!(plan.usage, UsageQuirk::Missing | UsageQuirk::Null)).then_some(truth);
+    let mut answer = json!({"object": "generic", "model": asked.model});
+    if let Some(told) = told {
+        answer["usage"] = json!({"input_tokens": told.input, "output_tokens": told.output});
+    }
+    (Made::Whole(answer.to_string().into(), told), truth)
+}
+
+/// Bytes of every value, the same each time.
+pub fn binary(kib: u64) -> Bytes {
+    (0..kib * 1024).map(|at| u8::try_from(at * 31 % 256).unwrap_or(0)).collect::<Vec<u8>>().into()
 }
 
 fn embeddings(asked: &Asked<'_>, plan: &Plan) -> (Made, Tokens) {

@@ -84,6 +84,8 @@ pub(crate) struct Wire {
     buffer: BytesMut,
     read_size: usize,
     reading: Reading,
+    /// The present call is a `HEAD`: its answer tells of a body and has none.
+    bodiless: bool,
     /// Another call may follow the present one.
     keep: bool,
     pub(super) idle_since: Moment,
@@ -99,6 +101,7 @@ impl Wire {
             buffer: BytesMut::new(),
             read_size: READ_LEAST,
             reading: Reading::Idle,
+            bodiless: false,
             keep: true,
             idle_since: now,
             reused: false,
@@ -107,6 +110,7 @@ impl Wire {
 
     /// Takes a request; bytes leave when the call is polled.
     pub(super) fn begin(&mut self, head: Bytes, body: Bytes) {
+        self.bodiless = head.starts_with(b"HEAD ");
         self.unsent = match head.try_into_mut() {
             // Joining a small body to its head costs less than telling the system of two pieces.
             Ok(mut joined) if body.len() <= SMALL => {
@@ -284,7 +288,7 @@ impl Wire {
         };
         let persistent = if version == Version::HTTP_11 { !named("close") } else { named("keep-alive") };
         self.keep = persistent;
-        if matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
+        if self.bodiless || matches!(head.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED) {
             self.reading = Reading::Ended;
             return Ok(());
         }

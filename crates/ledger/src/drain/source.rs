@@ -44,7 +44,10 @@ impl Source {
     /// The next batch; `None` when nothing was written since the last one.
     pub(super) fn read(&mut self, spool: &Spool) -> io::Result<Option<Batch>> {
         let start = self.at;
-        let mut batch = Batch { records: Vec::new(), frames: 0, end: start, full: false };
+        // Made as large as it will be: one that grows by doubling leaves holes of all sizes behind.
+        let waiting = usize::try_from(spool.segments.undrained().min(MOST)).unwrap_or_default();
+        let records = Vec::with_capacity(2 * waiting);
+        let mut batch = Batch { records, frames: 0, end: start, full: false };
         let mut bytes = 0;
         while let Some(segment) = spool.segments.at_or_after(self.at.0) {
             if segment.number != self.at.0 {

@@ -90,8 +90,8 @@ impl Quirk {
         match self {
             Quirk::DeploymentPaths => (
                 "deployment_paths",
-                "paths are `{base}/deployments/{model}/…?api-version=…`; the body names no model",
-                None,
+                "paths are `{base}/deployments/{model}/…?api-version=…`",
+                Some("the path of each call"),
             ),
             Quirk::RatelimitsMayBeNegative => {
                 ("ratelimits_may_be_negative", "`x-ratelimit-*` headers of 0 and less say nothing", None)

@@ -21,10 +21,6 @@ const NOWHERE: &str = "http://127.0.0.1:9/v1";
 pub(super) fn compile(work: &mut Work<'_>, described: &EnvironmentDocument) -> HashMap<Name, Arc<Provider>> {
     let mut providers = HashMap::with_capacity(described.providers.len());
     for (name, said) in &described.providers {
-        if let Some(responses) = &said.responses {
-            let message = format!("`providers.{name}.responses` has no effect in this version");
-            work.findings.warning(responses.at, message, None);
-        }
         providers.insert(name.clone(), Arc::new(provider(work, name, said)));
     }
     providers

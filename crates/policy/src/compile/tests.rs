@@ -504,12 +504,15 @@ fn a_budget_in_a_foreign_currency_is_a_warning() {
 }
 
 #[test]
-fn responses_is_kept_and_said_to_do_nothing() {
-    let compiled = compiled("[providers.p]\nbase_url = \"http://h\"\nresponses = true\n");
-    assert_eq!(
-        show(&compiled.warnings),
-        "t.toml:3:13: warning: `providers.p.responses` has no effect in this version"
-    );
+fn a_server_speaks_responses_where_the_settings_say_so() {
+    let spoken = |line: &str| {
+        let compiled = compiled(&format!("[providers.p]\nbase_url = \"http://h/v1\"\n{line}\n"));
+        assert_eq!(show(&compiled.warnings), "");
+        provider(&compiled.environments[0], "p").responses.as_deref().map(str::to_owned)
+    };
+    assert_eq!(spoken("responses = true").as_deref(), Some("/v1"));
+    assert_eq!(spoken("responses = false"), None);
+    assert_eq!(spoken(""), None);
 }
 
 #[test]

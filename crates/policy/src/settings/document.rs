@@ -313,7 +313,7 @@ pub struct ProviderDocument {
     pub timeouts: TimeoutsDocument,
     /// Connections open at once.
     pub max_connections: Option<u32>,
-    /// It also speaks `/responses`: kept for the version that does.
+    /// Whether it speaks `/responses`; else such calls are translated.
     pub responses: Option<Placed<bool>>,
 }
 

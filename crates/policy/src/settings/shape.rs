@@ -230,7 +230,11 @@ static PROVIDER: &[Field] = &[
         Shape::Integer { least: 1, most: 65_535 },
         "Connections open at once. Default: 1024.",
     ),
-    field("responses", Shape::Bool, "It also speaks /responses. Has no effect in this version."),
+    field(
+        "responses",
+        Shape::Bool,
+        "It also speaks /responses (or, false, does not); else such calls are translated.",
+    ),
     reserved("credentials"),
     reserved("http2"),
 ];

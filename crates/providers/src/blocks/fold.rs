@@ -25,7 +25,7 @@ impl Fold {
                 self.answer.created = *created;
             }
             Event::PartStart { choice, head, .. } => {
-                let part = begin(head, self.answer.id.as_deref());
+                let part = begin(head);
                 self.choice(*choice).parts.push(part);
             }
             Event::Delta { choice, part, delta } => {
@@ -40,6 +40,7 @@ impl Fold {
                 *told = Some(told.take().map_or_else(|| raw.clone(), |before| join(&before, raw)));
             }
             Event::Usage(usage) => merge(self.answer.usage.get_or_insert_default(), usage),
+            Event::ServiceTier(tier) => self.answer.service_tier = Some(tier.clone()),
             Event::Error { message, code } => self.error = Some((message.clone(), code.clone())),
             Event::End => self.ended = true,
         }
@@ -59,7 +60,7 @@ impl Fold {
     }
 }
 
-fn begin(head: &PartHead, _answer: Option<&str>) -> Part {
+fn begin(head: &PartHead) -> Part {
     match head {
         PartHead::Text => Part::text(""),
         PartHead::Refusal => Part::Refusal { text: String::new() },
@@ -71,8 +72,9 @@ fn begin(head: &PartHead, _answer: Option<&str>) -> Part {
             kind: kind.clone(),
             ..ToolCall::default()
         }),
-        PartHead::Unknown { kind, raw } => {
-            Part::Unknown { dialect: crate::dialects::Dialect::Chat, kind: kind.clone(), raw: raw.clone() }
+        PartHead::Media(media) => Part::Media((**media).clone()),
+        PartHead::Unknown { dialect, kind, raw } => {
+            Part::Unknown { dialect: *dialect, kind: kind.clone(), raw: raw.clone() }
         }
     }
 }

@@ -9,8 +9,9 @@
 //! A reader that meets an error event gives [`Event::Error`] and nothing after it; a stream that breaks off gives no
 //! `End`, so that nobody takes half an answer for a whole one.
 
-use super::{Opaque, Raw, Stop, ToolKind};
+use super::{Media, Opaque, Raw, Stop, ToolKind};
 use crate::Usage;
+use crate::dialects::Dialect;
 
 /// One step of a streamed answer.
 #[derive(Clone, Debug, PartialEq)]
@@ -65,6 +66,8 @@ pub enum Event {
     },
     /// Counts so far.
     Usage(Usage),
+    /// `service_tier` as told; the last counts.
+    ServiceTier(String),
     /// The provider says that it fails.
     Error {
         /// The provider's message; it may name the provider's account.
@@ -99,8 +102,12 @@ pub enum PartHead {
         /// Function or custom.
         kind: ToolKind,
     },
+    /// A picture or a sound that the model made; no deltas follow.
+    Media(Box<Media>),
     /// Something that only its own dialect knows; no deltas follow.
     Unknown {
+        /// Where it came from.
+        dialect: Dialect,
         /// Its `type`.
         kind: String,
         /// Verbatim.

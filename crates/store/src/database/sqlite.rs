@@ -71,6 +71,12 @@ impl Files {
         }
     }
 
+    /// What is open now: control data, and a few days.
+    pub(crate) async fn open_places(&self) -> Vec<Place> {
+        let days = self.days.lock().await;
+        std::iter::once(Place::Control).chain(days.iter().map(|(day, _)| Place::Log(*day))).collect()
+    }
+
     /// The file of a day, opened once for all who ask at the same time.
     async fn day(&self, day: Day, make: bool) -> Result<Arc<File>, StoreError> {
         let mut days = self.days.lock().await;

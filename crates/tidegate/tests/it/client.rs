@@ -103,11 +103,11 @@ impl Client {
         let connection = tokio::spawn(async move {
             let _ = connection.await;
         });
-        let mut request = http::Request::builder()
-            .method(method)
-            .uri(path)
-            .header("host", self.address.to_string())
-            .header("content-type", "application/json");
+        let mut request =
+            http::Request::builder().method(method).uri(path).header("host", self.address.to_string());
+        if !self.headers.iter().any(|(name, _)| name == "content-type") {
+            request = request.header("content-type", "application/json");
+        }
         if !self.key.is_empty() {
             request = request.header("authorization", format!("Bearer {}", self.key));
         }

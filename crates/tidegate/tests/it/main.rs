@@ -20,6 +20,7 @@ mod kills;
 mod memory;
 mod operate;
 mod outage;
+mod raw;
 mod stand;
 mod way;
 mod wishes;

@@ -40,6 +40,7 @@ pub(super) struct Reader {
     id: Option<String>,
     counts: Counts,
     usage: Option<Usage>,
+    tier: Option<String>,
     choices: Vec<Choice>,
     started: bool,
     over: bool,
@@ -52,6 +53,7 @@ impl Reader {
             id: None,
             counts: Counts::default(),
             usage: None,
+            tier: None,
             choices: Vec::new(),
             started: false,
             over: false,
@@ -122,6 +124,10 @@ impl Reader {
             self.id.clone_from(&id);
             let created = chunk.get("created").and_then(read);
             out.push(Event::Start { id, model: filled("model"), created });
+        }
+        if let Some(tier) = filled("service_tier").filter(|tier| self.tier.as_ref() != Some(tier)) {
+            self.tier = Some(tier.clone());
+            out.push(Event::ServiceTier(tier));
         }
         for (place, raw) in choices.into_iter().enumerate() {
             if let Some(members) = Members::of(raw) {

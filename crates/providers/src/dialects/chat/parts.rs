@@ -31,7 +31,7 @@ pub(super) fn read_content(raw: &RawValue, path: &str) -> Result<Vec<Part>, BadR
     Ok(parts)
 }
 
-fn read_part(raw: &RawValue, members: &Members<'_>, path: &str) -> Result<Part, BadRequest> {
+pub(super) fn read_part(raw: &RawValue, members: &Members<'_>, path: &str) -> Result<Part, BadRequest> {
     let kind = members.text("type").ok_or_else(|| missing(PARAM, &format!("{path}.type")))?.into_owned();
     let cache = cache_mark(members);
     let said = |name: &str| {

@@ -7,12 +7,13 @@
 use bytes::BytesMut;
 
 use super::json::Json;
+use super::parts::image_url;
 use super::thoughts::{needs_detail, write_detail, write_google_signature};
-use super::whole::{annotation, logprobs, shown_id, write_list};
+use super::whole::{annotation, image, logprobs, shown_id, write_list};
 use super::{counts, stops};
 use crate::Usage;
 use crate::blocks::fold::merge;
-use crate::blocks::{Delta, Event, PartHead, Reasoning, Stop, StopKind, ToolKind};
+use crate::blocks::{Delta, Event, MediaKind, PartHead, Reasoning, Stop, StopKind, ToolKind};
 use crate::dialects::{Dialect, Failing, Reply};
 use crate::error_event;
 
@@ -42,6 +43,7 @@ struct Writer {
     created: i64,
     include_usage: bool,
     usage: Option<Usage>,
+    tier: Option<String>,
     choices: Vec<Choice>,
     over: bool,
 }
@@ -82,6 +84,7 @@ impl Writer {
             created: reply.created,
             include_usage: reply.request.include_usage,
             usage: None,
+            tier: None,
             choices: Vec::new(),
             over: false,
         }
@@ -104,6 +107,7 @@ impl Writer {
                 }
             }
             Event::Usage(usage) => merge(self.usage.get_or_insert_default(), usage),
+            Event::ServiceTier(tier) => self.tier = Some(tier.clone()),
             // The gateway says it by `error`, in its own words.
             Event::Error { .. } => {}
             Event::End => self.end(out),
@@ -162,12 +166,18 @@ impl Writer {
                 choice.calls += 1;
                 What::Call { index, kind: kind.clone(), told: false }
             }
-            PartHead::Unknown { kind, raw } => {
+            PartHead::Media(media) => {
+                let shown = (media.kind == MediaKind::Image).then(|| image_url(media)).flatten();
+                choice.images.extend(shown.map(|url| image(&url)));
+                What::Other
+            }
+            PartHead::Unknown { dialect: Dialect::Chat, kind, raw } => {
                 if kind == "image_url" && raw.is_object() {
                     choice.images.push(raw.get().to_owned());
                 }
                 What::Other
             }
+            PartHead::Unknown { .. } => What::Other,
         };
         let index = choice.calls.saturating_sub(1);
         choice.parts.push(Part { number: part, open: true, what });
@@ -192,7 +202,7 @@ impl Writer {
                 },
                 out,
             ),
-            PartHead::Unknown { kind, raw } if kind == "audio" && raw.is_object() => {
+            PartHead::Unknown { dialect: Dialect::Chat, kind, raw } if kind == "audio" && raw.is_object() => {
                 self.chunk(number, None, None, |json| json.json("audio", raw.get()), out);
             }
             _ => {}
@@ -396,6 +406,7 @@ impl Writer {
         json.text("object", "chat.completion.chunk");
         json.number("created", self.created);
         json.text("model", &self.model);
+        json.text_if("service_tier", self.tier.as_deref());
         json
     }
 }

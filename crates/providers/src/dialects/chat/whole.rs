@@ -28,9 +28,7 @@ pub(crate) fn read_answer(body: &[u8], issuer: &Issuer) -> Result<Answer, Unansw
     for event in &events {
         fold.push(event);
     }
-    let mut answer = fold.answer();
-    answer.service_tier = members.text("service_tier").map(String::from);
-    Ok(answer)
+    Ok(fold.answer())
 }
 
 /// The id that clients see: OpenAI's prefix is what some of them look for.
@@ -165,7 +163,7 @@ impl<'p> Sorted<'p> {
 }
 
 /// OpenRouter's form of an image that a model made.
-fn image(url: &str) -> String {
+pub(super) fn image(url: &str) -> String {
     let mut json = Json::default();
     json.open(b'{');
     json.text("type", "image_url");

@@ -1,9 +1,8 @@
 //! Whole answers: reading one is reading a stream of one event, so that both always come to the same.
 
 use crate::blocks::{Answer, Choice, Event, Fold, Issuer, Part, Raw, Stop, StopKind};
-use crate::dialects::{Dialect, Reply, Unanswered};
+use crate::dialects::{Reply, Unanswered};
 
-use super::contents::read_media;
 use super::emit::{List, Object, call_part, has_member, media_part, text_part};
 use super::members::Members;
 use super::stream::{StreamReader, unlisted};
@@ -46,31 +45,7 @@ pub(crate) fn read_answer(body: &[u8], issuer: &Issuer) -> Result<Answer, Unansw
     for event in &events {
         fold.push(event);
     }
-    let mut answer = fold.answer();
-    for choice in &mut answer.choices {
-        for part in &mut choice.parts {
-            settle(part);
-        }
-    }
-    Ok(answer)
-}
-
-/// Events have no word for media and none for the dialect of what is unknown; a whole answer has.
-pub(super) fn settle(part: &mut Part) {
-    let Part::Unknown { dialect, kind, raw } = part else { return };
-    *dialect = Dialect::Gemini;
-    if kind != "inlineData" && kind != "fileData" {
-        return;
-    }
-    let Some(mut members) = Members::parse(raw.get()) else { return };
-    if members.take("thought").is_some() {
-        return;
-    }
-    if let Ok(Some(mut media)) = read_media(&mut members) {
-        let rest = members.rest().into_iter();
-        media.extra.extend(rest.map(|(name, value)| (name.into_owned(), super::members::keep(value))));
-        *part = Part::Media(media);
-    }
+    Ok(fold.answer())
 }
 
 /// Writes a client's whole answer.
@@ -90,7 +65,7 @@ pub(crate) fn write_answer(answer: &Answer, reply: &Reply<'_>) -> Vec<u8> {
     if let Some(told) = &answer.usage {
         usage::write(told, body.name("usageMetadata"));
     }
-    body.text("modelVersion", reply.model);
+    body.text("modelVersion", answer.model.as_deref().unwrap_or(reply.model));
     body.text("responseId", answer.id.as_deref().filter(|id| !id.is_empty()).unwrap_or(reply.id));
     body.end();
     out
@@ -168,7 +143,7 @@ pub(super) fn finish(stop: &Stop, candidate: &mut Object<'_>) {
 }
 
 /// Writes a part of an answer; `false`, and nothing written, when the dialect has none such.
-fn write_part(part: &Part, out: &mut Vec<u8>) -> bool {
+pub(super) fn write_part(part: &Part, out: &mut Vec<u8>) -> bool {
     match part {
         Part::Text { text, opaque, .. } => {
             if text.is_empty() && opaque.is_none() {

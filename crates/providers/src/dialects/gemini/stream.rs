@@ -8,7 +8,9 @@ use serde_json::value::RawValue;
 
 use crate::blocks::{Delta, Event, Issuer, Opaque, OpaqueKind, PartHead, Stop, StopKind, ToolKind};
 
-use super::contents::id_name;
+use crate::dialects::Dialect;
+
+use super::contents::{id_name, read_media};
 use super::members::{Members, integer, keep};
 use super::tools::with_name;
 use super::usage::Counts;
@@ -201,7 +203,7 @@ impl StreamReader {
         if text.is_none()
             && let Some(name) = part.first_name()
         {
-            let head = PartHead::Unknown { kind: name.to_owned(), raw: keep(raw) };
+            let head = head_of(name, raw);
             let part = self.begin(choice, head, out);
             out.push(Event::PartEnd { choice: number(choice), part });
             return;
@@ -298,7 +300,11 @@ impl StreamReader {
             let part = self.choices[choice].parts.saturating_sub(1);
             out.push(Event::Delta { choice: number(choice), part, delta: Delta::Citation(raw) });
         } else {
-            let part = self.begin(choice, PartHead::Unknown { kind: name.to_owned(), raw }, out);
+            let part = self.begin(
+                choice,
+                PartHead::Unknown { dialect: Dialect::Gemini, kind: name.to_owned(), raw },
+                out,
+            );
             out.push(Event::PartEnd { choice: number(choice), part });
         }
     }
@@ -316,6 +322,22 @@ impl StreamReader {
         if state.open.take().is_some() {
             out.push(Event::PartEnd { choice: number(choice), part: state.parts.saturating_sub(1) });
         }
+    }
+}
+
+/// A part that is no text: a medium where it can be read as one.
+fn head_of(name: &str, raw: &RawValue) -> PartHead {
+    let media = Members::parse(raw.get()).filter(|members| members.get("thought").is_none()).and_then(
+        |mut members| {
+            let mut media = read_media(&mut members).ok().flatten()?;
+            let rest = members.rest().into_iter();
+            media.extra.extend(rest.map(|(name, value)| (name.into_owned(), keep(value))));
+            Some(media)
+        },
+    );
+    match media {
+        Some(media) => PartHead::Media(Box::new(media)),
+        None => PartHead::Unknown { dialect: Dialect::Gemini, kind: name.to_owned(), raw: keep(raw) },
     }
 }
 

@@ -57,8 +57,7 @@ fn folded(events: &[Event]) -> (Answer, bool) {
     let mut fold = Fold::default();
     events.iter().for_each(|event| fold.push(event));
     let ended = fold.ended;
-    let mut answer = fold.answer();
-    answer.choices.iter_mut().flat_map(|choice| &mut choice.parts).for_each(answer::settle);
+    let answer = fold.answer();
     (answer, ended)
 }
 

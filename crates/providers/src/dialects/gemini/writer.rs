@@ -10,10 +10,10 @@ use bytes::BytesMut;
 
 use crate::Usage;
 use crate::blocks::fold::merge;
-use crate::blocks::{Delta, Event, PartHead, Raw, Stop, ToolCall};
+use crate::blocks::{Delta, Event, Part, PartHead, Raw, Stop, ToolCall};
 use crate::dialects::{Failing, Reply};
 
-use super::answer::{SOURCES, block, finish, write_source, write_unknown};
+use super::answer::{SOURCES, block, finish, write_part, write_source, write_unknown};
 use super::emit::{List, Object, call_part, has_member, text_part};
 use super::{error, logprobs, signature, usage, words};
 
@@ -72,7 +72,10 @@ impl StreamWriter {
             return;
         }
         match event {
-            Event::Start { id, .. } => {
+            Event::Start { id, model, .. } => {
+                if let Some(model) = model {
+                    self.model.clone_from(model);
+                }
                 if let Some(id) = id.as_ref().filter(|id| !id.is_empty()) {
                     self.id.clone_from(id);
                 }
@@ -98,7 +101,8 @@ impl StreamWriter {
                 }
             }
             Event::Usage(told) => merge(self.usage.get_or_insert_default(), told),
-            Event::Error { .. } => {}
+            // Google tells it in a header.
+            Event::ServiceTier(_) | Event::Error { .. } => {}
             Event::End => self.end(out),
         }
     }
@@ -127,7 +131,14 @@ impl StreamWriter {
                 };
                 Open::Call { call: Box::new(call), signature: None }
             }
-            PartHead::Unknown { kind, raw } => {
+            PartHead::Media(media) => {
+                let mut piece = Vec::new();
+                if write_part(&Part::Media((**media).clone()), &mut piece) {
+                    self.part(choice, &piece, out);
+                }
+                Open::Other
+            }
+            PartHead::Unknown { kind, raw, .. } => {
                 self.unknown(choice, kind, raw, out);
                 Open::Other
             }

@@ -201,7 +201,9 @@ pub(crate) fn write_answer(answer: &Answer, reply: &Reply<'_>) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(512);
     let mut out = Out::object(&mut bytes);
     out.text("id", &message_id(answer.id.as_deref(), reply.id));
-    out.text("type", "message").text("role", "assistant").text("model", reply.model);
+    out.text("type", "message")
+        .text("role", "assistant")
+        .text("model", answer.model.as_deref().unwrap_or(reply.model));
     let mut refusal = String::new();
     let mut calls = 0;
     let mut list = Out::array(out.key("content"));

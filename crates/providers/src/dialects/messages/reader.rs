@@ -9,6 +9,7 @@ use super::json::{Object, Out, array};
 use super::names;
 use super::usage::Counts;
 use crate::blocks::{Delta, Event, Issuer, Opaque, OpaqueKind, Part, PartHead, Raw, ToolKind};
+use crate::dialects::Dialect;
 
 /// Reads a provider's stream.
 #[derive(Debug)]
@@ -113,7 +114,8 @@ impl StreamReader {
 
     fn usage(&mut self, usage: Option<&RawValue>, out: &mut Vec<Event>) {
         let Some(usage) = usage else { return };
-        self.counts.merge(usage.get());
+        let tier = self.counts.merge(usage.get());
+        out.extend(tier.map(Event::ServiceTier));
         out.extend(self.counts.usage().map(Event::Usage));
     }
 
@@ -223,7 +225,7 @@ impl StreamReader {
             Block::Unknown { kind, raw, input } => {
                 let raw = if input.is_empty() { raw } else { with_input(&raw, &input) };
                 let Some(raw) = Raw::parse(&raw) else { return };
-                self.begin(PartHead::Unknown { kind, raw }, out)
+                self.begin(PartHead::Unknown { dialect: Dialect::Messages, kind, raw }, out)
             }
         };
         out.push(Event::PartEnd { choice: 0, part });

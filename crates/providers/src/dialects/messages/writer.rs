@@ -48,6 +48,7 @@ struct Writing {
     model: String,
     state: State,
     id: Option<String>,
+    tier: Option<String>,
     usage: Option<Usage>,
     /// Blocks that were begun.
     blocks: u32,
@@ -99,6 +100,7 @@ impl Writing {
             model: reply.model.to_owned(),
             state: State::Fresh,
             id: None,
+            tier: None,
             usage: None,
             blocks: 0,
             calls: 0,
@@ -117,7 +119,13 @@ impl Writing {
         }
         match event {
             // The beginning tells the usage of the input, which readers of the same dialect give right after.
-            Event::Start { id, .. } => self.id.clone_from(id),
+            Event::Start { id, model, .. } => {
+                self.id.clone_from(id);
+                if let Some(model) = model {
+                    self.model.clone_from(model);
+                }
+            }
+            Event::ServiceTier(tier) => self.tier = Some(tier.clone()),
             Event::Usage(usage) => {
                 fold::merge(self.usage.get_or_insert_default(), usage);
                 self.start(out);
@@ -161,7 +169,7 @@ impl Writing {
             message.text("id", &id).text("type", "message").text("role", "assistant");
             message.text("model", &self.model).raw("content", "[]");
             message.raw("stop_reason", "null").raw("stop_sequence", "null");
-            usage::write(usage.as_ref(), None, true, &mut message);
+            usage::write(usage.as_ref(), self.tier.as_deref(), true, &mut message);
             message.end();
         });
     }
@@ -226,7 +234,7 @@ impl Writing {
                     tell(self.blocks, "input_json_delta", "partial_json", "{\"input\":\"", out);
                 }
             }
-            PartHead::Unknown { kind, raw } if is_own_block(kind, raw) => {
+            PartHead::Unknown { kind, raw, .. } if is_own_block(kind, raw) => {
                 open.begun = true;
                 send("content_block_start", out, |event| {
                     event.number("index", self.blocks).raw("content_block", raw.get());
@@ -429,7 +437,11 @@ impl OpenPart {
             // It is a block of its own, which has no deltas.
             if !self.begun {
                 self.begun = true;
-                self.head = PartHead::Unknown { kind: String::new(), raw: crate::blocks::Raw::string("") };
+                self.head = PartHead::Unknown {
+                    dialect: Dialect::Messages,
+                    kind: String::new(),
+                    raw: crate::blocks::Raw::string(""),
+                };
                 begin(index, out, |block| {
                     block.text("type", "redacted_thinking").text("data", &opaque.data);
                 });

@@ -16,7 +16,7 @@ use crate::usage::Counts;
 /// Writes a client's whole answer.
 pub(crate) fn write_answer(answer: &Answer, reply: &Reply<'_>) -> Vec<u8> {
     let mut shape = Shape::new(reply);
-    shape.told(answer.id.as_deref(), answer.created);
+    shape.told(answer.id.as_deref(), answer.model.as_deref(), answer.created);
     shape.tier.clone_from(&answer.service_tier);
     let none = Choice::default();
     let choice = answer.choices.first().unwrap_or(&none);

@@ -77,7 +77,10 @@ impl Shape {
     }
 
     /// Takes what the provider told at the beginning.
-    pub(super) fn told(&mut self, id: Option<&str>, created: Option<i64>) {
+    pub(super) fn told(&mut self, id: Option<&str>, model: Option<&str>, created: Option<i64>) {
+        if let Some(model) = model {
+            model.clone_into(&mut self.model);
+        }
         if let Some(id) = id.filter(|id| id.starts_with("resp_")) {
             id.clone_into(&mut self.id);
         }

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use super::answer::{Wire, join_logprobs, lenient_list, read_call, read_content, read_reasoning, told_error};
 use super::members::{Members, keep};
 use crate::blocks::{Delta, Event, Issuer, Part, PartHead, ToolKind};
+use crate::dialects::Dialect;
 
 /// Reads a provider's stream.
 #[derive(Debug)]
@@ -367,7 +368,7 @@ impl StreamReader {
             "reasoning" => self.reasoning_done(place, &mut item, out),
             _ => {
                 if let Some(raw) = keep(raw) {
-                    let open = self.start(PartHead::Unknown { kind, raw }, out);
+                    let open = self.start(PartHead::Unknown { dialect: Dialect::Responses, kind, raw }, out);
                     self.items.entry(place).or_default().part = Some(open);
                 }
             }
@@ -425,6 +426,7 @@ impl StreamReader {
         if let Some(usage) = wire.counted() {
             out.push(Event::Usage(usage));
         }
+        out.extend(wire.service_tier.take().map(Event::ServiceTier));
         out.push(Event::Stop { choice: 0, stop: wire.stop(self.called) });
         out.push(Event::End);
         self.finished = true;

@@ -67,9 +67,9 @@ impl StreamWriter {
             return;
         }
         match event {
-            Event::Start { id, created, .. } => {
+            Event::Start { id, created, model } => {
                 if !self.begun {
-                    self.shape.told(id.as_deref(), *created);
+                    self.shape.told(id.as_deref(), model.as_deref(), *created);
                 }
                 self.begin(out);
             }
@@ -79,6 +79,7 @@ impl StreamWriter {
             Event::Stop { choice: 0, stop } => self.stop = Some(stop.clone()),
             Event::Logprobs { choice: 0, raw } => add_logprobs(raw, self.logprobs()),
             Event::Usage(usage) => fold::merge(self.usage.get_or_insert_default(), usage),
+            Event::ServiceTier(tier) => self.shape.tier = Some(tier.clone()),
             Event::End => self.finish(out),
             // Of further answers, for which there is no place; errors come by the other door.
             _ => {}
@@ -161,7 +162,9 @@ impl StreamWriter {
                 self.open_item(Item::call(&call, &self.shape.reply, index), out);
                 (index, 0)
             }
-            PartHead::Unknown { kind, raw } => {
+            // No client of the dialect looks for media in an answer but in an item of OpenAI's own tool.
+            PartHead::Media(_) => return,
+            PartHead::Unknown { kind, raw, .. } => {
                 let Some(item) = Item::verbatim(kind, raw) else { return };
                 self.open_item(item, out);
                 self.item_done(index, "completed", out);

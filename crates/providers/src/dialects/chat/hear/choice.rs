@@ -3,8 +3,10 @@
 use serde_json::value::RawValue;
 
 use super::calls::Calls;
-use crate::blocks::{Delta, Event, Issuer, Opaque, OpaqueKind, PartHead};
+use crate::blocks::{Delta, Event, Issuer, Opaque, OpaqueKind, Part, PartHead};
+use crate::dialects::Dialect;
 use crate::dialects::chat::members::{Members, array, own, read, text};
+use crate::dialects::chat::parts::read_part;
 use crate::dialects::chat::stops;
 use crate::dialects::chat::think_tag::{Piece, ThinkTag};
 use crate::dialects::chat::thoughts::{Detail, google_signature, plain, read_details};
@@ -299,14 +301,23 @@ impl Choice {
             self.unknown("audio", raw, out);
         }
         for raw in delta.get("images").and_then(array).unwrap_or_default() {
-            self.unknown("image_url", raw, out);
+            let media = Members::of(raw).and_then(|members| read_part(raw, &members, "images").ok());
+            match media {
+                Some(Part::Media(media)) => self.closed(PartHead::Media(Box::new(media)), out),
+                _ => self.unknown("image_url", raw, out),
+            }
         }
     }
 
     fn unknown(&mut self, kind: &str, raw: &RawValue, out: &mut Vec<Event>) {
         let Some(raw) = own(raw) else { return };
+        self.closed(PartHead::Unknown { dialect: Dialect::Chat, kind: kind.to_owned(), raw }, out);
+    }
+
+    /// A part without deltas.
+    fn closed(&mut self, head: PartHead, out: &mut Vec<Event>) {
         self.close_said(out);
-        let part = self.start(PartHead::Unknown { kind: kind.to_owned(), raw }, out);
+        let part = self.start(head, out);
         out.push(Event::PartEnd { choice: self.number, part });
     }
 

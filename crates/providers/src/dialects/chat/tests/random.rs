@@ -85,7 +85,7 @@ fn event() -> impl Strategy<Value = Event> {
             kind: ToolKind::Function
         }),
         Just(PartHead::ToolCall { id: "b".into(), item_id: None, name: "g".into(), kind: ToolKind::Custom }),
-        Just(PartHead::Unknown { kind: "audio".into(), raw: Raw::string("x") }),
+        Just(PartHead::Unknown { dialect: Dialect::Chat, kind: "audio".into(), raw: Raw::string("x") }),
     ];
     let opaque =
         Opaque { issuer: issuer(Dialect::Gemini, "g"), kind: OpaqueKind::ThoughtSignature, data: "d".into() };

@@ -113,8 +113,16 @@ fn event() -> impl Strategy<Value = Event> {
             name: "f".into(),
             kind: ToolKind::Function
         }),
-        Just(PartHead::Unknown { kind: "executableCode".into(), raw: Raw::string("x") }),
-        Just(PartHead::Unknown { kind: "groundingMetadata".into(), raw: Raw::string("x") }),
+        Just(PartHead::Unknown {
+            dialect: Dialect::Gemini,
+            kind: "executableCode".into(),
+            raw: Raw::string("x")
+        }),
+        Just(PartHead::Unknown {
+            dialect: Dialect::Gemini,
+            kind: "groundingMetadata".into(),
+            raw: Raw::string("x")
+        }),
     ];
     let opaque = Opaque { issuer: issuer(), kind: OpaqueKind::ThoughtSignature, data: "QUJD".into() };
     let delta = prop_oneof![

@@ -31,7 +31,7 @@ fn any_head() -> impl Strategy<Value = PartHead> {
         Just(PartHead::Reasoning { id: None }),
         Just(call(ToolKind::Function)),
         Just(call(ToolKind::Custom)),
-        Just(PartHead::Unknown { kind: "server_tool_use".into(), raw }),
+        Just(PartHead::Unknown { dialect: Dialect::Messages, kind: "server_tool_use".into(), raw }),
     ]
 }
 

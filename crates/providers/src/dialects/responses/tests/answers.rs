@@ -64,7 +64,7 @@ fn an_answer_comes_back_as_it_went() {
     value["output"][1]["id"] = json!("msg_abc123_1");
     assert_eq!(again["output"], value["output"]);
     assert_eq!(again["usage"], value["usage"]);
-    assert_eq!((&again["id"], &again["model"]), (&json!("resp_up"), &json!("asked")));
+    assert_eq!((&again["id"], &again["model"]), (&json!("resp_up"), &json!("gpt-up-2026")));
     assert_eq!(again["created_at"], 1_760_000_000);
     assert_eq!(again["service_tier"], "default");
 }

@@ -25,10 +25,15 @@ fn head() -> impl Strategy<Value = PartHead> {
             kind: if custom { ToolKind::Custom } else { ToolKind::Function },
         }),
         Just(PartHead::Unknown {
+            dialect: Dialect::Responses,
             kind: "web_search_call".into(),
             raw: Raw::parse("{\"type\":\"web_search_call\",\"id\":\"ws_1\"}").unwrap()
         }),
-        Just(PartHead::Unknown { kind: "x".into(), raw: Raw::parse("3").unwrap() }),
+        Just(PartHead::Unknown {
+            dialect: Dialect::Responses,
+            kind: "x".into(),
+            raw: Raw::parse("3").unwrap()
+        }),
     ]
 }
 

@@ -1,0 +1,156 @@
+//! Endpoints that are no conversation: their bytes go to a provider of the same dialect as they came, and back.
+//!
+//! Of such a body at most the model's name is touched. Bodies that are not JSON (forms, files) are the gateway's to
+//! scan; what stands here is what all of them have in common, and the names inside Google's embedding requests.
+
+use super::BadRequest;
+use crate::dialects::Dialect;
+use crate::json::{Span, StringToken, Visitor, scan_document};
+
+/// What is asked beside conversations.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Raw {
+    /// `POST /v1/moderations`
+    Moderations,
+    /// `POST /v1/rerank`, `/v2/rerank`, `/rerank`
+    Rerank,
+    /// `POST /v1/images/generations`
+    Images,
+    /// `POST /v1/images/edits`
+    ImageEdits,
+    /// `POST /v1/images/variations`
+    ImageVariations,
+    /// `POST /v1/audio/speech`
+    Speech,
+    /// `POST /v1/audio/transcriptions`
+    Transcriptions,
+    /// `POST /v1/audio/translations`
+    Translations,
+    /// `/v1/files…`
+    Files,
+    /// `/v1/batches…`
+    Batches,
+    /// `/v1/videos…`
+    Videos,
+    /// `/passthrough/{provider}/…`
+    Passthrough,
+    /// `POST /v1/messages/count_tokens`
+    CountTokens,
+    /// `POST /v1beta/models/{model}:countTokens`
+    GeminiCountTokens,
+    /// `POST /v1beta/models/{model}:embedContent`
+    EmbedContent,
+    /// `POST /v1beta/models/{model}:batchEmbedContents`
+    BatchEmbedContents,
+}
+
+impl Raw {
+    /// The endpoint's name in records.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Moderations => "moderations",
+            Self::Rerank => "rerank",
+            Self::Images => "images",
+            Self::ImageEdits => "image_edits",
+            Self::ImageVariations => "image_variations",
+            Self::Speech => "speech",
+            Self::Transcriptions => "transcriptions",
+            Self::Translations => "translations",
+            Self::Files => "files",
+            Self::Batches => "batches",
+            Self::Videos => "videos",
+            Self::Passthrough => "passthrough",
+            Self::CountTokens | Self::GeminiCountTokens => "count_tokens",
+            Self::EmbedContent => "embed_content",
+            Self::BatchEmbedContents => "batch_embed_contents",
+        }
+    }
+
+    /// The dialect that errors are told in, and that the provider must speak; `None` is OpenAI's, or for
+    /// [`Raw::Passthrough`] nobody knows.
+    pub const fn dialect(self) -> Option<Dialect> {
+        match self {
+            Self::CountTokens => Some(Dialect::Messages),
+            Self::GeminiCountTokens | Self::EmbedContent | Self::BatchEmbedContents => Some(Dialect::Gemini),
+            _ => None,
+        }
+    }
+
+    /// Whether the request names no model, and goes to a provider as a whole.
+    pub const fn is_of_a_provider(self) -> bool {
+        matches!(self, Self::Files | Self::Batches | Self::Videos | Self::Passthrough)
+    }
+
+    /// Whether only tokens are counted: no provider bills it.
+    pub const fn counts_tokens(self) -> bool {
+        matches!(self, Self::CountTokens | Self::GeminiCountTokens)
+    }
+
+    /// Whether nothing is generated, so that there are no tokens of output.
+    pub const fn has_no_output(self) -> bool {
+        self.counts_tokens()
+            || matches!(
+                self,
+                Self::Moderations | Self::Rerank | Self::EmbedContent | Self::BatchEmbedContents
+            )
+    }
+}
+
+/// Where Google's embedding requests repeat the model that their URL names: `model`, and `requests[].model`. Google
+/// refuses a body that names another one.
+///
+/// # Errors
+/// When the body is not a JSON object.
+pub fn model_names(body: &[u8]) -> Result<Vec<Span>, BadRequest> {
+    let mut names = Names::default();
+    scan_document(body, &mut names).map_err(|error| BadRequest {
+        message: format!("the request body is not valid JSON: {error}"),
+        param: None,
+        code: Some("invalid_json"),
+    })?;
+    Ok(names.found)
+}
+
+#[derive(Default)]
+struct Names {
+    found: Vec<Span>,
+    in_requests: bool,
+    next: bool,
+}
+
+impl Visitor for Names {
+    fn key(&mut self, depth: usize, text: &[u8], key: StringToken) {
+        if depth == 1 {
+            self.in_requests = key.is(text, "requests");
+        }
+        self.next = key.is(text, "model") && (depth == 1 || (depth == 3 && self.in_requests));
+    }
+
+    fn string(&mut self, _: usize, _: &[u8], string: StringToken) {
+        if std::mem::take(&mut self.next) {
+            self.found.push(string.outer());
+        }
+    }
+
+    fn scalar(&mut self, _: usize, _: &[u8], _: Span) {
+        self.next = false;
+    }
+
+    fn open(&mut self, _: usize, _: &[u8], _: usize, _: bool) {
+        self.next = false;
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_models_of_the_request_are_names() {
+        let body = br#"{"model":"a","requests":[{"model":"b","content":{"model":"no"}},{"mod\u0065l":"c"}],"x":[{"model":"no"}]}"#;
+        let found: Vec<_> = model_names(body).unwrap().into_iter().map(|span| span.of(body)).collect();
+        assert_eq!(found, [b"\"a\"", b"\"b\"", b"\"c\""]);
+        assert!(model_names(b"[").is_err());
+    }
+}
