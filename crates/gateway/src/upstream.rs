@@ -350,12 +350,6 @@ fn door_to(
     Ok(Door { lines: lines.freeze(), bare: bare.freeze(), names })
 }
 
-/// A model as Google names it.
-pub(crate) fn google_name(model: &str) -> String {
-    let whole = ["models/", "tunedModels/"].iter().any(|kind| model.starts_with(kind));
-    if whole { model.to_owned() } else { format!("models/{model}") }
-}
-
 /// Where a provider speaks OpenAI's dialect, in which models are listed.
 pub(crate) fn openai(provider: &Provider) -> Result<(&Name, &Auth), String> {
     provider.endpoint(policy::Dialect::OpenAi).ok_or_else(|| {
