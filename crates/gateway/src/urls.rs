@@ -169,10 +169,10 @@ fn passthrough<'a>(method: &Method, rest: &'a str) -> Endpoint<'a> {
 fn azure<'a>(method: &Method, rest: &'a str) -> Option<Endpoint<'a>> {
     // Older clients leave the slashes of a name such as `openai/gpt` as they are, so the end says where the name ends.
     let rest = rest.strip_prefix("/deployments/")?;
-    let (deployment, call) = rest.match_indices('/').find_map(|(slash, _)| {
-        let (deployment, end) = (&rest[..slash], &rest[slash + 1..]);
-        let operation = openai_operation(end).map(Call::of);
-        Some((deployment, operation.or_else(|| Some(Call::raw(openai_raw_operation(end)?, end)))?))
+    let mut ends = rest.match_indices('/').map(|(at, _)| (&rest[..at], &rest[at + 1..]));
+    let (deployment, call) = ends.find_map(|(deployment, end)| match openai_operation(end) {
+        Some(operation) => Some((deployment, Call::of(operation))),
+        None => Some((deployment, Call::raw(openai_raw_operation(end)?, end))),
     })?;
     (!deployment.is_empty()).then(|| post(method, Call { model: Some(deployment), ..call }))
 }

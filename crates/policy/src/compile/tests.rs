@@ -508,7 +508,10 @@ fn a_server_speaks_responses_where_the_settings_say_so() {
     let spoken = |line: &str| {
         let compiled = compiled(&format!("[providers.p]\nbase_url = \"http://h/v1\"\n{line}\n"));
         assert_eq!(show(&compiled.warnings), "");
-        provider(&compiled.environments[0], "p").responses.as_deref().map(str::to_owned)
+        provider(&dev(&format!("[providers.p]\nbase_url = \"http://h/v1\"\n{line}\n")), "p")
+            .responses
+            .as_deref()
+            .map(str::to_owned)
     };
     assert_eq!(spoken("responses = true").as_deref(), Some("/v1"));
     assert_eq!(spoken("responses = false"), None);

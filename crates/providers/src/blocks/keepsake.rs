@@ -153,7 +153,7 @@ mod tests {
             turns: vec![Turn { role: Role::Assistant, parts: parts[1..].to_vec(), name: None }],
             ..Request::default()
         };
-        restore(&mut request, |id| (id == "c1").then(|| keepsake.as_ref()).flatten());
+        restore(&mut request, |id| keepsake.as_ref().filter(|_| id == "c1"));
         assert_eq!(request.turns[0].parts, parts);
         let again = request.clone();
         restore(&mut request, |_| keepsake.as_ref());

@@ -199,7 +199,10 @@ fn write_config(
     match &request.format {
         Format::Text => {}
         Format::Json => config.text("responseMimeType", "application/json"),
-        Format::Schema { schema, .. } => {
+        Format::Schema { schema, description, .. } => {
+            if description.is_some() {
+                written.drop_param("response_format.description");
+            }
             config.text("responseMimeType", "application/json");
             config.json("responseJsonSchema", schema.get());
         }

@@ -101,7 +101,7 @@ impl StreamWriter {
                 }
             }
             Event::Usage(told) => merge(self.usage.get_or_insert_default(), told),
-            // Google tells it in a header.
+            // Whole answers do not tell the tier either; errors are told by `error`.
             Event::ServiceTier(_) | Event::Error { .. } => {}
             Event::End => self.end(out),
         }

@@ -60,6 +60,9 @@ pub(crate) fn write_request(request: &Request, target: &Target<'_>) -> Result<Wr
     conversation.write(&mut context, &mut body, &mut written)?;
     plan.write(&mut body);
     output_config(request, &family, &plan, &mut body)?;
+    if matches!(&request.format, Format::Schema { description: Some(_), .. }) {
+        written.drop_param("response_format.description");
+    }
     for (name, raw) in &sampling {
         body.raw(name, raw);
     }
