@@ -201,8 +201,14 @@ impl Stand {
         }
     }
 
-    /// Waits until the database has everything.
+    /// Waits until nothing is in flight and all is in the store. Asked twice: the gauges of one answer are read one after
+    /// another, and a call may be booked between them.
     pub(crate) async fn wait_drained(&mut self) {
+        self.seems_drained().await;
+        self.seems_drained().await;
+    }
+
+    async fn seems_drained(&mut self) {
         self.wait_until("spool drained", |stand| {
             let client = stand.client();
             async move {
