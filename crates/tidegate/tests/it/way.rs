@@ -349,7 +349,7 @@ async fn first_line(stand: &mut Stand) -> serde_json::Value {
             if let Ok(line) = serde_json::from_str(out.trim()) {
                 return line;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
     tokio::time::timeout(PATIENCE, line).await.expect("the call is in the log")
