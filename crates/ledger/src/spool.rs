@@ -34,6 +34,8 @@ use writer::Writer;
 
 /// Time between two tries of a disk that refused.
 const RETRY: Duration = Duration::from_millis(100);
+/// A moment that no clock tells.
+const NEVER: u64 = u64::MAX;
 /// Rounds of waiting for a lock that is held for microseconds, before the processor is given away.
 const SPINS: u32 = 200;
 /// Room kept on the disk for terminal entries, unless segments are so short that it would be out of proportion.
@@ -77,6 +79,8 @@ pub(crate) struct Spool {
     dropped: AtomicU64,
     /// When the disk was last tried, nanoseconds of the monotonic clock.
     tried: AtomicU64,
+    /// When the device last refused a sync and its repetition, nanoseconds of the monotonic clock.
+    sync_refused: AtomicU64,
     /// One sync at a time; the others wait for its end.
     syncing: AtomicBool,
     sync_ended: Notify,
@@ -109,6 +113,7 @@ impl Spool {
             backlog: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
             tried: AtomicU64::new(0),
+            sync_refused: AtomicU64::new(NEVER),
             syncing: AtomicBool::new(false),
             sync_ended: Notify::new(),
             wake: Notify::new(),

@@ -9,15 +9,26 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::{Spool, State};
+use super::{NEVER, RETRY, Spool, State};
 use crate::disk::SpoolFile;
 use crate::error::SpoolUnavailable;
 
-type Files = [(u64, Arc<dyn SpoolFile>)];
+/// A segment by its number, open.
+pub(super) type Descriptor = (u64, Arc<dyn SpoolFile>);
+pub(super) type Descriptors = [Descriptor];
 
-/// Syncs each; the number of the first that failed.
-pub(super) fn sync_files(files: &Files) -> Result<(), (u64, io::Error)> {
-    files.iter().try_for_each(|(number, file)| file.sync_data().map_err(|error| (*number, error)))
+/// The first descriptor that failed, and where in the list it stands: those before it are on the device.
+pub(super) struct Failed {
+    pub(super) at: usize,
+    pub(super) error: io::Error,
+}
+
+/// Syncs each, in order, up to the first that fails.
+pub(super) fn sync_files(files: &Descriptors) -> Result<(), Failed> {
+    for (at, (_, file)) in files.iter().enumerate() {
+        file.sync_data().map_err(|error| Failed { at, error })?;
+    }
+    Ok(())
 }
 
 impl Spool {
@@ -37,7 +48,7 @@ impl Spool {
             if self.synced.load(Ordering::Acquire) >= wanted {
                 return Ok(());
             }
-            if self.state() == State::Down && !self.is_due() {
+            if self.device_rests() || (self.state() == State::Down && !self.is_due()) {
                 return Err(SpoolUnavailable);
             }
             if self.syncing.swap(true, Ordering::AcqRel) {
@@ -48,9 +59,16 @@ impl Spool {
         }
     }
 
-    /// Syncs what waits for it, unless a sync is running; for the background.
+    /// Whether the device refused so short a time ago that it is left alone. Every refusal makes the tail be written
+    /// anew, which is more to sync, to drain and to remove: without a pause these would feed one another for ever.
+    fn device_rests(&self) -> bool {
+        let refused = self.sync_refused.load(Ordering::Acquire);
+        refused != NEVER && self.clock.moment().as_nanos().saturating_sub(refused) < RETRY.as_nanos() as u64
+    }
+
+    /// Syncs what waits for it, unless a sync is running or the device rests; for the background.
     pub(crate) async fn sync_rest(self: &Arc<Self>) {
-        if self.is_unsynced() && !self.syncing.swap(true, Ordering::AcqRel) {
+        if !self.device_rests() && self.is_unsynced() && !self.syncing.swap(true, Ordering::AcqRel) {
             // A failure is in `last_error` and is tried again at the next call.
             let _ = self.lead_sync().await;
         }
@@ -91,12 +109,13 @@ impl Spool {
                     self.synced.fetch_max(ticket, Ordering::AcqRel);
                     return Ok(());
                 }
-                Err((number, error)) => {
+                Err(failed) => {
                     writer.names_unsynced |= names;
-                    writer.sync_failed(self, number, &error);
+                    writer.sync_failed(self, &files, &failed);
                 }
             }
         }
+        self.sync_refused.store(self.clock.moment().as_nanos(), Ordering::Release);
         Err(SpoolUnavailable)
     }
 }

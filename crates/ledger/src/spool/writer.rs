@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use super::sync::{Descriptor, Descriptors, Failed, sync_files};
 use super::tail::Tail;
 use super::{Spool, State};
 use crate::disk::SpoolFile;
@@ -46,7 +47,7 @@ pub(super) struct Writer {
     hand: Batch,
     pub(super) tail: Tail,
     /// Closed segments that are not synced yet.
-    pub(super) retired: Vec<(u64, Arc<dyn SpoolFile>)>,
+    pub(super) retired: Vec<Descriptor>,
     /// The tail must be appended again: a descriptor that held some of it is lost.
     reappend: bool,
     /// Names were made that are not on the device yet.
@@ -205,7 +206,15 @@ impl Writer {
     /// disk is full. The ticket up to which it has taken.
     fn recover(&mut self, spool: &Spool) -> u64 {
         spool.tried.store(spool.clock.moment().as_nanos(), Ordering::Release);
-        let (taken, done) = self.reopen(spool, Head::Everything);
+        let (taken, mut done) = self.reopen(spool, Head::Everything);
+        if done.is_ok()
+            && self.tail.len() >= FORCED_SYNC
+            && let Err((files, failed)) = self.sync_here()
+        {
+            // The kernel takes what the device does not: nothing more may be said, or the tail would have no end.
+            self.give_up(&files, &failed);
+            done = Err(failed.error);
+        }
         let error = match done {
             Ok(()) => {
                 let state = if self.take_ballast(spool) { State::Healthy } else { State::Tight };
@@ -357,43 +366,61 @@ impl Writer {
             }
             return;
         }
+        let Err((files, failed)) = self.sync_here() else { return };
+        self.sync_failed(spool, &files, &failed);
+    }
+
+    /// A sync by the writer itself, under its lock.
+    fn sync_here(&mut self) -> Result<(), (Vec<Descriptor>, Failed)> {
         self.tail.cover();
         let files = self.unsynced_files();
-        match super::sync::sync_files(&files) {
-            Ok(()) => self.synced(&files),
-            Err((number, error)) => self.sync_failed(spool, number, &error),
+        match sync_files(&files) {
+            Ok(()) => {
+                self.synced(&files);
+                Ok(())
+            }
+            Err(failed) => Err((files, failed)),
         }
     }
 
     /// The descriptors that a sync must ask.
-    pub(super) fn unsynced_files(&self) -> Vec<(u64, Arc<dyn SpoolFile>)> {
+    pub(super) fn unsynced_files(&self) -> Vec<Descriptor> {
         let mut files = self.retired.clone();
         files.extend(self.active.as_ref().map(|active| (active.segment.number, active.file.clone())));
         files
     }
 
     /// `files` are on the device, with everything that the tail covered.
-    pub(super) fn synced(&mut self, files: &[(u64, Arc<dyn SpoolFile>)]) {
+    pub(super) fn synced(&mut self, files: &Descriptors) {
         self.tail.done();
         self.retired.retain(|(number, _)| files.iter().all(|(synced, _)| synced != number));
     }
 
     /// A descriptor failed to sync: it is never asked again, and what it held is appended anew.
-    pub(super) fn sync_failed(&mut self, spool: &Spool, number: u64, error: &io::Error) {
-        let retired = self.retired.len();
-        self.retired.retain(|(kept, _)| *kept != number);
-        let was_active = self.active.as_ref().is_some_and(|active| active.segment.number == number);
-        if !was_active && retired == self.retired.len() {
-            // It was given up for another reason meanwhile, and the tail has moved with it.
-            return;
+    pub(super) fn sync_failed(&mut self, spool: &Spool, files: &Descriptors, failed: &Failed) {
+        if self.give_up(files, failed) {
+            let taken = self.recover(spool);
+            self.finish(spool, taken);
         }
-        if was_active && let Some(active) = self.active.take() {
+    }
+
+    /// Never asks again the descriptor that failed, nor those before it, which are done. Whether it held anything that
+    /// must be appended anew: it may have been given up for another reason meanwhile, and the tail has moved with it.
+    fn give_up(&mut self, files: &Descriptors, failed: &Failed) -> bool {
+        let (Failed { at, error }, number) = (failed, files[failed.at].0);
+        let retired = self.retired.iter().any(|(kept, _)| *kept == number);
+        // Closed files that are on the device. What the tail has of them is appended anew with the rest.
+        self.retired.retain(|(kept, _)| files[..=*at].iter().all(|(gone, _)| gone != kept));
+        let active = self.active.take_if(|active| active.segment.number == number);
+        if let Some(active) = &active {
             active.segment.seal();
+        }
+        if !retired && active.is_none() {
+            return false;
         }
         tracing::warn!("segment {number:08} could not be synced, its last records are written anew: {error}");
         self.reappend = true;
-        let taken = self.recover(spool);
-        self.finish(spool, taken);
+        true
     }
 }
 

@@ -161,6 +161,33 @@ fn what_a_successful_sync_covered_is_on_the_device_whatever_failed_before() {
     }
 }
 
+/// What may be lost with the power is kept in memory until a sync succeeds, so it must have an end.
+#[test]
+fn a_device_that_never_syncs_takes_no_more_than_may_wait_for_it() {
+    let bench = Bench::new();
+    bench.disk.set(Faults { fail_sync_every: Some(1), ..Faults::default() });
+    let mut number = 0;
+    while bench.ledger.depth().writable && number < 100_000 {
+        let Ok(attempt) = bench.ledger.begin(intent(number, 1, START), bench.free(), true) else { break };
+        let _ = attempt.settle(completed(number, START, 1));
+        number += 1;
+    }
+    assert!(number > 1_000 && number < 100_000, "{number} requests");
+    assert!(bench.ledger.begin(intent(number, 1, START), bench.free(), true).is_err());
+    let writes = bench.disk.writes();
+    assert!(bench.ledger.begin(intent(number, 1, START), bench.free(), true).is_err());
+    assert_eq!(bench.disk.writes(), writes, "it is left alone for a while");
+    assert_eq!(bench.disk.reused(), 0, "a descriptor that failed is not asked again");
+    bench.disk.set(Faults::default());
+    bench.retry();
+    assert!(bench.ledger.depth().writable);
+    bench.whole(number, 1);
+    let store = Store::new();
+    bench.drain_to_now(&store);
+    assert_eq!(store.rows.lock().entries.len() as u64, number + 1);
+    assert_eq!(bench.after_kill().recovery.damaged_bytes, 0);
+}
+
 #[test]
 fn short_writes_are_continued() {
     let bench = Bench::new();

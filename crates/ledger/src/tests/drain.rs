@@ -1,6 +1,7 @@
 //! The way to the store: at least once there, exactly once in it.
 
 use super::*;
+use crate::disk::memory::Faults;
 
 const SOON: Duration = Duration::from_secs(30);
 
@@ -40,6 +41,25 @@ async fn a_batch_that_was_taken_but_not_acknowledged_counts_once() {
     let rows = store.rows.lock();
     assert_eq!((rows.entries.len(), rows.requests.len()), (50, 50));
     assert!(rows.repeated >= 100, "it came again");
+}
+
+/// What a refused sync makes the spool write anew is drained again, and what is drained asks for a sync.
+#[tokio::test(start_paused = true)]
+async fn a_device_that_refuses_syncs_does_not_keep_the_drain_busy() {
+    for every in 1..=3 {
+        let bench = Bench::new();
+        let store = Store::new();
+        bench.disk.set(Faults { fail_sync_every: Some(every), ..Faults::default() });
+        bench.drain_to(&store);
+        for number in 0..100 {
+            bench.whole(number, 1);
+        }
+        assert!(bench.ledger.depth().segments > 2, "several are removed after a sync");
+        assert!(bench.ledger.flush(SOON).await);
+        assert_eq!(bench.ledger.depth().records, 0, "every {every}");
+        assert_eq!(store.rows.lock().entries.len(), 100, "every {every}");
+        assert!(bench.disk.syncs() < 50, "every {every}: {} syncs", bench.disk.syncs());
+    }
 }
 
 #[tokio::test(start_paused = true)]
