@@ -6,7 +6,8 @@
 //!
 //! # Reading order
 //! [`plan`] (how an answer is asked for), [`upstream`] (who answers), [`journal`] (what is written down),
-//! [`proxy`] (what goes wrong between), [`postgres`] (a server to stop), [`load`] (who asks), [`oracle`] (what must
+//! [`vendor`] (vendors that refuse what
+//! the real ones refuse), [`proxy`] (what goes wrong between), [`postgres`] (a server to stop), [`load`] (who asks), [`oracle`] (what must
 //! hold afterwards); then the attacks: [`smuggle`] and [`h2`].
 #![expect(
     clippy::disallowed_methods,
@@ -24,3 +25,4 @@ pub mod proxy;
 pub mod random;
 pub mod smuggle;
 pub mod upstream;
+pub mod vendor;

@@ -4,6 +4,7 @@
 //! the plan is tried. What the client did wrong is never tried again elsewhere.
 
 mod raw;
+mod verdict;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +13,6 @@ use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use ledger::{Basis, Intent, Outcome, Reservation};
 use policy::{Deployment, Timeouts};
-use providers::dialects::{self, Dialect, Failing};
 use providers::failure::{self, Blame, Failure};
 use providers::request::Operation;
 
@@ -21,35 +21,17 @@ use crate::exchange::Exchange;
 use crate::flight::{Flight, Trouble};
 use crate::lanes::{self, Lane, NoAnswer};
 use crate::plan::Plan;
-use crate::refusal::{Code, Refusal, SHOULD_RETRY, tell_wait};
+use crate::refusal::{Code, Refusal};
 use crate::relay::{self, FirstEvent, Relay};
 use crate::settle::{self, Ending};
 use crate::upstream::Upstream;
 use crate::upstream::pool::{Call, Unreachable};
 use crate::upstream::wire::{Head, Wire};
 use crate::{admit, headers};
+use verdict::{Verdict, class_of, refuse};
 
 /// Of a provider's error at most this much is read and passed on.
 const MAX_ERROR: usize = 256 * 1024;
-
-/// What a failed request tells its client: our own words, or the provider's.
-enum Verdict {
-    Ours(Box<Refusal>),
-    /// The provider's words, in a dialect that the client does not read.
-    Retold {
-        blame: Blame,
-        status: u16,
-        message: String,
-        code: String,
-    },
-    Theirs {
-        blame: Blame,
-        status: u16,
-        content_type: Option<HeaderValue>,
-        headers: HeaderMap,
-        body: Bytes,
-    },
-}
 
 /// The client's headers, and which of them were for one hop only.
 struct Up<'a> {
@@ -64,6 +46,8 @@ struct Miss {
     verdict: Verdict,
     retryable: bool,
     retry_after: Option<Duration>,
+    /// The provider says that it serves the model through Responses, which is known now.
+    by_responses: bool,
 }
 
 /// Runs the plan.
@@ -77,7 +61,9 @@ pub(crate) async fn dispatch(
     let up = Up { client: client_headers, hops: headers::hop_names(client_headers) };
     let mut verdict = None;
     let last = plan.attempts.len().saturating_sub(1);
-    for (at, step) in plan.attempts.iter().enumerate() {
+    // The next attempt, and the one that was put to its provider's other door already.
+    let (mut at, mut turned) = (0, None);
+    while let Some(step) = plan.attempts.get(at) {
         let deployment = &step.deployment;
         exchange.attempts += 1;
         exchange.deployment = Some(Arc::clone(deployment));
@@ -91,82 +77,21 @@ pub(crate) async fn dispatch(
             verdict = Some((Verdict::Ours(late), false, None));
             break;
         }
-        let again = miss.retryable && at < last;
+        let turn = miss.by_responses && turned != Some(at);
+        let again = turn || (miss.retryable && at < last);
         verdict = Some((miss.verdict, miss.retryable, miss.retry_after));
         let Some(left) = miss.reservation else { break };
         if !again {
             break;
         }
+        if turn {
+            turned = Some(at);
+        } else {
+            at += 1;
+        }
         reservation = left;
     }
     refuse(exchange, verdict)
-}
-
-/// The answer to a request whose attempts have all failed.
-fn refuse(
-    mut exchange: Box<Exchange>,
-    verdict: Option<(Verdict, bool, Option<Duration>)>,
-) -> http::Response<Body> {
-    let (verdict, retryable, wait) = verdict.unwrap_or_else(|| {
-        (Verdict::Ours(Refusal::new(Code::InternalError, "no attempt was made")), false, None)
-    });
-    let now = exchange.gateway.clock.moment();
-    let (mut answer, error) = match verdict {
-        Verdict::Ours(refusal) => {
-            (refusal.answer_in(exchange.operation.dialect(), &exchange.id.to_string()), refusal.code_name())
-        }
-        Verdict::Retold { blame, status, message, code } => {
-            (retold(&exchange, status, &message, &code), class_of(blame).name())
-        }
-        Verdict::Theirs { blame, status, content_type, headers, body } => {
-            let mut answer = http::Response::new(Body::whole(body));
-            *answer.status_mut() =
-                http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::BAD_GATEWAY);
-            *answer.headers_mut() = headers;
-            headers::downwards(answer.headers_mut(), exchange.requests_standing.is_some());
-            if let Some(kind) = content_type {
-                answer.headers_mut().insert(CONTENT_TYPE, kind);
-            }
-            (answer, class_of(blame).name())
-        }
-    };
-    if let Some(wait) = wait {
-        tell_wait(answer.headers_mut(), wait);
-    }
-    // Several providers were tried: an SDK's own retries would multiply that.
-    if retryable && exchange.attempts > 1 {
-        answer.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
-    }
-    let own = exchange.own_time(now, None);
-    headers::add_ours(&exchange, answer.headers_mut(), own);
-    settle::log_refused(&mut exchange, answer.status().as_u16(), error);
-    answer
-}
-
-/// A provider's refusal in the client's dialect.
-fn retold(exchange: &Exchange, status: u16, message: &str, code: &str) -> http::Response<Body> {
-    let id = exchange.id.to_string();
-    let dialect = exchange.operation.dialect().unwrap_or(Dialect::Chat);
-    let mut failing =
-        Failing { status, code, kind: "", message, param: None, retry_after: None, request_id: &id };
-    // Google's errors say the status in the body too.
-    failing.status = dialects::error_status(dialect, &failing);
-    let mut answer = http::Response::new(Body::whole(dialects::error_body(dialect, &failing)));
-    *answer.status_mut() =
-        http::StatusCode::from_u16(failing.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
-    answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    answer
-}
-
-/// Under which code of the table a provider's own refusal is logged: who must act.
-fn class_of(blame: Blame) -> Code {
-    match blame {
-        Blame::Client => Code::InvalidRequest,
-        Blame::Credential => Code::UpstreamAuthentication,
-        Blame::RateLimited => Code::UpstreamRateLimited,
-        Blame::Timeout => Code::UpstreamTimeout,
-        Blame::Upstream | Blame::Overloaded => Code::UpstreamError,
-    }
 }
 
 /// One attempt: intent in the ledger, call, answer.
@@ -191,7 +116,7 @@ async fn attempt(
             return Err(unasked(exchange, reservation, refusal));
         }
     };
-    let lane = match lanes::decide(&exchange, &deployment.provider) {
+    let lane = match lanes::decide(&mut exchange, deployment, body) {
         Ok(lane) => lane,
         Err(refusal) => return Err(unasked(exchange, reservation, refusal)),
     };
@@ -230,6 +155,7 @@ fn unasked(exchange: Box<Exchange>, reservation: Reservation, refusal: Box<Refus
         verdict: Verdict::Ours(refusal),
         retryable: true,
         retry_after: None,
+        by_responses: false,
     })
 }
 
@@ -253,7 +179,14 @@ fn unrecorded(exchange: Box<Exchange>, error: &ledger::SpoolUnavailable) -> Box<
         format!("the call could not be recorded, so it was not made: {error}"),
     );
     let verdict = Verdict::Ours(refusal.after(Duration::from_secs(1)));
-    Box::new(Miss { exchange, reservation: None, verdict, retryable: false, retry_after: None })
+    Box::new(Miss {
+        exchange,
+        reservation: None,
+        verdict,
+        retryable: false,
+        retry_after: None,
+        by_responses: false,
+    })
 }
 
 fn unreachable(flight: Box<Flight>, what: &str, full: bool) -> Box<Miss> {
@@ -272,7 +205,7 @@ fn miss(
     retry_after: Option<Duration>,
 ) -> Box<Miss> {
     let (exchange, reservation) = flight.fail(outcome);
-    Box::new(Miss { exchange, reservation, verdict, retryable, retry_after })
+    Box::new(Miss { exchange, reservation, verdict, retryable, retry_after, by_responses: false })
 }
 
 fn troubled(flight: Box<Flight>, trouble: &Trouble) -> Box<Miss> {
@@ -386,7 +319,10 @@ async fn refused(mut flight: Box<Flight>, head: Head) -> Box<Miss> {
     };
     let find = |name: &str| head.headers.get(name).and_then(|value| value.to_str().ok());
     let failure = failure::classify(head.status.as_u16(), &find, &body);
-    failed(flight, head, body, &failure)
+    let by_responses = lanes::learn(&mut flight, head.status.as_u16(), &body);
+    let mut miss = failed(flight, head, body, &failure);
+    miss.by_responses = by_responses;
+    miss
 }
 
 fn failed(mut flight: Box<Flight>, head: Head, body: Bytes, failure: &Failure) -> Box<Miss> {
@@ -483,6 +419,7 @@ async fn streamed(mut flight: Box<Flight>, head: Head) -> Result<http::Response<
     let down = answer.headers_mut();
     if lane == Lane::Same {
         headers::downwards(down, exchange.requests_standing.is_some());
+        headers::without_empty_limits(exchange, down);
     } else {
         down.clear();
     }
@@ -576,6 +513,7 @@ async fn whole(mut flight: Box<Flight>, head: Head) -> Result<http::Response<Bod
     let down = answer.headers_mut();
     if lane == Lane::Same {
         headers::downwards(down, exchange.requests_standing.is_some());
+        headers::without_empty_limits(exchange, down);
     } else {
         down.clear();
     }

@@ -63,8 +63,7 @@ pub(crate) struct Exchange {
     pub(crate) labels: Arc<Labels>,
     /// The client's own limit on the whole request (`x-tidegate-timeout`).
     pub(crate) limit: Option<Limit>,
-    /// `x-tidegate-strict`: refuse instead of dropping a parameter that the chosen model cannot take. For translation; on
-    /// the way to the same dialect nothing is ever dropped.
+    /// `x-tidegate-strict`: refuse instead of dropping a parameter that the chosen model cannot take.
     pub(crate) strict: bool,
     pub(crate) permit: Option<Permit>,
     /// The share of memory that the request's body takes.

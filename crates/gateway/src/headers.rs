@@ -1,9 +1,10 @@
 //! Which headers travel: client to provider, provider to client, and the ones that are ours.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
-use policy::Standing;
+use policy::{Deployment, Quirk, Standing};
 
 use crate::exchange::Exchange;
 
@@ -147,6 +148,25 @@ pub(crate) fn downwards(headers: &mut HeaderMap, own_limits: bool) {
     let theirs = |name: &str| own_limits && name.starts_with("x-ratelimit-");
     let unfit = |name: &&HeaderName| theirs(name.as_str()) || never_down(name.as_str());
     gone.extend(headers.keys().filter(unfit).cloned());
+    for name in gone {
+        headers.remove(name);
+    }
+}
+
+/// Takes out what a vendor that is known for it says of its limits without meaning it: nothing left, or less.
+pub(crate) fn without_empty_limits(exchange: &Exchange, headers: &mut HeaderMap) {
+    let known = |deployment: &Arc<Deployment>| deployment.provider.has(Quirk::RatelimitsMayBeNegative);
+    if !exchange.deployment.as_ref().is_some_and(known) {
+        return;
+    }
+    let empty = |value: &HeaderValue| {
+        let number = value.to_str().ok().and_then(|text| text.trim().parse::<i64>().ok());
+        number.is_some_and(|number| number <= 0)
+    };
+    let says_nothing = |(name, value): &(&HeaderName, &HeaderValue)| {
+        name.as_str().starts_with("x-ratelimit-") && empty(value)
+    };
+    let gone: Vec<_> = headers.iter().filter(says_nothing).map(|(name, _)| name.clone()).collect();
     for name in gone {
         headers.remove(name);
     }

@@ -3,6 +3,9 @@
 //!
 //! Chosen for each attempt and not for each request, since a fallback may speak another dialect than the first choice.
 
+mod door;
+mod quirks;
+
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,12 +13,14 @@ use policy::{Deployment, Name, Provider};
 use providers::blocks::{self, Issuer, Keepsake, Part};
 use providers::dialects::{self, Dialect, Reply, StreamWriter, Target, Unanswered};
 use providers::flow::{Flow, Translated, Watched, stop_name};
+use providers::other_door;
 use providers::request::{Edits, Operation, Raw, rewrite};
 use providers::tap::{Tap, TapOptions};
 
 use smallvec::SmallVec;
 
 use crate::exchange::Exchange;
+use crate::flight::Flight;
 use crate::refusal::{Code, Refusal};
 use crate::relay::MAX_EVENT;
 
@@ -55,8 +60,13 @@ pub(crate) fn dialects_of(provider: &Provider) -> SmallVec<[Dialect; 4]> {
     spoken
 }
 
-/// The lane of an operation to a provider.
-pub(crate) fn decide(exchange: &Exchange, provider: &Provider) -> Result<Lane, Box<Refusal>> {
+/// The lane of an operation to a deployment.
+pub(crate) fn decide(
+    exchange: &mut Exchange,
+    deployment: &Deployment,
+    body: &Bytes,
+) -> Result<Lane, Box<Refusal>> {
+    let provider = &deployment.provider;
     let spoken = dialects_of(provider);
     let first = spoken.first().copied().unwrap_or(Dialect::Chat);
     match exchange.operation.dialect() {
@@ -68,8 +78,17 @@ pub(crate) fn decide(exchange: &Exchange, provider: &Provider) -> Result<Lane, B
             Err(Refusal::new(Code::InvalidRequest, message).about("model"))
         }
         // Google's streams come as an array too; only events are read from a provider, so the array is made here.
-        Some(client) if spoken.contains(&client) && !exchange.as_array => Ok(Lane::Same),
-        Some(client) => Ok(Lane::Across { client, provider: first }),
+        Some(client) => {
+            let same = spoken.contains(&client) && !exchange.as_array;
+            let chosen = if same { client } else { first };
+            Ok(if chosen == Dialect::Chat && door::by_responses(exchange, deployment, client, body) {
+                Lane::Across { client, provider: Dialect::Responses }
+            } else if same {
+                Lane::Same
+            } else {
+                Lane::Across { client, provider: first }
+            })
+        }
         None if spoken.contains(&Dialect::Chat) => Ok(Lane::Same),
         None => {
             let (name, what) = (&provider.name, exchange.endpoint());
@@ -78,6 +97,19 @@ pub(crate) fn decide(exchange: &Exchange, provider: &Provider) -> Result<Lane, B
             Err(Refusal::new(Code::InvalidRequest, message).about("model"))
         }
     }
+}
+
+/// Whether a refused attempt shows that the model is served through Responses alone, and may be made again there.
+pub(crate) fn learn(flight: &mut Flight, status: u16, body: &[u8]) -> bool {
+    let (lane, deployment) = (flight.lane, Arc::clone(&flight.deployment));
+    let exchange = flight.exchange();
+    let conversation =
+        exchange.operation.dialect().is_some() && !matches!(exchange.operation, Operation::Raw(_));
+    if !conversation || lane.spoken(exchange.operation) != Some(Dialect::Chat) {
+        return false;
+    }
+    let Some(refused) = other_door::read(status, body) else { return false };
+    exchange.gateway.learned.learn(&deployment, refused)
 }
 
 /// A request's body as a provider gets it.
@@ -95,27 +127,13 @@ pub(crate) fn body(
     body: &Bytes,
 ) -> Result<Body, Box<Refusal>> {
     exchange.dropped.clear();
-    let Lane::Across { client, provider } = lane else {
-        return Ok(Body {
-            bytes: edited(exchange, deployment, body),
-            headers: same_headers(exchange.operation),
-        });
+    let mut written = match lane {
+        Lane::Same => {
+            Body { bytes: edited(exchange, deployment, body), headers: same_headers(exchange.operation) }
+        }
+        Lane::Across { client, provider } => written(exchange, client, provider, deployment, body)?,
     };
-    let request = parsed(exchange, client, body)?;
-    let target = Target {
-        model: &deployment.upstream_model,
-        issuer: issuer(deployment, provider),
-        max_output: deployment.max_output,
-        stream_usage: deployment.provider.stream_usage,
-    };
-    let written = dialects::write_request(provider, &request, &target).map_err(|refused| {
-        let mut refusal =
-            Refusal::new(Code::InvalidRequest, format!("model `{}`: {refused}", deployment.name));
-        refusal.param = Some(refused.param.into());
-        refusal.detail = Some("unsupported_parameter");
-        refusal
-    })?;
-    exchange.dropped = written.dropped.into_iter().map(|param| param.0).collect();
+    written.bytes = quirks::edited(exchange, lane, deployment, written.bytes)?;
     if exchange.strict && !exchange.dropped.is_empty() {
         let names = exchange.dropped.join("`, `");
         let message =
@@ -125,7 +143,36 @@ pub(crate) fn body(
         refusal.detail = Some("unsupported_parameter");
         return Err(refusal);
     }
+    Ok(written)
+}
+
+/// The body in the provider's dialect.
+fn written(
+    exchange: &mut Exchange,
+    client: Dialect,
+    provider: Dialect,
+    deployment: &Deployment,
+    body: &Bytes,
+) -> Result<Body, Box<Refusal>> {
+    let request = parsed(exchange, client, body)?;
+    let target = Target {
+        model: &deployment.upstream_model,
+        issuer: issuer(deployment, provider),
+        max_output: deployment.max_output,
+        stream_usage: deployment.provider.stream_usage,
+    };
+    let written = dialects::write_request(provider, &request, &target)
+        .map_err(|problem| refused(deployment, problem))?;
+    exchange.dropped = written.dropped.into_iter().map(|param| param.0).collect();
     Ok(Body { bytes: written.body.into(), headers: written.headers })
+}
+
+/// What the chosen model cannot be asked for.
+fn refused(deployment: &Deployment, problem: blocks::Refused) -> Box<Refusal> {
+    let mut refusal = Refusal::new(Code::InvalidRequest, format!("model `{}`: {problem}", deployment.name));
+    refusal.param = Some(problem.param.into());
+    refusal.detail = Some("unsupported_parameter");
+    refusal
 }
 
 /// What a body of the client's own dialect needs beside it, where the client left it out.
@@ -187,7 +234,7 @@ fn reply<T>(exchange: &Exchange, with: impl FnOnce(&Reply<'_>) -> T) -> T {
 
 /// The flow of a streamed answer.
 pub(crate) fn flow(exchange: &Exchange, lane: Lane, deployment: &Deployment, swallow_usage: bool) -> Flow {
-    match lane {
+    let flow = match lane {
         Lane::Same => match exchange.operation.dialect() {
             None | Some(Dialect::Chat) => {
                 Flow::Tapped(Tap::new(TapOptions { swallow_usage, max_event: MAX_EVENT }))
@@ -205,7 +252,8 @@ pub(crate) fn flow(exchange: &Exchange, lane: Lane, deployment: &Deployment, swa
             });
             Flow::Translated(Box::new(Translated::new(issuer(deployment, provider), writer, MAX_EVENT)))
         }
-    }
+    };
+    quirks::before(exchange, lane, deployment, flow)
 }
 
 /// Keeps what the client may lose of an answer.
@@ -243,6 +291,7 @@ pub(crate) fn whole(
     deployment: &Deployment,
     body: Bytes,
 ) -> Result<Whole, NoAnswer> {
+    let body = quirks::whole(exchange, lane, deployment, &body);
     if lane == Lane::Same && matches!(exchange.operation.dialect(), None | Some(Dialect::Chat)) {
         let read = providers::answer::read(exchange.operation, &body)
             .map_err(|error| NoAnswer::Other(error.to_string()))?;

@@ -20,6 +20,7 @@ mod headers;
 mod health;
 mod keepsakes;
 mod lanes;
+mod learned;
 mod lifecycle;
 mod listen;
 mod metrics;
@@ -116,6 +117,7 @@ pub struct Gateway {
     pub(crate) quiet: fn(),
     pub(crate) upstreams: upstream::Upstreams,
     pub(crate) keepsakes: keepsakes::Keepsakes,
+    pub(crate) learned: learned::Learned,
     pub(crate) metrics: metrics::Metrics,
     pub(crate) lifecycle: lifecycle::Lifecycle,
     /// Places to read answers to their end whose clients are gone.
@@ -143,6 +145,7 @@ impl Gateway {
             quiet: parts.quiet,
             upstreams: upstream::Upstreams::default(),
             keepsakes: keepsakes::Keepsakes::default(),
+            learned: learned::Learned::default(),
             metrics: metrics::Metrics::new(),
             lifecycle: lifecycle::Lifecycle::default(),
             unattended: Arc::new(tokio::sync::Semaphore::new(MAX_UNATTENDED)),

@@ -235,6 +235,7 @@ fn plan_of(exchange: &Exchange, provider: &Arc<Provider>) -> Result<Plan, Box<Re
             price: None,
             context: None,
             max_output: None,
+            chat: None,
         }),
     };
     Ok(Plan { attempts: smallvec![Step { deployment, timeouts: provider.timeouts }] })

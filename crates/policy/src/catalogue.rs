@@ -4,17 +4,20 @@
 //! Each fact and each price names its source and the day on which that was read; a price that could not be sourced is
 //! not there, and its cost is recorded as unknown.
 
+mod apis;
 mod pages;
 mod prices;
 mod quirks;
 mod rows;
 
+pub use apis::{ApiRule, ThroughChat};
 pub use pages::pages;
 pub use quirks::Quirk;
 
 use crate::ids::Name;
 use crate::price::Price;
 use crate::snapshot::{Auth, Dialect, Origin, RerankShape};
+use apis::ApiFile;
 use prices::PriceFile;
 use rows::VendorFile;
 use serde::Deserialize;
@@ -23,10 +26,11 @@ use std::sync::{Arc, LazyLock};
 
 const VENDORS: &str = include_str!("../data/vendors.toml");
 const PRICES: &str = include_str!("../data/prices.toml");
+const APIS: &str = include_str!("../data/apis.toml");
 
 static BUILT_IN: LazyLock<Catalogue> = LazyLock::new(|| {
-    // A test holds that both files read; a process is better off without prices than not at all.
-    Catalogue::read(VENDORS, PRICES).unwrap_or_default()
+    // A test holds that all files read; a process is better off without prices than not at all.
+    Catalogue::read(VENDORS, PRICES, APIS).unwrap_or_default()
 });
 
 /// The catalogue of this build.
@@ -39,6 +43,7 @@ pub fn built_in() -> &'static Catalogue {
 pub struct Catalogue {
     vendors: Vec<Vendor>,
     models: HashMap<Name, BTreeMap<Name, Model>>,
+    apis: Vec<ApiRule>,
 }
 
 impl Catalogue {
@@ -62,7 +67,18 @@ impl Catalogue {
         self.models.get(vendor).into_iter().flatten()
     }
 
-    fn read(vendors: &str, prices: &str) -> Result<Catalogue, String> {
+    /// What Chat Completions serves of a model; `None` where no row speaks of it.
+    pub fn through_chat(&self, vendor: &str, model: &str) -> Option<ThroughChat> {
+        self.apis.iter().find(|rule| rule.fits(vendor, model)).map(|rule| rule.chat)
+    }
+
+    /// The rows of `apis.toml`, in their order.
+    pub fn api_rules(&self) -> &[ApiRule] {
+        &self.apis
+    }
+
+    fn read(vendors: &str, prices: &str, apis: &str) -> Result<Catalogue, String> {
+        let apis: ApiFile = toml::from_str(apis).map_err(|error| error.to_string())?;
         let vendors: VendorFile = toml::from_str(vendors).map_err(|error| error.to_string())?;
         let prices: PriceFile = toml::from_str(prices).map_err(|error| error.to_string())?;
         let mut models: HashMap<Name, BTreeMap<Name, Model>> = HashMap::new();
@@ -76,7 +92,7 @@ impl Catalogue {
                 }
             }
         }
-        Ok(Catalogue { vendors: vendors.vendors()?, models })
+        Ok(Catalogue { vendors: vendors.vendors()?, models, apis: apis.rules()? })
     }
 }
 

@@ -26,7 +26,7 @@ pub mod snapshot;
 pub mod time;
 pub mod window;
 
-pub use catalogue::Quirk;
+pub use catalogue::{Quirk, ThroughChat};
 pub use compile::{Compiled, Discovered, FileKey, Secrets, compile};
 pub use discover::document_from_environment;
 pub use ids::{IdError, KeyId, Name, RequestId};

@@ -15,7 +15,7 @@ mod source;
 mod value;
 
 pub use document::{
-    BudgetDocument, ByteSize, Document, DrainTimes, EnvironmentDocument, KeyDocument, LogFormat,
+    Api, BudgetDocument, ByteSize, Document, DrainTimes, EnvironmentDocument, KeyDocument, LogFormat,
     ModelDocument, ModelList, Place, Placed, ProviderDocument, RouteDocument, SecretRef, Server,
     StoreSettings, StoreUrl, TargetDocument, TimeoutsDocument, Tls,
 };

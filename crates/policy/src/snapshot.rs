@@ -3,7 +3,7 @@
 //! Everything a request needs is found by one look-up of the model's name: the deployment or the route,
 //! with the provider, its credential, the price and the timeouts behind shared pointers.
 
-use crate::catalogue::Quirk;
+use crate::catalogue::{Quirk, ThroughChat, built_in};
 use crate::ids::Name;
 use crate::key::Secret;
 use crate::nearest;
@@ -283,6 +283,9 @@ pub struct Deployment {
     pub context: Option<u64>,
     /// Tokens of output, where known.
     pub max_output: Option<u64>,
+    /// What of it is served through Chat Completions, where that is how the provider is called. `None`: nobody says, so
+    /// everything until the provider refuses; the settings alone say [`ThroughChat::Everything`].
+    pub chat: Option<ThroughChat>,
 }
 
 /// The decision from a name to an ordered list of attempts.
@@ -458,6 +461,7 @@ impl Environment {
             price: None,
             context: None,
             max_output: None,
+            chat: built_in().through_chat(&provider.vendor, upstream),
         })))
     }
 

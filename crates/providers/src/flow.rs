@@ -1,8 +1,9 @@
 //! A provider's stream on its way to a client, whichever lane it takes.
 //!
-//! Four lanes, one interface: [`Flow::Tapped`] for OpenAI's chunks, the cheapest; [`Flow::Watched`] for any other
+//! Five lanes, one interface: [`Flow::Tapped`] for OpenAI's chunks, the cheapest; [`Flow::Watched`] for any other
 //! dialect that client and provider share: the bytes pass as they came and the dialect's own reader looks on;
-//! [`Flow::Translated`] between two dialects; [`Flow::Passing`] for what is no conversation. In all of them the terminal event is withheld until it was accounted for,
+//! [`Flow::Translated`] between two dialects; [`Flow::Passing`] for what is no conversation;
+//! [`Flow::Cleaned`] before any of them, where a vendor deviates. In all of them the terminal event is withheld until it was accounted for,
 //! and an error within the stream is a [`StreamFault`], told in the client's dialect.
 
 pub mod passing;
@@ -14,6 +15,7 @@ use crate::Usage;
 use crate::blocks::keepsake::Collector;
 use crate::blocks::{Delta, Event, Issuer, Keepsake, Stop, StopKind, fold};
 use crate::dialects::{Failing, Reply, StreamReader, StreamWriter};
+use crate::quirks::stream::Cleaned;
 use crate::request::weigh::{count_wide, tokens_of};
 use crate::sse::Framer;
 use crate::tap::{StreamFault, Tap};
@@ -34,6 +36,8 @@ pub enum Flow {
     Translated(Box<Translated>),
     /// What is no conversation, as it came.
     Passing(Box<Passing>),
+    /// From a vendor that deviates from its dialect.
+    Cleaned(Box<Cleaned>),
 }
 
 /// Counts what passes.
@@ -264,6 +268,7 @@ impl Flow {
                 passing.push(chunk, out);
                 Ok(())
             }
+            Self::Cleaned(cleaned) => cleaned.push(chunk, out),
         }
     }
 
@@ -283,6 +288,7 @@ impl Flow {
                 passing.end();
                 Ok(())
             }
+            Self::Cleaned(cleaned) => cleaned.end(out),
         }
     }
 
@@ -293,6 +299,7 @@ impl Flow {
             Self::Watched(watched) => watched.meter.started,
             Self::Translated(translated) => translated.meter.started,
             Self::Passing(_) => true,
+            Self::Cleaned(cleaned) => cleaned.flow.started(),
         }
     }
 
@@ -303,6 +310,7 @@ impl Flow {
             Self::Watched(watched) => watched.terminal.take(),
             Self::Translated(translated) => translated.terminal.take(),
             Self::Passing(passing) => passing.terminal(),
+            Self::Cleaned(cleaned) => cleaned.flow.terminal(),
         }
     }
 
@@ -313,6 +321,7 @@ impl Flow {
             Self::Watched(watched) => watched.meter.ended,
             Self::Translated(translated) => translated.meter.ended,
             Self::Passing(passing) => passing.over(),
+            Self::Cleaned(cleaned) => cleaned.flow.finished(),
         }
     }
 
@@ -323,6 +332,7 @@ impl Flow {
             Self::Watched(watched) => watched.meter.usage,
             Self::Translated(translated) => translated.meter.usage,
             Self::Passing(passing) => passing.usage(),
+            Self::Cleaned(cleaned) => cleaned.flow.usage(),
         }
     }
 
@@ -333,6 +343,7 @@ impl Flow {
             Self::Watched(watched) => watched.meter.output,
             Self::Translated(translated) => translated.meter.output,
             Self::Passing(_) => 0,
+            Self::Cleaned(cleaned) => cleaned.flow.output_estimate(),
         }
     }
 
@@ -343,6 +354,7 @@ impl Flow {
             Self::Watched(watched) => watched.meter.stop.as_deref(),
             Self::Translated(translated) => translated.meter.stop.as_deref(),
             Self::Passing(_) => None,
+            Self::Cleaned(cleaned) => cleaned.flow.finish_reason(),
         }
     }
 
@@ -352,6 +364,7 @@ impl Flow {
             Self::Translated(translated) if translated.meter.ended => {
                 std::mem::take(&mut translated.collector).finish()
             }
+            Self::Cleaned(cleaned) => cleaned.keepsake(),
             _ => None,
         }
     }
@@ -361,6 +374,7 @@ impl Flow {
     pub fn error(&mut self, failing: &Failing<'_>) -> Option<Bytes> {
         let writer = match self {
             Self::Tapped(_) | Self::Passing(_) => return None,
+            Self::Cleaned(cleaned) => return cleaned.flow.error(failing),
             Self::Watched(watched) => &mut watched.writer,
             Self::Translated(translated) => &mut translated.writer,
         };

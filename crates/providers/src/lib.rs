@@ -8,7 +8,7 @@
 //! Reading order: [`json`] (the scanner everything stands on), [`request`] (what is asked, and the
 //! surgical edits), [`sse`] (events out of bytes), [`tap`] (reads a stream as it passes), [`answer`]
 //! (a whole answer), [`usage`] (what the provider counted), [`failure`] (whose fault an upstream's
-//! refusal is), [`error_event`] (errors in the caller's dialect).
+//! refusal is), [`quirks`] (where vendors differ), [`other_door`] (the one refusal that names another way in), [`error_event`] (errors in the caller's dialect).
 
 pub mod answer;
 pub mod blocks;
@@ -20,7 +20,9 @@ pub mod flow;
 pub mod fuzz;
 mod http_date;
 pub mod json;
+pub mod other_door;
 mod output;
+pub mod quirks;
 pub mod request;
 pub mod sse;
 mod steps;

@@ -148,6 +148,7 @@ async fn whole(mut flight: Box<Flight>, raw: Raw, head: Head, body: Bytes) -> Re
 fn downwards(exchange: &Exchange, mut head: HeaderMap) -> HeaderMap {
     let encoding = head.get(CONTENT_ENCODING).cloned();
     headers::downwards(&mut head, exchange.requests_standing.is_some());
+    headers::without_empty_limits(exchange, &mut head);
     if let Some(encoding) = encoding {
         head.insert(CONTENT_ENCODING, encoding);
     }

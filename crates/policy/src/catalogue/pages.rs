@@ -137,10 +137,10 @@ fn quirks(vendor: &Vendor, text: &mut String) {
     if vendor.quirks.is_empty() {
         return;
     }
-    let _ = writeln!(text, "\n## Where it deviates\n\n| Flag | Meaning | Read by |\n|---|---|---|");
+    let _ =
+        writeln!(text, "\n## Where it deviates\n\n| Flag | Meaning | What is done about it |\n|---|---|---|");
     for quirk in &vendor.quirks {
-        let reader = quirk.reader().unwrap_or("nothing yet: the deviation reaches the caller");
-        let _ = writeln!(text, "| `{quirk}` | {} | {reader} |", quirk.meaning());
+        let _ = writeln!(text, "| `{quirk}` | {} | {} |", quirk.meaning(), quirk.remedy());
     }
 }
 

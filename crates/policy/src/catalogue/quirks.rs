@@ -1,7 +1,7 @@
 //! Where vendors deviate from the dialect that they speak: a closed list of flags.
 //!
-//! A flag is here so that code can ask for it by name instead of by vendor. Each says what it means and who reads
-//! it; a flag that nothing reads yet says so, and the pages of the vendors repeat it.
+//! A flag is here so that code can ask for it by name instead of by vendor. Each says what it means and what is done
+//! about it; the pages of the vendors repeat both. What is done about requests and answers is in `providers::quirks`.
 
 use serde::Deserialize;
 use std::fmt;
@@ -26,6 +26,8 @@ pub enum Quirk {
     NoPenalties,
     /// Thinking is switched by `thinking: { type }`.
     ThinkingObject,
+    /// Beside the switch of `thinking_object` it takes `reasoning_effort`: `low`, `high`, `max`.
+    EffortLowHighMax,
     /// Thinking is switched by `enable_thinking` and bounded by `thinking_budget`.
     EnableThinkingFlag,
     /// `reasoning_content` of turns with tool calls must be sent back with them, or the call is refused.
@@ -50,7 +52,7 @@ pub enum Quirk {
 
 impl Quirk {
     /// Every flag.
-    pub const ALL: [Quirk; 18] = [
+    pub const ALL: [Quirk; 19] = [
         Quirk::DeploymentPaths,
         Quirk::RatelimitsMayBeNegative,
         Quirk::MaxTokensOnly,
@@ -59,6 +61,7 @@ impl Quirk {
         Quirk::JsonObjectOnly,
         Quirk::NoPenalties,
         Quirk::ThinkingObject,
+        Quirk::EffortLowHighMax,
         Quirk::EnableThinkingFlag,
         Quirk::NeedsReasoningReplay,
         Quirk::ReasoningInThinkTags,
@@ -81,69 +84,108 @@ impl Quirk {
         self.facts().1
     }
 
-    /// The part of the program that reads it; `None`: nothing does yet, so the deviation reaches the caller.
-    pub fn reader(self) -> Option<&'static str> {
+    /// What is done about it.
+    pub fn remedy(self) -> &'static str {
         self.facts().2
     }
 
-    fn facts(self) -> (&'static str, &'static str, Option<&'static str>) {
+    fn facts(self) -> (&'static str, &'static str, &'static str) {
         match self {
             Quirk::DeploymentPaths => (
                 "deployment_paths",
                 "paths are `{base}/deployments/{model}/…?api-version=…`",
-                Some("the path of each call"),
+                "calls are put to these paths",
             ),
-            Quirk::RatelimitsMayBeNegative => {
-                ("ratelimits_may_be_negative", "`x-ratelimit-*` headers of 0 and less say nothing", None)
-            }
-            Quirk::MaxTokensOnly => {
-                ("max_tokens_only", "takes `max_tokens`, not `max_completion_tokens`", None)
-            }
-            Quirk::ToolStreamFlag => {
-                ("tool_stream_flag", "streams tool arguments only with `tool_stream: true`", None)
-            }
-            Quirk::ToolChoiceAutoOnly => ("tool_choice_auto_only", "takes no `tool_choice` but `auto`", None),
-            Quirk::JsonObjectOnly => {
-                ("json_object_only", "takes `response_format` `json_object` and no schema", None)
-            }
-            Quirk::NoPenalties => {
-                ("no_penalties", "refuses `frequency_penalty` and `presence_penalty`", None)
-            }
-            Quirk::ThinkingObject => {
-                ("thinking_object", "thinking is switched by `thinking: { type }`", None)
-            }
+            Quirk::RatelimitsMayBeNegative => (
+                "ratelimits_may_be_negative",
+                "`x-ratelimit-*` headers of 0 and less say nothing",
+                "such headers are not passed on",
+            ),
+            Quirk::MaxTokensOnly => (
+                "max_tokens_only",
+                "takes `max_tokens`, not `max_completion_tokens`",
+                "the limit is renamed; of two the lower holds",
+            ),
+            Quirk::ToolStreamFlag => (
+                "tool_stream_flag",
+                "streams tool arguments only with `tool_stream: true`",
+                "added to streamed calls with tools",
+            ),
+            Quirk::ToolChoiceAutoOnly => (
+                "tool_choice_auto_only",
+                "takes no `tool_choice` but `auto`",
+                "`none` becomes a call without tools; any other is refused with 400, or taken by a fallback",
+            ),
+            Quirk::JsonObjectOnly => (
+                "json_object_only",
+                "takes `response_format` `json_object` and no schema",
+                "a schema is refused with 400, or taken by a fallback",
+            ),
+            Quirk::NoPenalties => (
+                "no_penalties",
+                "refuses `frequency_penalty` and `presence_penalty`",
+                "they are dropped and reported",
+            ),
+            Quirk::ThinkingObject => (
+                "thinking_object",
+                "thinking is switched by `thinking: { type }`",
+                "made of `reasoning_effort` and of what other dialects say, unless the client sets it",
+            ),
+            Quirk::EffortLowHighMax => (
+                "effort_low_high_max",
+                "beside that switch it takes `reasoning_effort` `low`, `high`, `max`",
+                "other levels become the nearest of these; without the flag a level is dropped and reported",
+            ),
             Quirk::EnableThinkingFlag => (
                 "enable_thinking_flag",
                 "thinking is switched by `enable_thinking` and bounded by `thinking_budget`",
-                None,
+                "made of `reasoning_effort` and of what other dialects say, unless the client sets it",
             ),
             Quirk::NeedsReasoningReplay => (
                 "needs_reasoning_replay",
                 "`reasoning_content` of turns with tool calls must be sent back",
-                None,
+                "remembered for an hour and put back where the client lost it",
             ),
-            Quirk::ReasoningInThinkTags => {
-                ("reasoning_in_think_tags", "reasoning stands between think tags in the content", None)
-            }
-            Quirk::FixedSampling => {
-                ("fixed_sampling", "refuses sampling parameters that differ from its defaults", None)
-            }
-            Quirk::TemperatureUpToOne => {
-                ("temperature_up_to_one", "temperature lies above 0 and up to 1", None)
-            }
-            Quirk::PrefillPrefix => {
-                ("prefill_prefix", "a message to be continued carries `prefix: true`", None)
-            }
-            Quirk::PrefillPartial => {
-                ("prefill_partial", "a message to be continued carries `partial: true`", None)
-            }
-            Quirk::NoContentLists => {
-                ("no_content_lists", "its models without vision refuse a list as `content`", None)
-            }
-            Quirk::EmptyRoleDeltas => {
-                ("empty_role_deltas", "streams deltas whose `role` is an empty text", None)
-            }
-            Quirk::ZeroUsageChunks => ("zero_usage_chunks", "streams usage of zero that means nothing", None),
+            Quirk::ReasoningInThinkTags => (
+                "reasoning_in_think_tags",
+                "reasoning stands between think tags in the content",
+                "moved to `reasoning_content`, streamed too",
+            ),
+            Quirk::FixedSampling => (
+                "fixed_sampling",
+                "refuses sampling parameters that differ from its defaults",
+                "temperature, `top_p` and penalties are dropped and reported",
+            ),
+            Quirk::TemperatureUpToOne => (
+                "temperature_up_to_one",
+                "temperature lies above 0 and up to 1",
+                "one outside becomes 0.01 or 1 and is reported",
+            ),
+            Quirk::PrefillPrefix => (
+                "prefill_prefix",
+                "a message to be continued carries `prefix: true`",
+                "added to a last message of the assistant",
+            ),
+            Quirk::PrefillPartial => (
+                "prefill_partial",
+                "a message to be continued carries `partial: true`",
+                "added to a last message of the assistant",
+            ),
+            Quirk::NoContentLists => (
+                "no_content_lists",
+                "its models without vision refuse a list as `content`",
+                "a list of texts alone becomes one text, a line each",
+            ),
+            Quirk::EmptyRoleDeltas => (
+                "empty_role_deltas",
+                "streams deltas whose `role` is an empty text",
+                "the member is taken out",
+            ),
+            Quirk::ZeroUsageChunks => (
+                "zero_usage_chunks",
+                "streams usage of zero that means nothing",
+                "it is taken out and not counted",
+            ),
         }
     }
 }

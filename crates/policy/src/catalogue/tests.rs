@@ -11,7 +11,7 @@ mod goldens;
 
 #[test]
 fn the_data_files_read() {
-    let catalogue = Catalogue::read(VENDORS, PRICES).unwrap();
+    let catalogue = Catalogue::read(VENDORS, PRICES, APIS).unwrap();
     for vendor in &catalogue.vendors {
         assert!(*vendor.auth() == Auth::None || !vendor.key_variables.is_empty(), "{}", vendor.name);
         let placed = vendor.base_url().is_some() || vendor.base_variable.is_some();

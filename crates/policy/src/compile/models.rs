@@ -1,11 +1,11 @@
 //! Deployments: which models are listed, under which names, at which price.
 
 use super::Work;
-use crate::catalogue::built_in;
+use crate::catalogue::{ThroughChat, built_in};
 use crate::ids::Name;
 use crate::nearest;
 use crate::price::Price;
-use crate::settings::{EnvironmentDocument, ModelDocument, ModelList, ProviderDocument};
+use crate::settings::{Api, EnvironmentDocument, ModelDocument, ModelList, ProviderDocument};
 use crate::snapshot::{Deployment, Environment, Listed, ModelEntry, Provider};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -147,6 +147,11 @@ fn deployment(
         price: price.or_else(|| known?.price.clone()),
         context: own.and_then(|own| own.context).or_else(|| known?.context),
         max_output: own.and_then(|own| own.max_output).or_else(|| known?.max_output),
+        chat: match own.and_then(|own| own.api) {
+            Some(Api::Chat) => Some(ThroughChat::Everything),
+            Some(Api::Responses) => Some(ThroughChat::Nothing),
+            None => built_in().through_chat(&provider.vendor, model),
+        },
     };
     (Arc::new(deployment), known.map_or(work.now.as_seconds(), |known| known.dated))
 }

@@ -230,11 +230,6 @@ fn further(
 fn remarks(work: &mut Work<'_>, said: &ProviderDocument, provider: &Provider) {
     let name = &provider.name;
     let by_deployment = provider.has(Quirk::DeploymentPaths);
-    if by_deployment && Quirk::DeploymentPaths.reader().is_none() {
-        let message = format!("provider `{name}`: paths by deployment are not called by this version");
-        let help = "use `vendor = \"azure\"`: the v1 form serves the same deployments";
-        work.findings.warning(said.at, message, Some(help.to_owned()));
-    }
     if let (Some(version), false) = (&said.api_version, by_deployment) {
         let message = format!("`providers.{name}.api_version` has no effect: its paths carry none");
         work.findings.warning(version.at, message, None);

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
+use crate::catalogue::ThroughChat;
 use crate::key;
 use crate::settings::parse;
 use crate::snapshot::{Auth, Dialect, ResolveError, Route, Target};
@@ -277,6 +278,22 @@ fn prices_of_the_file_take_the_place_of_built_in_ones() {
     let echo = place(&environment, "demo/echo");
     assert_eq!((echo.max_output, echo.context), (Some(9), Some(128_000)));
     assert_eq!(&*echo.price.as_ref().unwrap().version, "2026-11-22");
+}
+
+#[test]
+fn the_settings_say_through_which_api_a_model_is_called() {
+    let text = format!(
+        "{OPENAI}[models.\"openai/gpt-6-astra\"]\napi = \"chat\"\n[models.\"openai/ours\"]\napi = \"responses\"\n"
+    );
+    let environment = dev(&text);
+    for (name, chat) in [
+        ("openai/gpt-6-astra", Some(ThroughChat::Everything)),
+        ("openai/gpt-6-astra-2026-11-01", Some(ThroughChat::NoTools)),
+        ("openai/ours", Some(ThroughChat::Nothing)),
+        ("openai/theirs", None),
+    ] {
+        assert_eq!(place(&environment, name).chat, chat, "{name}");
+    }
 }
 
 #[test]

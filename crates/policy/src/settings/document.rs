@@ -354,6 +354,19 @@ pub struct ModelDocument {
     pub context: Option<u64>,
     /// Tokens of output.
     pub max_output: Option<u64>,
+    /// Through which of OpenAI's APIs it is called.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub api: Option<Api>,
+}
+
+/// One of OpenAI's APIs for conversations.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Api {
+    /// Chat Completions.
+    Chat,
+    /// Responses.
+    Responses,
 }
 
 /// `[routes.NAME]`.

@@ -335,7 +335,9 @@ fn timeouts(node: &Node<'_, '_>) -> TimeoutsDocument {
 
 fn model(node: &Node<'_, '_>) -> ModelDocument {
     let price = node.table("price").map(|node| Placed { value: price(&node), at: node.at });
-    ModelDocument { at: node.at, price, context: node.count("context"), max_output: node.count("max_output") }
+    let api = node.text("api").map(|api| if api == "chat" { Api::Chat } else { Api::Responses });
+    let (context, max_output) = (node.count("context"), node.count("max_output"));
+    ModelDocument { at: node.at, price, context, max_output, api }
 }
 
 fn price(node: &Node<'_, '_>) -> Price {

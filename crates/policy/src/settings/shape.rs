@@ -250,6 +250,12 @@ static MODEL_FIELDS: &[Field] = &[
     field("price", Shape::Table(&[&[CURRENCY_FIELD], RATES, PRICE]), "In place of the built-in price."),
     field("context", COUNT, "Tokens of input and output together."),
     field("max_output", COUNT, "Tokens of output."),
+    field(
+        "api",
+        Shape::Choice(&["chat", "responses"]),
+        "Which of OpenAI's APIs serves it: with \"responses\", calls in Chat and in other dialects are put to Responses. \
+         Default: what is known of the model, else what the vendor's refusal says.",
+    ),
 ];
 
 const CURRENCY_FIELD: Field = field("currency", Shape::Text(&CURRENCY), "Of every rate. Default: USD.");

@@ -373,6 +373,8 @@ fn every_field_that_is_checked_is_read() {
         ("[providers.p]", "responses = true"),
         ("[models.\"p/m\"]", "context = 7"),
         ("[models.\"p/m\"]", "max_output = 7"),
+        ("[models.\"p/m\"]", "api = \"chat\""),
+        ("[models.\"p/m\"]", "api = \"responses\""),
         ("[models.\"p/m\"]", "price = { currency = \"CNY\" }"),
         ("[routes.r]", "fallbacks = [\"p/n\"]"),
         ("[routes.r]", "timeouts = { idle = \"1s\" }"),

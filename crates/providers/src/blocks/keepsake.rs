@@ -19,6 +19,15 @@ pub struct Keepsake {
 impl Keepsake {
     /// Of a whole answer; `None` when there is nothing that a client could lose.
     pub fn of(answer: &Answer) -> Option<Self> {
+        Self::keep(answer, false)
+    }
+
+    /// The same for a vendor that wants unsigned thoughts back too.
+    pub fn with_plain_thoughts(answer: &Answer) -> Option<Self> {
+        Self::keep(answer, true)
+    }
+
+    fn keep(answer: &Answer, plain: bool) -> Option<Self> {
         let choice = answer.choices.first()?;
         let mut parts = Vec::new();
         let mut bytes = 0;
@@ -26,7 +35,7 @@ impl Keepsake {
         for part in &choice.parts {
             match part {
                 Part::Reasoning(thought) => {
-                    opaque |= thought.opaque.is_some();
+                    opaque |= thought.opaque.is_some() || plain && !thought.text.is_empty();
                     bytes += thought.text.len()
                         + thought.summary.iter().map(String::len).sum::<usize>()
                         + thought.opaque.as_ref().map_or(0, |opaque| opaque.data.len());
@@ -43,6 +52,24 @@ impl Keepsake {
         }
         let calls = parts.iter().any(|part| matches!(part, Part::ToolCall(_)));
         (opaque && calls && bytes <= MOST).then_some(Self { parts, bytes })
+    }
+
+    /// The thoughts that nobody signed, as one text; `None` where there are none.
+    pub fn plain_thoughts(&self) -> Option<String> {
+        let texts = self.parts.iter().filter_map(|part| match part {
+            Part::Reasoning(thought) if thought.opaque.is_none() => Some(thought.text.as_str()),
+            _ => None,
+        });
+        Some(texts.collect::<String>()).filter(|text| !text.is_empty())
+    }
+
+    /// Whether any of it is signed.
+    fn is_signed(&self) -> bool {
+        self.parts.iter().any(|part| match part {
+            Part::Reasoning(thought) => thought.opaque.is_some(),
+            Part::ToolCall(call) => call.opaque.is_some(),
+            _ => false,
+        })
     }
 
     /// The ids by which it is asked for.
@@ -64,9 +91,15 @@ impl Keepsake {
 pub struct Collector {
     fold: Fold,
     bytes: usize,
+    plain: bool,
 }
 
 impl Collector {
+    /// For a vendor that wants unsigned thoughts back too.
+    pub fn with_plain_thoughts() -> Self {
+        Self { plain: true, ..Self::default() }
+    }
+
     /// Takes the next event. Texts and arguments are not kept.
     pub fn see(&mut self, event: &Event) {
         let kept = match event {
@@ -86,7 +119,7 @@ impl Collector {
 
     /// At the end of the answer.
     pub fn finish(self) -> Option<Keepsake> {
-        if self.bytes > MOST { None } else { Keepsake::of(&self.fold.answer()) }
+        if self.bytes > MOST { None } else { Keepsake::keep(&self.fold.answer(), self.plain) }
     }
 }
 
@@ -100,7 +133,8 @@ pub fn restore<K: std::ops::Deref<Target = Keepsake>>(
             continue;
         };
         let Part::ToolCall(call) = &turn.parts[first] else { continue };
-        let Some(keepsake) = find(&call.id) else { continue };
+        // Unsigned thoughts go back only to vendors that ask for them, and not by this way.
+        let Some(keepsake) = find(&call.id).filter(|keepsake| keepsake.is_signed()) else { continue };
         for part in &mut turn.parts {
             if let Part::ToolCall(call) = part
                 && call.opaque.is_none()

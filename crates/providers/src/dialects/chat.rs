@@ -22,7 +22,7 @@ mod put;
 mod put_turns;
 mod say;
 mod stops;
-mod think_tag;
+pub(crate) mod think_tag;
 mod thoughts;
 mod tools;
 mod turns;

@@ -22,5 +22,6 @@ mod operate;
 mod outage;
 mod raw;
 mod stand;
+mod vendors;
 mod way;
 mod wishes;

@@ -23,14 +23,14 @@ enum Place {
 
 /// Splits the content of one choice.
 #[derive(Debug, Default)]
-pub(super) struct ThinkTag {
+pub(crate) struct ThinkTag {
     place: Place,
     held: String,
 }
 
 /// A piece of content.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Piece {
+pub(crate) enum Piece {
     /// What is thought.
     Thought(String),
     /// What is said.
@@ -39,12 +39,12 @@ pub(super) enum Piece {
 
 impl ThinkTag {
     /// Whether the next piece can be passed on without a look.
-    pub(super) fn is_through(&self) -> bool {
+    pub(crate) fn is_through(&self) -> bool {
         self.place == Place::After
     }
 
     /// The next piece of content.
-    pub(super) fn push(&mut self, text: &str, out: &mut Vec<Piece>) {
+    pub(crate) fn push(&mut self, text: &str, out: &mut Vec<Piece>) {
         self.held.push_str(text);
         loop {
             match self.place {
@@ -92,7 +92,7 @@ impl ThinkTag {
     }
 
     /// What was held back, when no more content comes.
-    pub(super) fn end(&mut self, out: &mut Vec<Piece>) {
+    pub(crate) fn end(&mut self, out: &mut Vec<Piece>) {
         let held = std::mem::take(&mut self.held);
         match self.place {
             _ if held.is_empty() => {}
