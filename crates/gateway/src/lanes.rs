@@ -291,7 +291,7 @@ pub(crate) fn whole(
     deployment: &Deployment,
     body: Bytes,
 ) -> Result<Whole, NoAnswer> {
-    let body = quirks::whole(exchange, lane, deployment, &body);
+    let body = quirks::whole(exchange, lane, deployment, body);
     if lane == Lane::Same && matches!(exchange.operation.dialect(), None | Some(Dialect::Chat)) {
         let read = providers::answer::read(exchange.operation, &body)
             .map_err(|error| NoAnswer::Other(error.to_string()))?;

@@ -85,7 +85,10 @@ fn responses(asked: &Asked<'_>) -> Reply {
     }
     let called = items(body).any(|item| item["type"] == "function_call_output");
     if body["store"] != true && items(body).any(|item| item["id"].is_string()) {
-        return Reply::refused("Item not found. Items are not persisted when `store` is set to false.", "input");
+        return Reply::refused(
+            "Item not found. Items are not persisted when `store` is set to false.",
+            "input",
+        );
     }
     let tool = body["tools"][0]["name"].as_str().filter(|_| !called);
     let reasoning = json!({ "type": "reasoning", "id": "rs_1", "summary": [], "encrypted_content": SEALED });

@@ -86,10 +86,10 @@ pub(super) fn before(exchange: &Exchange, lane: Lane, deployment: &Deployment, f
 }
 
 /// A whole answer with what must be put right; thoughts that the vendor wants back are remembered.
-pub(super) fn whole(exchange: &Exchange, lane: Lane, deployment: &Deployment, body: &Bytes) -> Bytes {
+pub(super) fn whole(exchange: &Exchange, lane: Lane, deployment: &Deployment, body: Bytes) -> Bytes {
     let quirks = of(&deployment.provider, lane, exchange.operation);
     if quirks.has(Quirk::NeedsReasoningReplay)
-        && let Ok(answer) = dialects::read_answer(Dialect::Chat, body, &issuer(deployment, Dialect::Chat))
+        && let Ok(answer) = dialects::read_answer(Dialect::Chat, &body, &issuer(deployment, Dialect::Chat))
     {
         remember(exchange, Keepsake::with_plain_thoughts(&answer));
     }

@@ -40,6 +40,9 @@ fn golden(settings: &str, name: &str) -> String {
         provider.api_version.as_deref().unwrap_or("none"),
         if quirks.is_empty() { "none".to_owned() } else { quirks.join(", ") },
     );
+    for rule in built_in().api_rules().iter().filter(|rule| rule.vendors.contains(&provider.vendor)) {
+        let _ = writeln!(text, "through chat: {} of {}", rule.chat, rule.models.join(", "));
+    }
     for warning in &compiled.warnings {
         let _ = writeln!(text, "{warning}");
     }

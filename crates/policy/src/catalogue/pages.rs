@@ -1,6 +1,6 @@
 //! The pages of `docs/providers`, made from the rows: so that what is documented is what is served.
 
-use super::{Confidence, Kind, Region, Vendor, built_in};
+use super::{Confidence, Kind, Region, ThroughChat, Vendor, built_in};
 use crate::snapshot::{Auth, Dialect, RerankShape};
 use std::fmt::Write;
 
@@ -12,8 +12,7 @@ pub fn pages() -> Vec<(String, String)> {
     pages
 }
 
-const MADE: &str =
-    "<!-- Made from crates/policy/data/vendors.toml by `cargo run -p policy --example providers`. -->\n";
+const MADE: &str = "<!-- Made from crates/policy/data by `cargo run -p policy --example providers`. -->\n";
 
 fn index(vendors: &[Vendor]) -> String {
     let mut text = format!(
@@ -69,6 +68,7 @@ fn page(vendor: &Vendor) -> String {
         fact("`api_version`", format!("`{version}`"));
     }
     quirks(vendor, &mut text);
+    apis(vendor, &mut text);
     let _ = writeln!(text, "\n## Sources\n\n| Fact | Source | Date | Confidence |\n|---|---|---|---|");
     for fact in &vendor.facts {
         let sure = confidence(fact.confidence);
@@ -141,6 +141,33 @@ fn quirks(vendor: &Vendor, text: &mut String) {
         writeln!(text, "\n## Where it deviates\n\n| Flag | Meaning | What is done about it |\n|---|---|---|");
     for quirk in &vendor.quirks {
         let _ = writeln!(text, "| `{quirk}` | {} | {} |", quirk.meaning(), quirk.remedy());
+    }
+}
+
+/// Models that Chat Completions does not serve, or not wholly.
+fn apis(vendor: &Vendor, text: &mut String) {
+    let mut rules =
+        built_in().api_rules().iter().filter(|rule| rule.vendors.contains(&vendor.name)).peekable();
+    if rules.peek().is_none() {
+        return;
+    }
+    let _ = writeln!(
+        text,
+        "\n## Put to Responses\n\nWhat Chat Completions does not serve of these models is put to Responses, whatever dialect \
+         the client speaks. A model that is not here is learned from the vendor's refusal; `api` of \
+         `[models.\"{}/MODEL\"]` overrules both.\n\n| Models | Chat Completions serves | Source | Date |\n|---|---|---|---|",
+        vendor.name
+    );
+    for rule in rules {
+        let names: Vec<_> = rule.models.iter().map(|name| format!("`{name}`")).collect();
+        let served = match rule.chat {
+            ThroughChat::Everything => "everything",
+            ThroughChat::ToolsWithoutThinking => "calls without tools, or with `reasoning_effort` `none`",
+            ThroughChat::NoTools => "calls without tools",
+            ThroughChat::Nothing => "nothing",
+        };
+        let _ =
+            writeln!(text, "| {} | {served} | {} | {} |", names.join(", "), rule.fact.page, rule.fact.date);
     }
 }
 

@@ -8,11 +8,11 @@ use crate::dialects::chat::think_tag::{Piece, ThinkTag};
 use crate::json::text::{decode, encode};
 
 /// The answer as it should have been; the very bytes when nothing is wrong with it.
-pub fn clean(body: &Bytes, quirks: Quirks) -> Bytes {
-    if !quirks.has(Quirk::ReasoningInThinkTags) || memchr::memmem::find(body, b"think>").is_none() {
-        return body.clone();
+pub fn clean(body: Bytes, quirks: Quirks) -> Bytes {
+    if !quirks.has(Quirk::ReasoningInThinkTags) || memchr::memmem::find(&body, b"think>").is_none() {
+        return body;
     }
-    let splices = Members::of(body).and_then(|answer| {
+    let splices = Members::of(&body).and_then(|answer| {
         let (choices, place) = (answer.value("choices")?, answer.span("choices")?);
         let mut splices = Splices::default();
         for span in elements(choices) {
@@ -22,7 +22,7 @@ pub fn clean(body: &Bytes, quirks: Quirks) -> Bytes {
         }
         Some(splices)
     });
-    splices.unwrap_or_default().apply(body)
+    splices.unwrap_or_default().apply(&body)
 }
 
 fn message(choice: &[u8]) -> Option<Splices> {

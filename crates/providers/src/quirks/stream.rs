@@ -105,11 +105,6 @@ pub(super) struct Cleaner {
 }
 
 impl Cleaner {
-    #[cfg(test)]
-    pub(super) fn new(quirks: Quirks) -> Self {
-        Self { quirks, tags: Vec::new() }
-    }
-
     /// The event's bytes as they should be; `None` where it says nothing at all.
     pub(super) fn event(&mut self, event: Event) -> Option<Bytes> {
         if event.comment_only {

@@ -184,11 +184,11 @@ fn whole_answers_lose_their_tags() {
         br#"{"x":1.0,"choices":[{"message":{"content":"<think>\nhm\n</think>\n\nyes","role":"assistant"}}]}"#,
     );
     assert_eq!(
-        answer::clean(&body, quirks),
+        answer::clean(body.clone(), quirks),
         r#"{"x":1.0,"choices":[{"message":{"content":"yes","role":"assistant","reasoning_content":"hm"}}]}"#
     );
     let plain = Bytes::from_static(br#"{"choices":[{"message":{"content":"a <think> b"}}]}"#);
-    assert_eq!(answer::clean(&plain, quirks).as_ptr(), plain.as_ptr());
+    assert_eq!(answer::clean(plain.clone(), quirks).as_ptr(), plain.as_ptr());
 }
 
 /// What a client gets of a stream that comes in pieces of `size` bytes.

@@ -31,7 +31,9 @@ async fn stand(providers: &[Provider<'_>], more: &str) -> (Stand, Vec<Vendor>) {
 
 fn ask(model: &str, more: Value) -> Value {
     let mut body = json!({ "model": model, "messages": [{ "role": "user", "content": "How is Oslo?" }] });
-    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    if let Value::Object(more) = more {
+        body.as_object_mut().unwrap().extend(more);
+    }
     body
 }
 
