@@ -27,6 +27,7 @@ pub mod request;
 pub mod sse;
 mod steps;
 pub mod tap;
+pub mod tokens;
 pub mod usage;
 
 pub use usage::Usage;

@@ -24,7 +24,7 @@ use members::Members;
 
 pub use raw::Raw;
 pub use rewrite::{Edits, rewrite};
-pub use weigh::{MEDIA_TOKENS_BOUND, MESSAGE_OVERHEAD_BOUND};
+pub use weigh::{DOCUMENT_BYTES_PER_TOKEN_BOUND, MEDIA_TOKENS_BOUND, MESSAGE_OVERHEAD_BOUND, Weight};
 
 /// Which endpoint a body was sent to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -80,8 +80,10 @@ pub struct Asked {
     pub fallbacks: Vec<String>,
     /// Tokens that the input has at most; see [`MEDIA_TOKENS_BOUND`] for what is assumed of media.
     pub input_bound: u64,
-    /// Tokens that the input probably has.
+    /// Tokens that the input probably has, for the model that [`Asked::weigh_for`] was told last.
     pub input_estimate: u64,
+    /// What the input is made of, to be weighed for a model.
+    pub weight: Weight,
     /// Where the editable members stand, in the body that was read.
     spans: Spans,
     /// What the body itself says, where the URL names another model.
@@ -94,6 +96,18 @@ impl Asked {
         if model != self.model {
             self.spelled = Some(std::mem::replace(&mut self.model, model));
         }
+    }
+
+    /// An upstream model is chosen: estimates for it.
+    pub fn weigh_for(&mut self, model: &str) {
+        if self.weight != Weight::default() {
+            self.input_estimate = self.weight.estimate(model).min(self.input_bound);
+        }
+    }
+
+    /// Tokens that the input has at most, for this upstream model.
+    pub fn bound_for(&self, model: &str) -> u64 {
+        self.input_bound + self.weight.beyond(model)
     }
 
     /// The model as the body spells it.

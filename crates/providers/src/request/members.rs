@@ -121,7 +121,7 @@ impl Visitor for Members {
         if depth == 1 {
             self.top_level_key(text, key);
         } else {
-            self.scale.key(key.inner.of(text));
+            self.scale.key(depth, key.inner.of(text));
         }
     }
 
@@ -152,9 +152,5 @@ impl Visitor for Members {
         if depth == 1 {
             self.top_level_value(Span::new(self.container, end));
         }
-    }
-
-    fn unicode_escape(&mut self) {
-        self.scale.unicode_escape();
     }
 }

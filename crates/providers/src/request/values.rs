@@ -31,6 +31,7 @@ pub(super) fn interpret(operation: Operation, body: &[u8], members: &Members) ->
     let max_output_tokens =
         if operation == Operation::Responses { limit(body, members, Known::MaxOutputTokens)? } else { None };
     let user = text(body, members, Known::User)?;
+    let (input_bound, weight) = members.scale.weighed();
     Ok(Asked {
         model,
         stream,
@@ -39,8 +40,9 @@ pub(super) fn interpret(operation: Operation, body: &[u8], members: &Members) ->
         choices: generated.saturating_mul(members.scale.prompts()),
         end_user: text(body, members, Known::SafetyIdentifier)?.or(user),
         fallbacks: fallbacks(body, members)?,
-        input_bound: members.scale.bound(),
-        input_estimate: members.scale.estimate(body),
+        input_bound,
+        input_estimate: weight.estimate(""),
+        weight,
         spans: Spans {
             model: members.span(Known::Model).unwrap_or_default(),
             models: members.models_cut(),
@@ -74,11 +76,13 @@ fn gemini(body: &[u8], members: &Members) -> Result<Asked, BadRequest> {
             .filter(|count| (1..=MOST_CHOICES).contains(count))
             .ok_or_else(|| wrong("candidateCount", &format!("an integer from 1 to {MOST_CHOICES}")))?,
     };
+    let (input_bound, weight) = members.scale.weighed();
     Ok(Asked {
         max_output,
         choices,
-        input_bound: members.scale.bound(),
-        input_estimate: members.scale.estimate(body),
+        input_bound,
+        input_estimate: weight.estimate(""),
+        weight,
         ..Asked::default()
     })
 }
