@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ledger::{Reservation, Spent};
+use ledger::{Intent, Reservation, Spent};
 use policy::{Deployment, KeyState, Moment, Money, Permit, Standing};
 use smallvec::SmallVec;
 
@@ -84,7 +84,8 @@ pub(crate) fn reserve(exchange: &Exchange, plan: &Plan) -> Result<Reservation, B
     let mut worst: Option<Money> = None;
     for deployment in plan.attempts.iter().map(|step| &step.deployment) {
         let Some(price) = &deployment.price else { return Err(price_unknown(key, deployment)) };
-        let bound = price.upper_bound(exchange.asked.input_bound, output_bound(exchange, deployment));
+        let input = exchange.asked.bound_for(&deployment.upstream_model);
+        let bound = price.upper_bound(input, output_bound(exchange, deployment));
         if let Some(rule) = key.record.budgets.iter().find(|rule| rule.amount.currency != bound.currency) {
             let message = format!(
                 "budget `{}` of key `{}` is in {} and model `{}` is priced in {}: it could not be held",
@@ -116,6 +117,30 @@ pub(crate) fn output_bound(exchange: &Exchange, deployment: &Deployment) -> u64 
         if deployment.max_output.or(deployment.context).is_none() { asked } else { asked.min(model) }
     });
     one.saturating_mul(exchange.asked.choices)
+}
+
+/// What is written before the call leaves; the input is estimated for the model that is called.
+pub(crate) fn intent(exchange: &mut Exchange, deployment: &Arc<Deployment>) -> Intent {
+    exchange.asked.weigh_for(&deployment.upstream_model);
+    let output_cap = output_bound(exchange, deployment);
+    Intent {
+        request_id: exchange.id,
+        attempt_no: exchange.attempts,
+        at: exchange.at,
+        labels: Arc::clone(&exchange.labels),
+        provider: Arc::clone(&deployment.provider.name),
+        model: Arc::clone(&deployment.name),
+        price: deployment.price.clone(),
+        input_bound: exchange.asked.bound_for(&deployment.upstream_model),
+        input_estimate: exchange.asked.input_estimate,
+        output_cap: Some(output_cap),
+        endpoint: exchange.gateway.endpoint_name(exchange.operation),
+        model_asked: Arc::clone(&exchange.model_asked),
+        stream: exchange.asked.stream,
+        end_user: exchange.end_user.clone(),
+        session: exchange.session.clone(),
+        tags: exchange.tags.clone(),
+    }
 }
 
 fn price_unknown(key: &KeyState, deployment: &Deployment) -> Box<Refusal> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use ledger::{Basis, Intent, Outcome, Reservation};
+use ledger::{Basis, Outcome, Reservation};
 use policy::{Deployment, Timeouts};
 use providers::failure::{self, Blame, Failure};
 use providers::request::Operation;
@@ -124,7 +124,7 @@ async fn attempt(
         Ok(request) => request,
         Err(refusal) => return Err(unasked(exchange, reservation, refusal)),
     };
-    let intent = intent(&exchange, deployment);
+    let intent = admit::intent(&mut exchange, deployment);
     let opened = match gateway.ledger.begin(intent, reservation, durable) {
         Ok(opened) => opened,
         Err(error) => return Err(unrecorded(exchange, &error)),
@@ -255,28 +255,6 @@ fn build(
         }
     }
     Ok((head.finish(body.bytes.len()), body.bytes))
-}
-
-fn intent(exchange: &Exchange, deployment: &Arc<Deployment>) -> Intent {
-    let output_cap = admit::output_bound(exchange, deployment);
-    Intent {
-        request_id: exchange.id,
-        attempt_no: exchange.attempts,
-        at: exchange.at,
-        labels: Arc::clone(&exchange.labels),
-        provider: Arc::clone(&deployment.provider.name),
-        model: Arc::clone(&deployment.name),
-        price: deployment.price.clone(),
-        input_bound: exchange.asked.input_bound,
-        input_estimate: exchange.asked.input_estimate,
-        output_cap: Some(output_cap),
-        endpoint: exchange.gateway.endpoint_name(exchange.operation),
-        model_asked: Arc::clone(&exchange.model_asked),
-        stream: exchange.asked.stream,
-        end_user: exchange.end_user.clone(),
-        session: exchange.session.clone(),
-        tags: exchange.tags.clone(),
-    }
 }
 
 /// From the head of the provider's answer to the client's.

@@ -38,6 +38,13 @@ pub(crate) fn plan(exchange: &Exchange) -> Result<Plan, Box<Refusal>> {
     Ok(plan)
 }
 
+/// Estimates the input for the model that is asked first.
+pub(crate) fn weigh(exchange: &mut Exchange, plan: &Plan) {
+    if let Some(first) = plan.attempts.first() {
+        exchange.asked.weigh_for(&first.deployment.upstream_model);
+    }
+}
+
 fn add(exchange: &Exchange, name: &str, plan: &mut Plan) -> Result<(), Box<Refusal>> {
     let (key, environment) = (&exchange.caller.key, &exchange.caller.environment);
     let target = match environment.resolve(name) {

@@ -197,12 +197,13 @@ fn provider(exchange: &Exchange, raw: Raw, client: &HeaderMap) -> Result<Arc<Pro
 }
 
 /// The attempts of a call.
-pub(crate) fn plan(exchange: &Exchange, raw: Raw) -> Result<Plan, Box<Refusal>> {
+pub(crate) fn plan(exchange: &mut Exchange, raw: Raw) -> Result<Plan, Box<Refusal>> {
     if let Some(provider) = exchange.raw.as_ref().and_then(|wanted| wanted.provider.as_ref()) {
         return plan_of(exchange, provider);
     }
     let mut plan = plan::plan(exchange)?;
     if raw.counts_tokens() {
+        plan::weigh(exchange, &plan);
         plan.attempts.retain(|step| speaks(&step.deployment.provider, raw));
         for step in &mut plan.attempts {
             step.deployment = Arc::new(free(exchange, &step.deployment));

@@ -132,7 +132,8 @@ impl Relay {
     fn extend(&mut self, seen: u64) -> bool {
         let deployment = Arc::clone(&self.flight.deployment);
         let exchange = self.flight.exchange();
-        let (now, bound) = (exchange.gateway.clock.now(), exchange.asked.input_bound);
+        let (now, bound) =
+            (exchange.gateway.clock.now(), exchange.asked.bound_for(&deployment.upstream_model));
         let key = Arc::clone(&exchange.caller.key);
         let Some(price) = &deployment.price else { return true };
         let Some(attempt) = self.flight.attempt() else { return true };

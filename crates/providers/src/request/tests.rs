@@ -287,7 +287,7 @@ fn estimates_are_of_the_right_size() {
         plain
     };
     let english = estimate(&"The quick brown fox jumps over the lazy dog. ".repeat(100));
-    assert!((1000..1250).contains(&english), "{english}");
+    assert!((900..1250).contains(&english), "{english}");
     let chinese = estimate(&"中文字符".repeat(250));
     assert!((550..700).contains(&chinese), "{chinese}");
 }

@@ -177,10 +177,7 @@ impl Counts {
         let end = run(raw, start, Class::Space);
         if end - start > 1 {
             self.count(INDENTS, 1);
-        } else if !matches!(
-            raw.get(end).map(|byte| CLASSES[usize::from(*byte)]),
-            Some(Class::Small | Class::Capital | Class::High)
-        ) {
+        } else if !is_letter(raw, end) {
             self.count(LONE_SPACES, 1);
         }
         end
@@ -225,28 +222,36 @@ impl Counts {
                 at + 2
             }
             Some(b'"' | b'\\' | b'/') => self.marks(raw, at),
-            Some(b'u') => {
-                let digits = raw.get(at + 2..at + 6).and_then(|hex| std::str::from_utf8(hex).ok());
-                let code = digits.and_then(|hex| u32::from_str_radix(hex, 16).ok()).unwrap_or(0xfffd);
-                match code {
-                    // The first half of a pair; the second counts.
-                    0xd800..=0xdbff => {}
-                    0xdc00..=0xdfff => self.count(FOUR_BYTES, 1),
-                    _ => {
-                        let mut utf8 = [0; 4];
-                        let text = char::from_u32(code).unwrap_or('\u{fffd}').encode_utf8(&mut utf8);
-                        if code >= 0x80 {
-                            self.high(text.as_bytes(), 0);
-                        } else {
-                            self.count(MARK_RUNS, 1);
-                            self.count(MARKS, 1);
-                        }
-                    }
-                }
-                raw.len().min(at + 6)
-            }
+            Some(b'u') => self.unicode(raw, at),
             _ => raw.len().min(at + 2),
         }
+    }
+
+    /// `\u4f60`. Letters one after the other are one word, as where they are not escaped.
+    fn unicode(&mut self, raw: &[u8], at: usize) -> usize {
+        let end = raw.len().min(at + 6);
+        let mut utf8 = [0; 4];
+        let text = match escaped(raw, at).unwrap_or(0xfffd) {
+            // The first half of a pair; the second counts.
+            0xd800..=0xdbff => return end,
+            0xdc00..=0xdfff => "\u{10000}",
+            code => char::from_u32(code).unwrap_or('\u{fffd}').encode_utf8(&mut utf8),
+        };
+        if text.len() == 1 {
+            self.count(MARK_RUNS, 1);
+            self.count(MARKS, 1);
+            return end;
+        }
+        let before = at.checked_sub(6).and_then(|before| escaped(raw, before)).and_then(char::from_u32);
+        let words = (self.0[CYRILLIC_WORDS], self.0[ARABIC_WORDS]);
+        self.high(text.as_bytes(), 0);
+        let mut other = [0; 4];
+        let before = before.map_or(&b""[..], |before| before.encode_utf8(&mut other).as_bytes());
+        if before.len() == 2 && kind(before[0], before[1]).0 == kind(text.as_bytes()[0], text.as_bytes()[1]).0
+        {
+            (self.0[CYRILLIC_WORDS], self.0[ARABIC_WORDS]) = words;
+        }
+        end
     }
 
     /// Characters that are not ASCII.
@@ -276,6 +281,12 @@ impl Counts {
             }
         }
     }
+}
+
+/// The code unit of `\u4f60`.
+fn escaped(raw: &[u8], at: usize) -> Option<u32> {
+    let hex = raw.get(at..at + 6)?.strip_prefix(b"\\u")?;
+    u32::from_str_radix(std::str::from_utf8(hex).ok()?, 16).ok()
 }
 
 /// The kind of a character that is neither ASCII nor a marked Latin letter, and its bytes.
@@ -312,6 +323,14 @@ fn class(raw: &[u8], at: usize) -> Class {
 
 fn is(raw: &[u8], at: usize, class: Class) -> bool {
     raw.get(at).is_some_and(|byte| CLASSES[usize::from(*byte)] == class)
+}
+
+/// Whether a letter begins here, or what is none of ASCII.
+fn is_letter(raw: &[u8], at: usize) -> bool {
+    let plain = raw.get(at).is_some_and(|byte| {
+        matches!(CLASSES[usize::from(*byte)], Class::Small | Class::Capital | Class::High)
+    });
+    plain || escaped(raw, at).is_some()
 }
 
 fn run(raw: &[u8], start: usize, class: Class) -> usize {

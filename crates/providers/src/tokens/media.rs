@@ -222,7 +222,7 @@ fn jpeg(file: Encoded<'_>) -> Option<(u32, u32)> {
     None
 }
 
-/// Seconds of a sound, rounded up: of a WAV by its head, else taken to come at the eight kilobytes a second of common
+/// Seconds of a sound, at least one: of a WAV by its head, else taken to come at the eight kilobytes a second of common
 /// encodings.
 pub fn seconds(text: &[u8]) -> u64 {
     let data = payload(text);
@@ -233,5 +233,6 @@ pub fn seconds(text: &[u8]) -> u64 {
     } else {
         None
     };
-    bytes.div_ceil(u64::from(rate.unwrap_or(8_000)))
+    let rate = u64::from(rate.unwrap_or(8_000));
+    ((bytes + rate / 2) / rate).max(1)
 }
