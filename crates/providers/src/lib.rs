@@ -7,8 +7,9 @@
 //!
 //! Reading order: [`json`] (the scanner everything stands on), [`request`] (what is asked, and the
 //! surgical edits), [`sse`] (events out of bytes), [`tap`] (reads a stream as it passes), [`answer`]
-//! (a whole answer), [`usage`] (what the provider counted), [`failure`] (whose fault an upstream's
-//! refusal is), [`quirks`] (where vendors differ), [`other_door`] (the one refusal that names another way in), [`error_event`] (errors in the caller's dialect).
+//! (a whole answer), [`usage`] (what the provider counted), [`tokens`] (what a text counts before anybody
+//! tells), [`failure`] (whose fault an upstream's refusal is), [`quirks`] (where vendors differ), [`other_door`]
+//! (the one refusal that names another way in), [`error_event`] (errors in the caller's dialect).
 
 pub mod answer;
 pub mod blocks;

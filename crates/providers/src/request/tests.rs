@@ -289,7 +289,7 @@ fn estimates_are_of_the_right_size() {
     let english = estimate(&"The quick brown fox jumps over the lazy dog. ".repeat(100));
     assert!((900..1250).contains(&english), "{english}");
     let chinese = estimate(&"中文字符".repeat(250));
-    assert!((550..700).contains(&chinese), "{chinese}");
+    assert!((550..850).contains(&chinese), "{chinese}");
 }
 
 #[test]
