@@ -97,6 +97,19 @@ impl Asked<'_> {
     }
 }
 
+/// The first of these names that does not fit: at most so long, letters, digits, `_` and what else is taken.
+pub(crate) fn odd_name<'v>(
+    names: impl Iterator<Item = &'v Value>,
+    longest: usize,
+    more: &str,
+) -> Option<&'v str> {
+    let fits = |name: &&str| {
+        let letters = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_' || more.contains(c));
+        letters && !name.is_empty() && name.len() <= longest
+    };
+    names.filter_map(Value::as_str).find(|name| !fits(name))
+}
+
 /// An answer.
 pub(crate) struct Reply {
     pub(crate) status: u16,

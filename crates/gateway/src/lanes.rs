@@ -16,6 +16,7 @@ use providers::flow::{Flow, Translated, Watched, stop_name};
 use providers::other_door;
 use providers::request::{Edits, Operation, Raw, rewrite};
 use providers::tap::{Tap, TapOptions};
+use providers::tool_names::ToolNames;
 
 use smallvec::SmallVec;
 
@@ -161,7 +162,8 @@ fn written(
         max_output: deployment.max_output,
         stream_usage: deployment.provider.stream_usage,
     };
-    let written = dialects::write_request(provider, &request, &target)
+    let renamed = ToolNames::of(&request, provider).map(|names| names.sent(&request));
+    let written = dialects::write_request(provider, renamed.as_ref().unwrap_or(&request), &target)
         .map_err(|problem| refused(deployment, problem))?;
     exchange.dropped = written.dropped.into_iter().map(|param| param.0).collect();
     Ok(Body { bytes: written.body.into(), headers: written.headers })
@@ -250,10 +252,16 @@ pub(crate) fn flow(exchange: &Exchange, lane: Lane, deployment: &Deployment, swa
                 }
                 client => StreamWriter::new(client, reply),
             });
-            Flow::Translated(Box::new(Translated::new(issuer(deployment, provider), writer, MAX_EVENT)))
+            let translated = Translated::new(issuer(deployment, provider), writer, MAX_EVENT);
+            Flow::Translated(Box::new(translated.with_names(renamed(exchange, provider))))
         }
     };
     quirks::before(exchange, lane, deployment, flow)
+}
+
+/// The tools that were renamed for the provider: found anew from what was asked.
+fn renamed(exchange: &Exchange, provider: Dialect) -> Option<ToolNames> {
+    ToolNames::of(exchange.parsed.as_deref()?, provider)
 }
 
 /// Keeps what the client may lose of an answer.
@@ -306,7 +314,10 @@ pub(crate) fn whole(
         });
     }
     let spoken = lane.spoken(exchange.operation).unwrap_or(Dialect::Chat);
-    let answer = dialects::read_answer(spoken, &body, &issuer(deployment, spoken)).map_err(no_answer)?;
+    let mut answer = dialects::read_answer(spoken, &body, &issuer(deployment, spoken)).map_err(no_answer)?;
+    if let Some(names) = renamed(exchange, spoken).filter(|_| lane != Lane::Same) {
+        names.back_in_answer(&mut answer);
+    }
     let stop = answer.choices.iter().find_map(|choice| choice.stop.as_ref());
     Ok(Whole {
         usage: answer.usage,

@@ -19,6 +19,7 @@ use crate::quirks::stream::Cleaned;
 use crate::request::weigh::{count_wide, tokens_of};
 use crate::sse::Framer;
 use crate::tap::{StreamFault, Tap};
+use crate::tool_names::ToolNames;
 use passing::Passing;
 
 /// What passes on to the client of one push.
@@ -124,6 +125,7 @@ pub struct Translated {
     out: BytesMut,
     terminal: Option<Bytes>,
     collector: Collector,
+    names: Option<ToolNames>,
 }
 
 impl Watched {
@@ -189,7 +191,14 @@ impl Translated {
             out: BytesMut::new(),
             terminal: None,
             collector: Collector::default(),
+            names: None,
         }
+    }
+
+    /// With tools that were renamed for the provider.
+    #[must_use]
+    pub fn with_names(self, names: Option<ToolNames>) -> Self {
+        Self { names, ..self }
     }
 
     fn push(&mut self, chunk: Bytes, out: &mut Pieces) -> Result<(), StreamFault> {
@@ -213,7 +222,10 @@ impl Translated {
     }
 
     fn write_events(&mut self) -> Result<(), StreamFault> {
-        for seen in std::mem::take(&mut self.events) {
+        for mut seen in std::mem::take(&mut self.events) {
+            if let Some(names) = &self.names {
+                names.back_in_event(&mut seen);
+            }
             self.meter.see(&seen);
             self.collector.see(&seen);
             match &seen {

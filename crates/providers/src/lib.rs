@@ -8,8 +8,9 @@
 //! Reading order: [`json`] (the scanner everything stands on), [`request`] (what is asked, and the
 //! surgical edits), [`sse`] (events out of bytes), [`tap`] (reads a stream as it passes), [`answer`]
 //! (a whole answer), [`usage`] (what the provider counted), [`tokens`] (what a text counts before anybody
-//! tells), [`failure`] (whose fault an upstream's refusal is), [`quirks`] (where vendors differ), [`other_door`]
-//! (the one refusal that names another way in), [`error_event`] (errors in the caller's dialect).
+//! tells), [`failure`] (whose fault an upstream's refusal is), [`quirks`] (where vendors differ),
+//! [`tool_names`] (and what their alphabets refuse), [`other_door`] (the one refusal that names another way
+//! in), [`error_event`] (errors in the caller's dialect).
 
 pub mod answer;
 pub mod blocks;
@@ -29,6 +30,7 @@ pub mod sse;
 mod steps;
 pub mod tap;
 pub mod tokens;
+pub mod tool_names;
 pub mod usage;
 
 pub use usage::Usage;

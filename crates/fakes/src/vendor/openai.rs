@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::chat::tool_to_call;
-use super::{Asked, Reply};
+use super::{Asked, Reply, odd_name};
 
 /// What this account's thoughts look like from outside.
 const SEALED: &str = "sealed-by-openai";
@@ -24,6 +24,12 @@ pub(super) fn answer(asked: &Asked<'_>) -> Reply {
 fn chat(asked: &Asked<'_>) -> Reply {
     let body = asked.body;
     let model = body["model"].as_str().unwrap_or_default();
+    let tools = body["tools"].as_array().into_iter().flatten().map(|tool| &tool["function"]["name"]);
+    let turns = body["messages"].as_array().into_iter().flatten();
+    let calls = turns.flat_map(|turn| turn["tool_calls"].as_array().into_iter().flatten());
+    if let Some(refused) = misnamed(tools.chain(calls.map(|call| &call["function"]["name"]))) {
+        return refused;
+    }
     if ["codex", "o3-pro", "surprise-alone"].iter().any(|alone| model.contains(alone)) {
         return Reply::refused(
             "This model is only supported in v1/responses and not in v1/chat/completions.",
@@ -73,12 +79,23 @@ fn chat(asked: &Asked<'_>) -> Reply {
     )
 }
 
+/// What is said of a name that the alphabet does not hold.
+fn misnamed<'v>(names: impl Iterator<Item = &'v Value>) -> Option<Reply> {
+    let name = odd_name(names, 64, "-")?;
+    let message = format!("Invalid name '{name}': string does not match pattern '^[a-zA-Z0-9_-]+$'.");
+    Some(Reply::refused(&message, "tools[0].function.name"))
+}
+
 fn items(body: &Value) -> impl Iterator<Item = &Value> {
     body["input"].as_array().into_iter().flatten()
 }
 
 fn responses(asked: &Asked<'_>) -> Reply {
     let body = asked.body;
+    let tools = body["tools"].as_array().into_iter().flatten();
+    if let Some(refused) = misnamed(tools.chain(items(body)).map(|item| &item["name"])) {
+        return refused;
+    }
     let sealed = |item: &&Value| item["type"] == "reasoning";
     if items(body).filter(sealed).any(|item| item["encrypted_content"] != SEALED) {
         return Reply::refused("The encrypted content could not be verified.", "input");

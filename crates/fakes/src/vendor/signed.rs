@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Asked, Reply};
+use super::{Asked, Reply, odd_name};
 
 const BY_ANTHROPIC: &str = "signed-by-anthropic";
 const BY_GOOGLE: &str = "c2lnbmVkLWJ5LWdvb2dsZQ==";
@@ -19,6 +19,11 @@ pub(super) fn anthropic(asked: &Asked<'_>) -> Reply {
         let of_role = move |message: &&Value| message["role"] == role;
         body["messages"].as_array().into_iter().flatten().filter(of_role).map(|message| &message["content"])
     };
+    let tools = body["tools"].as_array().into_iter().flatten();
+    let calls = blocks("assistant").filter_map(Value::as_array).flatten();
+    if odd_name(tools.chain(calls).map(|named| &named["name"]), 128, "-").is_some() {
+        return refuse("tools.0.custom.name: String should match pattern '^[a-zA-Z0-9_-]{1,128}$'");
+    }
     for content in blocks("assistant").filter_map(Value::as_array) {
         let thinking = |block: &&Value| block["type"] == "thinking";
         if content.iter().filter(thinking).any(|block| block["signature"] != BY_ANTHROPIC) {
@@ -97,6 +102,12 @@ pub(super) fn gemini(asked: &Asked<'_>) -> Reply {
         )
     };
     let contents = || body["contents"].as_array().into_iter().flatten();
+    let declared = body["tools"][0]["functionDeclarations"].as_array().into_iter().flatten();
+    let parts = contents().flat_map(|content| content["parts"].as_array().into_iter().flatten());
+    let said = parts.flat_map(|part| [&part["functionCall"]["name"], &part["functionResponse"]["name"]]);
+    if odd_name(declared.map(|function| &function["name"]).chain(said), 64, "-.").is_some() {
+        return refuse("Invalid function name.");
+    }
     let mut called = false;
     for content in contents() {
         let parts: Vec<&Value> = content["parts"].as_array().into_iter().flatten().collect();

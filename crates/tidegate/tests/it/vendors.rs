@@ -3,6 +3,7 @@
 
 mod azure;
 mod doors;
+mod names;
 mod thoughts;
 
 use fakes::vendor::{Manner, Seen, Vendor};
