@@ -139,6 +139,7 @@ async fn call(gateway: Arc<Gateway>, asked: urls::Call<'_>, request: Request<Inc
     };
     exchange.held = Some(held);
     exchange.times.received = gateway.clock.moment();
+    let body = named(exchange.operation, &asked, body);
     match prepare(&mut exchange, &asked, &parts, &body) {
         Ok((plan, reservation)) => match counting(exchange.operation) {
             Some(raw) if plan.attempts.is_empty() => raw::estimated(&mut exchange, raw),
@@ -146,6 +147,16 @@ async fn call(gateway: Arc<Gateway>, asked: urls::Call<'_>, request: Request<Inc
         },
         Err(refusal) => refuse(&mut exchange, &refusal),
     }
+}
+
+/// Azure's older paths name the model, and not every client says it again in the body.
+fn named(operation: Operation, call: &urls::Call<'_>, body: Bytes) -> Bytes {
+    let of_openai = matches!(
+        operation,
+        Operation::Chat | Operation::Completions | Operation::Embeddings | Operation::Responses
+    );
+    let model = call.model.filter(|_| of_openai).map(urls::unescape);
+    model.and_then(|model| request::with_model(&body, &model)).unwrap_or(body)
 }
 
 /// Reads the body, resolves the model, takes tokens and reserves money.

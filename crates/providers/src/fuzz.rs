@@ -8,7 +8,14 @@ mod inputs;
 use bytes::Bytes;
 use smallvec::SmallVec;
 
+use crate::blocks::Issuer;
+use crate::dialects::Dialect;
+use crate::flow::Flow;
 use crate::json::{Field, top_level, validate};
+use crate::quirks::Quirks;
+use crate::quirks::answer::clean;
+use crate::quirks::request::{Ask, edit};
+use crate::quirks::stream::Cleaned;
 use crate::request::{Edits, Operation, read, rewrite};
 use crate::sse::Framer;
 use crate::tap::{StreamFault, Tap, TapOptions};
@@ -20,13 +27,14 @@ pub use inputs::run;
 pub type Entry = fn(&[u8]);
 
 /// All entry points by name.
-pub const ALL: [(&str, Entry); 6] = [
+pub const ALL: [(&str, Entry); 7] = [
     ("json", fuzz_json),
     ("request", fuzz_request),
     ("framer", fuzz_framer),
     ("tap", fuzz_tap),
     ("answer", fuzz_answer),
     ("failure", fuzz_failure),
+    ("quirks", fuzz_quirks),
 ];
 
 /// Small, so that the limit is met often.
@@ -180,6 +188,40 @@ pub fn fuzz_failure(data: &[u8]) {
     let understood = failure::classify(status, &|_| Some(text), data);
     assert!(understood.message.is_none_or(|message| !message.is_empty() && message.len() <= 2_000));
     assert!(understood.retry_after.is_none_or(|wait| wait <= failure::LONGEST_WAIT));
+}
+
+/// Whatever deviations a vendor has, an object stays one, what is edited once needs no more, and a stream is the same
+/// however it is cut.
+pub fn fuzz_quirks(data: &[u8]) {
+    let body = Bytes::copy_from_slice(data);
+    for quirks in [Quirks::EVEN, Quirks::ODD] {
+        let ask = Ask { stream: true, thinking: None, thoughts: &|_| Some("t".to_owned()) };
+        if let Ok(edited) = edit(&body, quirks, &ask) {
+            assert_eq!(top_level(&edited.body).is_ok(), top_level(data).is_ok());
+            let again = edit(&edited.body, quirks, &ask).map(|again| again.body);
+            assert_eq!(again.as_ref(), Ok(&edited.body));
+        }
+        assert_eq!(top_level(&clean(body.clone(), quirks)).is_ok(), top_level(data).is_ok());
+        let whole = cleaned(&[data], quirks);
+        for cut in inputs::cuts(data) {
+            let pieces = cleaned(&cut, quirks);
+            // Of a stream that fails, blank lines before the fault may have left already.
+            assert!(pieces == whole || (pieces.1 && whole.1), "{pieces:?} {whole:?}");
+        }
+    }
+}
+
+fn cleaned(chunks: &[&[u8]], quirks: Quirks) -> (Vec<u8>, bool) {
+    let issuer = Issuer { dialect: Dialect::Chat, provider: String::new() };
+    let tap = Flow::Tapped(Tap::new(TapOptions { swallow_usage: false, max_event: 8 * MAX_EVENT }));
+    let mut flow = Cleaned::new(quirks, issuer, tap, MAX_EVENT);
+    let mut out = SmallVec::new();
+    let mut outcome = Ok(());
+    for chunk in chunks {
+        outcome = outcome.and_then(|()| flow.push(Bytes::copy_from_slice(chunk), &mut out));
+    }
+    outcome = outcome.and_then(|()| flow.end(&mut out));
+    (out.iter().flat_map(|piece| piece.to_vec()).collect(), outcome.is_err())
 }
 
 #[cfg(test)]

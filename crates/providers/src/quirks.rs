@@ -69,6 +69,11 @@ impl Quirks {
             | 1 << Quirk::ZeroUsageChunks as u8,
     );
 
+    /// Every second deviation, for the property runs: two sets that together are all.
+    pub(crate) const EVEN: Quirks = Quirks(0x5555_5555);
+    /// The others.
+    pub(crate) const ODD: Quirks = Quirks(0xaaaa_aaaa);
+
     /// Whether there is none.
     pub const fn is_empty(self) -> bool {
         self.0 == 0

@@ -18,8 +18,11 @@ mod rewrite;
 mod values;
 pub(crate) mod weigh;
 
+use bytes::Bytes;
+
 use crate::dialects::Dialect;
-use crate::json::{Span, scan_document};
+use crate::json::text::encode;
+use crate::json::{Span, scan_document, top_level};
 use members::Members;
 
 pub use raw::Raw;
@@ -165,6 +168,23 @@ impl BadRequest {
     fn new(param: &'static str, code: &'static str, message: String) -> Self {
         Self { message, param: Some(param), code: Some(code) }
     }
+}
+
+/// The body with the model that its URL names, where the body itself names none (Azure's older form); `None` where it
+/// does, or where it cannot be said which.
+pub fn with_model(body: &Bytes, model: &str) -> Option<Bytes> {
+    let object = top_level(body).ok()?;
+    if object.fields.iter().any(|field| field.key_is(body, "model")) {
+        return None;
+    }
+    let at = object.fields.first()?.key.start;
+    let mut out = Vec::with_capacity(body.len() + model.len() + 16);
+    out.extend_from_slice(body.get(..at)?);
+    out.extend_from_slice(b"\"model\":");
+    encode(model, &mut out);
+    out.push(b',');
+    out.extend_from_slice(body.get(at..)?);
+    Some(out.into())
 }
 
 /// Reads a request body: validates it as JSON, refuses what two readers could take differently, and

@@ -19,7 +19,10 @@ impl Generator {
 }
 
 /// What the readers are for, a little of each kind.
-const SEEDS: [&str; 12] = [
+const SEEDS: [&str; 15] = [
+    r#"{"model":"m","max_completion_tokens":9,"max_tokens":4,"temperature":0,"tools":[{}],"tool_choice":"none","reasoning_effort":"low","messages":[{"role":"user","content":[{"type":"text","text":"a"}]},{"role":"assistant","tool_calls":[{"id":"c"}]},{"role":"assistant","content":"x"}]}"#,
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"\",\"content\":\"<think>a</th\"}}],\"usage\":{\"total_tokens\":0}}\n\n",
+    "data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"ink> b\"},\"finish_reason\":\"stop\"}]}\n\ndata: [DONE]\n\n",
     r#"{"model":"a/b","messages":[{"role":"user","content":"hi \u4f60 \ud83d\ude00"}],"stream":true,"n":2}"#,
     r#"{ "models" : ["x"] , "mod\u0065l":"m","stream_options":{"include_usage":false,"x":1e400},"user":null }"#,
     r#"{"model":"m","prompt":[[1,2],[3]],"best_of":3.0,"max_tokens":-1,"x":1,"x":[{"image_url":"data:"}]}"#,

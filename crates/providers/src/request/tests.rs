@@ -396,3 +396,12 @@ proptest! {
         prop_assert_eq!(rewrite(&out, &again, &Edits { model: Some(&name), include_usage: true, remove_models: true }), out);
     }
 }
+
+#[test]
+fn a_model_that_only_the_url_names_is_put_into_the_body() {
+    let put = |body: &'static str| with_model(&Bytes::from_static(body.as_bytes()), "a/\"b");
+    assert_eq!(put(r#" { "n":1.0}"#).unwrap(), r#" { "model":"a/\"b","n":1.0}"#);
+    for body in [r#"{"mod\u0065l":"x","n":1}"#, "{}", "[1]", "{"] {
+        assert_eq!(put(body), None, "{body}");
+    }
+}

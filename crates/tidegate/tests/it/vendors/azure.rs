@@ -68,6 +68,11 @@ async fn azures_client_reaches_azures_older_form() {
         sent(&vendors[0]).0.path,
         "/openai/deployments/prod-mini/chat/completions?api-version=2024-10-21"
     );
+    // Who calls by hand says it once.
+    let body = json!({ "messages": [{ "role": "user", "content": "x" }] });
+    let reply = client.post(path, body.to_string()).await;
+    assert_eq!(reply.status, 200, "{}", reply.text());
+    assert_eq!(sent(&vendors[0]).1["model"], "prod-mini");
     let odd =
         stand.client().post("/v1/chat/completions", ask("azure-classic/a?b", json!({})).to_string()).await;
     assert_eq!(odd.status, 400, "{}", odd.text());
