@@ -81,6 +81,7 @@ pub(crate) fn usage_of(told: providers::Usage) -> Usage {
         audio_input: told.audio_input,
         audio_output: told.audio_output,
         images: told.images,
+        cache_write_hour: told.cache_write_hour,
     }
 }
 
@@ -92,6 +93,12 @@ pub(crate) fn complete_usage(
     otherwise: Basis,
 ) -> (Usage, Basis) {
     match told {
+        // Numbers that cannot all be true are kept as they were told, and what is made of them is an estimate.
+        Some(usage) if usage.contradicts_itself() => {
+            let usage =
+                Usage { input: usage.input.or(Some(input)), output: usage.output.or(Some(output)), ..usage };
+            (usage, if otherwise == Basis::Reported { Basis::Unreported } else { otherwise })
+        }
         Some(usage) if usage.input.is_some() && (usage.output.is_some() || output == 0) => {
             (usage, Basis::Reported)
         }

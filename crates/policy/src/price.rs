@@ -30,6 +30,22 @@ pub struct Usage {
     pub audio_output: Option<u64>,
     /// Images made.
     pub images: Option<u64>,
+    /// Of the cache writes: kept for an hour. Decides the cost when a call is settled; not kept in records, whose cost is
+    /// the result.
+    #[serde(default, with = "apart")]
+    pub cache_write_hour: Option<u64>,
+}
+
+impl Usage {
+    /// Whether a part is told to be larger than its whole.
+    pub fn contradicts_itself(&self) -> bool {
+        let beyond = |whole: Option<u64>, part: u64| whole.is_some_and(|whole| part > whole);
+        let count = Option::unwrap_or_default;
+        beyond(self.input, count(self.cached_input).saturating_add(count(self.cache_write)))
+            || beyond(self.input, count(self.audio_input))
+            || beyond(self.cache_write, count(self.cache_write_hour))
+            || beyond(self.output, count(self.reasoning).max(count(self.audio_output)))
+    }
 }
 
 /// Nano-units of the price's currency for a million tokens (or for one image, second or request).
@@ -78,6 +94,10 @@ pub struct Price {
     pub cached_input: Option<Rate>,
     /// Per million input tokens written to the cache; absent: as `input`.
     pub cache_write: Option<Rate>,
+    /// Per million input tokens written to the cache for an hour; absent: as `cache_write`. Not kept in records: the
+    /// estimate of a call that nobody settled has no cache writes.
+    #[serde(default, with = "apart")]
+    pub cache_write_hour: Option<Rate>,
     /// Per million reasoning tokens; absent: as `output`.
     pub reasoning: Option<Rate>,
     /// Per million audio tokens of the input; absent: as `input`.
@@ -104,6 +124,7 @@ impl Price {
             output: None,
             cached_input: None,
             cache_write: None,
+            cache_write_hour: None,
             reasoning: None,
             audio_input: None,
             audio_output: None,
@@ -122,19 +143,23 @@ impl Price {
         let rate = |own: fn(&Tier) -> Option<Rate>, base| tier.and_then(own).or(base);
         let input = rate(|t| t.input, self.input);
         let output = rate(|t| t.output, self.output);
+        let write = rate(|t| t.cache_write, self.cache_write);
+        let hour = usage.cache_write_hour.map(|hour| hour.min(usage.cache_write.unwrap_or(hour)));
+        let short = usage.cache_write.map(|written| written - hour.unwrap_or(0));
         let mut sum = parts(
             usage.input,
             input,
             [
                 (usage.cached_input, rate(|t| t.cached_input, self.cached_input)),
-                (usage.cache_write, rate(|t| t.cache_write, self.cache_write)),
+                (hour, self.hour_rate(tier)),
+                (short, write),
                 (usage.audio_input, self.audio_input),
             ],
         )?;
         sum = sum.saturating_add(parts(
             usage.output,
             output,
-            [(usage.audio_output, self.audio_output), (usage.reasoning, self.reasoning), (None, None)],
+            [(usage.audio_output, self.audio_output), (usage.reasoning, self.reasoning)],
         )?);
         if let Some(rate) = self.per_image {
             sum = sum.saturating_add(times(usage.images?, rate).saturating_mul(MILLION));
@@ -153,8 +178,9 @@ impl Price {
     /// dearest tier it could reach, rounded up. Rates that are unknown count as nothing.
     pub fn upper_bound(&self, input_tokens: u64, output_tokens: u64) -> Money {
         let reached = || self.tiers.iter().filter(|tier| input_tokens > tier.above_input_tokens);
-        let base = [self.input, self.cached_input, self.cache_write, self.audio_input];
-        let tiers = reached().flat_map(|tier| [tier.input, tier.cached_input, tier.cache_write]);
+        let base = [self.input, self.cached_input, self.cache_write, self.hour_rate(None), self.audio_input];
+        let tiers = reached()
+            .flat_map(|tier| [tier.input, tier.cached_input, tier.cache_write, self.hour_rate(Some(tier))]);
         let input = dearest(base.into_iter().chain(tiers));
         let base = [self.output, self.reasoning, self.audio_output];
         let output = dearest(base.into_iter().chain(reached().map(|tier| tier.output)));
@@ -162,6 +188,22 @@ impl Price {
         let sum =
             times(input_tokens, input).saturating_add(times(output_tokens, output)).saturating_add(request);
         self.money(sum.saturating_add(MILLION - 1) / MILLION)
+    }
+
+    /// The rate of a cache write for an hour. A tier that has rates of its own for cache writes has none for these: they
+    /// keep their proportion to the short ones, rounded up.
+    fn hour_rate(&self, tier: Option<&Tier>) -> Option<Rate> {
+        let Some(own) = tier.and_then(|tier| tier.cache_write) else {
+            return self.cache_write_hour.or(self.cache_write);
+        };
+        match (self.cache_write_hour, self.cache_write) {
+            (Some(hour), Some(short)) if short.0 > 0 => {
+                let scaled =
+                    (i128::from(own.0) * i128::from(hour.0) + i128::from(short.0) - 1) / i128::from(short.0);
+                Some(Rate(i64::try_from(scaled).unwrap_or(i64::MAX)))
+            }
+            (hour, _) => Some(hour.map_or(own, |hour| hour.max(own))),
+        }
     }
 
     fn tier(&self, input_tokens: u64) -> Option<&Tier> {
@@ -177,7 +219,11 @@ impl Price {
 
 /// The cost of one side (input or output) in millionths of a nano-unit. A side without a rate costs nothing
 /// as long as nothing was used of it; a side with a rate needs its count.
-fn parts(whole: Option<u64>, rate: Option<Rate>, kinds: [(Option<u64>, Option<Rate>); 3]) -> Option<i128> {
+fn parts<const N: usize>(
+    whole: Option<u64>,
+    rate: Option<Rate>,
+    kinds: [(Option<u64>, Option<Rate>); N],
+) -> Option<i128> {
     let priced = rate.is_some() || kinds.iter().any(|(_, own)| own.is_some());
     let mut rest = match whole {
         Some(count) => count,
@@ -197,6 +243,25 @@ fn parts(whole: Option<u64>, rate: Option<Rate>, kinds: [(Option<u64>, Option<Ra
         sum = sum.saturating_add(times(rest, rate?));
     }
     Some(sum)
+}
+
+/// A member of documents that records, whose form is by position, do not have: nothing is written there, nothing read.
+mod apart {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub(super) fn serialize<T: Serialize, S: Serializer>(own: &Option<T>, to: S) -> Result<S::Ok, S::Error> {
+        if to.is_human_readable() { own.serialize(to) } else { ().serialize(to) }
+    }
+
+    pub(super) fn deserialize<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<T>, D::Error> {
+        if from.is_human_readable() {
+            Option::deserialize(from)
+        } else {
+            <()>::deserialize(from).map(|()| None)
+        }
+    }
 }
 
 /// Fits: 64 bits by 63 bits.

@@ -7,7 +7,9 @@
 //!   names (`input_tokens`, …) are taken where these are absent.
 //! - DeepSeek: `prompt_cache_hit_tokens`; Moonshot: `cached_tokens` beside `prompt_tokens`.
 //! - DashScope: `prompt_tokens_details.cache_creation_input_tokens`.
-//! - Perplexity: `reasoning_tokens` beside the others. Groq, in streams: `x_groq.usage`.
+//! - DeepSeek without `prompt_tokens`: its `prompt_cache_hit_tokens` and `prompt_cache_miss_tokens` are the whole.
+//! - Anthropic, as relays tell it: `cache_creation.ephemeral_1h_input_tokens`, `server_tool_use.web_search_requests`.
+//! - Perplexity: `reasoning_tokens` and `num_search_queries` beside the others. Groq, in streams: `x_groq.usage`.
 //! - xAI and Gemini's OpenAI endpoint: `completion_tokens` does *not* include reasoning, while
 //!   `total_tokens` does; see `Counts::output`.
 //!
@@ -37,6 +39,37 @@ pub struct Usage {
     pub audio_output: Option<u64>,
     /// Pictures made; no endpoint of today tells it.
     pub images: Option<u64>,
+    /// The part of `cache_write` that is kept for an hour; the rest is kept for minutes.
+    pub cache_write_hour: Option<u64>,
+    /// The part of `input` that is pictures.
+    pub image_input: Option<u64>,
+    /// The part of `output` that is pictures.
+    pub image_output: Option<u64>,
+    /// The part of `input` that the provider's own tools put there.
+    pub tool_input: Option<u64>,
+    /// The part of a predicted output that came to be.
+    pub accepted_prediction: Option<u64>,
+    /// The part of a predicted output that did not, and is billed as output.
+    pub rejected_prediction: Option<u64>,
+    /// Searches of the web that the provider made.
+    pub searches: Option<u64>,
+}
+
+impl Usage {
+    /// Whether a part is told to be larger than its whole, or two parts that exclude one another are together: then the
+    /// provider's word cannot be true in every number.
+    pub fn contradicts_itself(&self) -> bool {
+        let beyond = |whole: Option<u64>, parts: &[Option<u64>]| {
+            let sum = parts.iter().flatten().fold(0u64, |sum, part| sum.saturating_add(*part));
+            whole.is_some_and(|whole| sum > whole)
+        };
+        beyond(self.input, &[self.cached_input, self.cache_write])
+            || beyond(self.input, &[self.audio_input, self.image_input])
+            || beyond(self.input, &[self.tool_input])
+            || beyond(self.cache_write, &[self.cache_write_hour])
+            || beyond(self.output, &[self.reasoning])
+            || beyond(self.output, &[self.audio_output, self.image_output])
+    }
 }
 
 /// Fields as vendors name them, merged over a stream.
@@ -54,22 +87,41 @@ pub(crate) struct Counts {
     input: Option<u64>,
     output: Option<u64>,
     cached_aside: Option<u64>,
+    missed: Option<u64>,
     cache_write_aside: Option<u64>,
     reasoning_aside: Option<u64>,
+    cache_write_hour: Option<u64>,
+    image_input: Option<u64>,
+    image_output: Option<u64>,
+    accepted: Option<u64>,
+    rejected: Option<u64>,
+    searches: Option<u64>,
 }
 
 impl Counts {
     /// Merges the JSON object in `text`; what it does not tell keeps its value. Text that is no
     /// object, and numbers that are no counts, change nothing.
+    ///
+    /// Some servers end a stream with counts that are all zero, after they told the true ones: those change nothing.
     pub(crate) fn merge(&mut self, text: &[u8]) {
-        let mut reader = Reader { counts: self, parent: Parent::Usage, slot: None };
+        let mut merged = *self;
+        let mut reader = Reader { counts: &mut merged, parent: Parent::Usage, slot: None, told: 0 };
         // What was read before an error stands: the event was validated, or came as it came.
         let _ = scan_value(text, 0, &mut reader);
+        let anything = |counts: &Self| {
+            [counts.prompt, counts.completion, counts.input, counts.output]
+                .iter()
+                .any(|count| *count > Some(0))
+        };
+        if reader.told > 0 || !anything(self) {
+            *self = merged;
+        }
     }
 
     /// In the gateway's terms; `None` when neither input nor output is known.
     pub(crate) fn usage(&self) -> Option<Usage> {
-        let input = self.prompt.or(self.input);
+        let parts = self.cached_aside.zip(self.missed).map(|(hit, missed)| hit.saturating_add(missed));
+        let input = self.prompt.or(self.input).or(parts);
         let output = self.output(input);
         if input.is_none() && output.is_none() {
             return None;
@@ -82,7 +134,13 @@ impl Counts {
             reasoning: self.reasoning.or(self.reasoning_aside),
             audio_input: self.audio_input,
             audio_output: self.audio_output,
-            images: None,
+            cache_write_hour: self.cache_write_hour,
+            image_input: self.image_input,
+            image_output: self.image_output,
+            accepted_prediction: self.accepted,
+            rejected_prediction: self.rejected,
+            searches: self.searches,
+            ..Usage::default()
         })
     }
 
@@ -118,7 +176,16 @@ impl Counts {
             (Parent::Usage, b"cache_creation_input_tokens" | b"cache_write_tokens") => {
                 &mut self.cache_write_aside
             }
+            (Parent::Usage, b"prompt_cache_miss_tokens") => &mut self.missed,
             (Parent::Usage, b"reasoning_tokens") => &mut self.reasoning_aside,
+            (Parent::Usage, b"num_search_queries") | (Parent::Searches, b"web_search_requests") => {
+                &mut self.searches
+            }
+            (Parent::Written, b"ephemeral_1h_input_tokens") => &mut self.cache_write_hour,
+            (Parent::Input, b"image_tokens") => &mut self.image_input,
+            (Parent::Output, b"image_tokens") => &mut self.image_output,
+            (Parent::Output, b"accepted_prediction_tokens") => &mut self.accepted,
+            (Parent::Output, b"rejected_prediction_tokens") => &mut self.rejected,
             (Parent::Input, b"cached_tokens") => &mut self.cached,
             (
                 Parent::Input,
@@ -138,6 +205,10 @@ enum Parent {
     Usage,
     Input,
     Output,
+    /// `cache_creation`: what was written to the cache, by how long it is kept.
+    Written,
+    /// `server_tool_use`: what the provider's own tools did.
+    Searches,
     Unknown,
 }
 
@@ -147,6 +218,8 @@ struct Reader<'c> {
     parent: Parent,
     /// The member whose value comes next, if it is a count.
     slot: Option<(Parent, Span)>,
+    /// The largest count that this object tells.
+    told: u64,
 }
 
 impl Visitor for Reader<'_> {
@@ -156,6 +229,8 @@ impl Visitor for Reader<'_> {
                 self.parent = match key.inner.of(text) {
                     b"prompt_tokens_details" | b"input_tokens_details" => Parent::Input,
                     b"completion_tokens_details" | b"output_tokens_details" => Parent::Output,
+                    b"cache_creation" => Parent::Written,
+                    b"server_tool_use" => Parent::Searches,
                     _ => Parent::Unknown,
                 };
                 Some((Parent::Usage, key.inner))
@@ -171,6 +246,7 @@ impl Visitor for Reader<'_> {
             && let Some(count) = count(span.of(text))
         {
             *slot = Some(count);
+            self.told = self.told.max(count);
         }
     }
 

@@ -148,6 +148,7 @@ fn read_usage(row: &mut Row) -> Result<Usage, StoreError> {
         audio_input: row.optional_count()?,
         audio_output: row.optional_count()?,
         images: row.optional_count()?,
+        ..Usage::default()
     })
 }
 

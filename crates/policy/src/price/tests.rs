@@ -64,6 +64,35 @@ fn parts_are_priced_apart() {
 }
 
 #[test]
+fn a_cache_write_for_an_hour_has_a_rate_of_its_own() {
+    // Claude Opus 4.5's rates: 5, 6.25 for five minutes, 10 for an hour, 0.50 read, 25 out (platform.claude.com, pricing).
+    let opus = Price {
+        cached_input: rate("0.50"),
+        cache_write: rate("6.25"),
+        cache_write_hour: rate("10"),
+        ..price("5", "25")
+    };
+    let usage = Usage {
+        cached_input: Some(1_800),
+        cache_write: Some(248),
+        cache_write_hour: Some(100),
+        ..used(2_048 + 503, 503)
+    };
+    let expected = 503 * 5_000 + 1_800 * 500 + 148 * 6_250 + 100 * 10_000 + 503 * 25_000;
+    assert_eq!(nano(&opus, &usage), Some(expected));
+    // Without a rate of its own it costs what the others cost, and nothing is charged twice.
+    let short = Price { cache_write_hour: None, ..opus.clone() };
+    assert_eq!(nano(&short, &usage), Some(expected - 100 * 3_750));
+    assert!(opus.upper_bound(1, 0).nano == 10_000);
+    let tiered = Price {
+        tiers: vec![Tier { above_input_tokens: 100, cache_write: rate("12.50"), ..Tier::default() }],
+        ..opus
+    };
+    let written = Usage { cache_write: Some(1_000), cache_write_hour: Some(1_000), ..used(1_000, 0) };
+    assert_eq!(nano(&tiered, &written), Some(1_000 * 20_000));
+}
+
+#[test]
 fn parts_never_exceed_the_whole() {
     let cached = Price { cached_input: rate("0.10"), ..price("1", "4") };
     let usage = Usage { cached_input: Some(5_000), ..used(1_000, 0) };
@@ -142,7 +171,7 @@ prop_compose! {
 prop_compose! {
     fn usages()(counts in [counts(), counts(), counts(), counts(), counts(), counts(), counts()]) -> Usage {
         let [input, cached_input, cache_write, output, reasoning, audio_input, audio_output] = counts;
-        Usage { input, cached_input, cache_write, output, reasoning, audio_input, audio_output, images: None }
+        Usage { input, cached_input, cache_write, output, reasoning, audio_input, audio_output, ..Usage::default() }
     }
 }
 

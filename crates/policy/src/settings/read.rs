@@ -358,6 +358,7 @@ fn price(node: &Node<'_, '_>) -> Price {
         output: node.rate("output"),
         cached_input: node.rate("cached_input"),
         cache_write: node.rate("cache_write"),
+        cache_write_hour: node.rate("cache_write_hour"),
         reasoning: node.rate("reasoning"),
         audio_input: node.rate("audio_input"),
         audio_output: node.rate("audio_output"),

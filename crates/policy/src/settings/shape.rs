@@ -265,6 +265,11 @@ static RATES: &[Field] = &[
     field("output", Shape::Decimal, "Per million output tokens."),
     field("cached_input", Shape::Decimal, "Per million input tokens from the cache. Default: as input."),
     field("cache_write", Shape::Decimal, "Per million input tokens written to the cache. Default: as input."),
+    field(
+        "cache_write_hour",
+        Shape::Decimal,
+        "Per million input tokens written to the cache for an hour. Default: as cache_write.",
+    ),
 ];
 
 static PRICE: &[Field] = &[

@@ -390,7 +390,7 @@ fn every_field_that_is_checked_is_read() {
         let text = base.replacen(table, &format!("{table}\n{line}"), 1);
         assert_ne!(meaning(&text), empty, "{table} {line}");
     }
-    let rates = "input output cached_input cache_write reasoning audio_input audio_output per_image per_second per_request";
+    let rates = "input output cached_input cache_write cache_write_hour reasoning audio_input audio_output per_image per_second per_request";
     for rate in rates.split(' ') {
         let text = base.replacen("[models.\"p/m\"]", &format!("[models.\"p/m\"]\nprice.{rate} = \"1\""), 1);
         assert_ne!(meaning(&text), empty, "{rate}");

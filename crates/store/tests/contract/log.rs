@@ -36,6 +36,7 @@ pub(crate) async fn a_line_comes_back_as_it_went_in(stand: &Stand) {
             audio_input: Some(6),
             audio_output: Some(7),
             images: Some(8),
+            ..Usage::default()
         },
         cost: usd(-5),
         estimated: true,

@@ -217,6 +217,7 @@ fn prices(fields: &mut Fields, model: &mut Model) {
         ("output_cost_per_token", "output"),
         ("cache_read_input_token_cost", "cached_input"),
         ("cache_creation_input_token_cost", "cache_write"),
+        ("cache_creation_input_token_cost_above_1hr", "cache_write_hour"),
         ("output_cost_per_reasoning_token", "reasoning"),
     ] {
         if let Some(price) = fields.number(theirs).and_then(|cost| per_million(&cost)) {

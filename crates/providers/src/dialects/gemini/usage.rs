@@ -21,6 +21,8 @@ pub(super) struct Counts {
     total: Option<u64>,
     audio_input: Option<u64>,
     audio_output: Option<u64>,
+    image_input: Option<u64>,
+    image_output: Option<u64>,
 }
 
 impl Counts {
@@ -28,7 +30,7 @@ impl Counts {
     pub(super) fn merge(&mut self, told: &RawValue) {
         let Some(told) = Members::parse(told.get()) else { return };
         let count = |name: &str| told.get(name).and_then(integer).and_then(|count| u64::try_from(count).ok());
-        let audio = |name: &str| told.get(name).and_then(audio);
+        let part = |name: &str, modality: &str| told.get(name).and_then(|details| of(details, modality));
         let slots = [
             (&mut self.prompt, count("promptTokenCount")),
             (&mut self.tools, count("toolUsePromptTokenCount")),
@@ -36,8 +38,10 @@ impl Counts {
             (&mut self.candidates, count("candidatesTokenCount")),
             (&mut self.thoughts, count("thoughtsTokenCount")),
             (&mut self.total, count("totalTokenCount")),
-            (&mut self.audio_input, audio("promptTokensDetails")),
-            (&mut self.audio_output, audio("candidatesTokensDetails")),
+            (&mut self.audio_input, part("promptTokensDetails", "AUDIO")),
+            (&mut self.audio_output, part("candidatesTokensDetails", "AUDIO")),
+            (&mut self.image_input, part("promptTokensDetails", "IMAGE")),
+            (&mut self.image_output, part("candidatesTokensDetails", "IMAGE")),
         ];
         for (slot, told) in slots {
             *slot = told.or(*slot);
@@ -65,26 +69,33 @@ impl Counts {
             reasoning: self.thoughts,
             audio_input: self.audio_input,
             audio_output: self.audio_output,
-            images: None,
+            image_input: self.image_input,
+            image_output: self.image_output,
+            tool_input: self.tools,
+            ..Usage::default()
         })
     }
 }
 
-/// The sound in a list of counts by modality.
-fn audio(details: &RawValue) -> Option<u64> {
+/// One modality's tokens in a list of counts.
+fn of(details: &RawValue, wanted: &str) -> Option<u64> {
     let details: Vec<Members<'_>> = serde_json::from_str(details.get()).ok()?;
     details.into_iter().find_map(|mut detail| {
-        let is_audio = detail.take_text("modality").is_some_and(|modality| modality == "AUDIO");
+        let is_it = detail.take_text("modality").is_some_and(|modality| modality == wanted);
         let count = integer(detail.take("tokenCount")?).and_then(|count| u64::try_from(count).ok());
-        count.filter(|_| is_audio)
+        count.filter(|_| is_it)
     })
 }
 
 /// Writes counts so that the same sums hold.
 pub(super) fn write(usage: &Usage, out: &mut Vec<u8>) {
     let mut object = Object::new(out);
+    let tools = usage.tool_input.map(|tools| tools.min(usage.input.unwrap_or(tools)));
     if let Some(input) = usage.input {
-        object.number("promptTokenCount", input);
+        object.number("promptTokenCount", input - tools.unwrap_or(0));
+    }
+    if let Some(tools) = tools {
+        object.number("toolUsePromptTokenCount", tools);
     }
     if let Some(cached) = usage.cached_input {
         object.number("cachedContentTokenCount", cached);
@@ -99,17 +110,66 @@ pub(super) fn write(usage: &Usage, out: &mut Vec<u8>) {
     if let (Some(input), Some(output)) = (usage.input, usage.output) {
         object.number("totalTokenCount", input.saturating_add(output));
     }
-    let details =
-        [("promptTokensDetails", usage.audio_input), ("candidatesTokensDetails", usage.audio_output)];
-    for (name, audio) in details {
-        if let Some(audio) = audio {
-            let mut list = List::new(object.name(name));
-            let mut detail = Object::new(list.item());
-            detail.text("modality", "AUDIO");
-            detail.number("tokenCount", audio);
-            detail.end();
-            list.end();
+    let details = [
+        ("promptTokensDetails", [("IMAGE", usage.image_input), ("AUDIO", usage.audio_input)]),
+        ("candidatesTokensDetails", [("IMAGE", usage.image_output), ("AUDIO", usage.audio_output)]),
+    ];
+    for (name, parts) in details {
+        if parts.iter().all(|(_, tokens)| tokens.is_none()) {
+            continue;
         }
+        let mut list = List::new(object.name(name));
+        for (modality, tokens) in parts {
+            if let Some(tokens) = tokens {
+                let mut detail = Object::new(list.item());
+                detail.text("modality", modality);
+                detail.number("tokenCount", tokens);
+                detail.end();
+            }
+        }
+        list.end();
     }
     object.end();
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_tools_put_into_the_prompt_is_input() {
+        let told = r#"{"promptTokenCount":23,"candidatesTokenCount":75,"toolUsePromptTokenCount":110,
+            "thoughtsTokenCount":50,"totalTokenCount":258,
+            "promptTokensDetails":[{"modality":"TEXT","tokenCount":5},{"modality":"IMAGE","tokenCount":18}]}"#;
+        let mut counts = Counts::default();
+        counts.merge(&RawValue::from_string(told.to_owned()).unwrap());
+        let usage = counts.usage().unwrap();
+        assert_eq!((usage.input, usage.output, usage.reasoning), (Some(133), Some(125), Some(50)));
+        assert_eq!((usage.tool_input, usage.image_input, usage.audio_input), (Some(110), Some(18), None));
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(parts in prop::collection::vec(prop::option::of(0..1_000_u64), 8)) {
+            let usage = Usage {
+                input: Some(5_000),
+                output: Some(5_000),
+                cached_input: parts[0],
+                reasoning: parts[1],
+                audio_input: parts[2],
+                audio_output: parts[3],
+                image_input: parts[4],
+                image_output: parts[5],
+                tool_input: parts[6],
+                ..Usage::default()
+            };
+            let mut out = Vec::new();
+            write(&usage, &mut out);
+            let mut counts = Counts::default();
+            counts.merge(&RawValue::from_string(String::from_utf8(out).unwrap()).unwrap());
+            prop_assert_eq!(counts.usage(), Some(usage));
+        }
+    }
 }

@@ -11,6 +11,8 @@ pub(super) struct Counts {
     cache_write: Option<u64>,
     output: Option<u64>,
     thinking: Option<u64>,
+    hour: Option<u64>,
+    searches: Option<u64>,
 }
 
 impl Counts {
@@ -25,11 +27,14 @@ impl Counts {
         set(&mut self.cache_read, "cache_read_input_tokens");
         set(&mut self.cache_write, "cache_creation_input_tokens");
         set(&mut self.output, "output_tokens");
-        let details = usage.take("output_tokens_details").and_then(|details| Object::read(details.get()));
-        if let Some(mut details) = details {
-            let told = details.take("thinking_tokens").and_then(|value| count(value.get()));
-            self.thinking = told.or(self.thinking);
-        }
+        let mut within = |slot: &mut Option<u64>, object: &str, name: &str| {
+            let told = usage.take(object).and_then(|object| Object::read(object.get()));
+            let told = told.and_then(|mut object| object.take(name)).and_then(|value| count(value.get()));
+            *slot = told.or(*slot);
+        };
+        within(&mut self.thinking, "output_tokens_details", "thinking_tokens");
+        within(&mut self.hour, "cache_creation", "ephemeral_1h_input_tokens");
+        within(&mut self.searches, "server_tool_use", "web_search_requests");
         usage.loose_text("service_tier")
     }
 
@@ -45,6 +50,8 @@ impl Counts {
             cache_write: self.cache_write,
             output: self.output,
             reasoning: self.thinking,
+            cache_write_hour: self.hour,
+            searches: self.searches,
             ..Usage::default()
         })
     }
@@ -72,7 +79,20 @@ pub(super) fn write(usage: Option<&Usage>, tier: Option<&str>, whole: bool, out:
             counts.number(name, count);
         }
     }
+    if let Some((written, hour)) = usage.cache_write.zip(usage.cache_write_hour) {
+        let mut kept = Out::object(counts.key("cache_creation"));
+        kept.number("ephemeral_5m_input_tokens", written.saturating_sub(hour));
+        kept.number("ephemeral_1h_input_tokens", hour);
+        kept.end();
+    }
     counts.number("output_tokens", usage.output.unwrap_or(0));
+    if let Some(searches) = usage.searches {
+        let mut tools = Out::object(counts.key("server_tool_use"));
+        tools.number("web_search_requests", searches);
+        // The client's type wants it.
+        tools.number("web_fetch_requests", 0);
+        tools.end();
+    }
     if let Some(thinking) = usage.reasoning {
         let mut details = Out::object(counts.key("output_tokens_details"));
         details.number("thinking_tokens", thinking);
@@ -88,4 +108,35 @@ pub(super) fn write(usage: Option<&Usage>, tier: Option<&str>, whole: bool, out:
         counts.text("service_tier", tier);
     }
     counts.end();
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_reads_back(parts in prop::collection::vec(prop::option::of(0..1_000_u64), 4), hour in any::<bool>()) {
+            let usage = Usage {
+                input: Some(5_000),
+                output: Some(5_000),
+                cached_input: parts[0],
+                cache_write: parts[1],
+                cache_write_hour: parts[1].filter(|_| hour).map(|written| written / 2),
+                reasoning: parts[2],
+                searches: parts[3],
+                ..Usage::default()
+            };
+            let mut out = Vec::new();
+            let mut whole = Out::object(&mut out);
+            write(Some(&usage), None, true, &mut whole);
+            whole.end();
+            let mut whole = Object::read(std::str::from_utf8(&out).unwrap()).unwrap();
+            let mut counts = Counts::default();
+            counts.merge(whole.take("usage").unwrap().get());
+            prop_assert_eq!(counts.usage(), Some(usage));
+        }
+    }
 }
