@@ -145,6 +145,25 @@ fn variables(tree: &Value, named: &mut BTreeSet<String>) {
     }
 }
 
+/// What stands around settings in an API's answer: what is neither the settings (`within`) nor known to say nothing is a finding.
+fn envelope(tree: &Value, path: &str, within: &[&str], draft: &mut Draft) {
+    let mut around = Fields::at(path.to_owned(), tree.clone());
+    around.ignore(within);
+    around.ignore(&["success", "message", "object", "total", "page", "page_size", "type_counts"]);
+    around.ignore(&[
+        "id",
+        "name",
+        "slug",
+        "status",
+        "is_default",
+        "version_id",
+        "created_at",
+        "last_updated_at",
+    ]);
+    around.ignore(&["owner_id", "updated_by", "workspace_id", "organisation_id", "format", "type"]);
+    around.finish(draft);
+}
+
 /// Headers that are sent with every call; those that could hold a secret are not written.
 fn headers(headers: Fields, access: &mut draft::Access, draft: &mut Draft) {
     for (name, path, value) in headers.all() {

@@ -31,6 +31,12 @@ struct Leg {
 /// Reads the whole file; no when it has no channels.
 pub(super) fn read(tree: &Value, draft: &mut Draft) -> bool {
     let Some(list) = channels(tree).filter(|list| !list.is_empty()) else { return false };
+    if tree.is_object() {
+        super::envelope(tree, "", &["channels", "data", "items"], draft);
+    }
+    if let Some(page) = tree.get("data").filter(|data| data.is_object()) {
+        super::envelope(page, "data", &["items"], draft);
+    }
     let new_api =
         list.iter().any(|one| NEW_API.iter().any(|field| one.get(field).is_some_and(|v| !v.is_null())));
     let mut served: BTreeMap<String, Vec<Leg>> = BTreeMap::new();
@@ -98,8 +104,16 @@ fn channel(mut fields: Fields, new_api: bool, draft: &mut Draft, served: &mut BT
     let weight = fields.positive("weight").unwrap_or(1.0);
     let priority = fields.number("priority").and_then(|number| number.parse().ok()).unwrap_or(0);
     let models = fields.texts("models");
-    let names =
-        models.iter().flat_map(|names| names.split(',')).map(str::trim).filter(|name| !name.is_empty());
+    let names: Vec<&str> = models
+        .iter()
+        .flat_map(|names| names.split(','))
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .collect();
+    for idle in mapping.keys().filter(|name| !names.contains(&name.as_str())) {
+        let path = format!("{}.{idle}", fields.path("model_mapping"));
+        draft.find(path, "is not carried: the channel does not serve that model");
+    }
     for name in names {
         let upstream = mapping.get(name).map_or(name, |upstream| upstream);
         let model = draft.deployment(&provider, upstream);
@@ -107,6 +121,12 @@ fn channel(mut fields: Fields, new_api: bool, draft: &mut Draft, served: &mut BT
     }
     if fields.text("group").is_some_and(|group| group != "default") {
         draft.find(fields.path("group"), "is not carried: say with `models` of a key what it may ask for");
+    }
+    if let Some(mut info) = fields.table("channel_info") {
+        // Several keys are a finding of their own.
+        info.ignore(&["is_multi_key", "multi_key_size", "multi_key_status_list", "multi_key_polling_index"]);
+        info.ignore(&["multi_key_mode", "multi_key_disabled_reason", "multi_key_disabled_time"]);
+        info.finish(draft);
     }
     fields.ignore(&[
         "id",
@@ -119,7 +139,6 @@ fn channel(mut fields: Fields, new_api: bool, draft: &mut Draft, served: &mut BT
         "auto_ban",
         "test_model",
         "remark",
-        "channel_info",
         "weight",
         "priority",
     ]);

@@ -14,16 +14,31 @@ pub(super) fn inner(tree: &Value) -> &Value {
     data.get("config").unwrap_or(data)
 }
 
+/// Whatever stands around a config is looked at as well.
+fn around(tree: &Value, path: &str, draft: &mut Draft) {
+    let data = tree.get("data").filter(|data| data.is_object());
+    if data.is_some() {
+        super::envelope(tree, path, &["data"], draft);
+    }
+    let data = data.unwrap_or(tree);
+    if data.get("config").is_some() {
+        super::envelope(data, path, &["config"], draft);
+    }
+}
+
 /// Reads one config or a list of them; no when there is nothing to call in it.
 pub(super) fn read(tree: &Value, draft: &mut Draft) -> bool {
     let list = tree.get("configs").or_else(|| tree.get("data")).and_then(Value::as_array).cloned();
     let Some(list) = list else {
         let name = config_name(tree).unwrap_or_else(|| "portkey".to_owned());
+        around(tree, "", draft);
         return config(&name, Fields::root(inner(tree).clone()), draft);
     };
     let mut any = false;
+    super::envelope(tree, "", &["configs", "data"], draft);
     for (index, one) in list.into_iter().enumerate() {
         let name = config_name(&one).unwrap_or_else(|| format!("portkey-{}", index + 1));
+        around(&one, &format!("configs[{index}]"), draft);
         any |= config(&name, Fields::at(format!("configs[{index}]"), inner(&one).clone()), draft);
     }
     any

@@ -266,6 +266,81 @@ fn a_file_as_json_is_read_as_its_yaml() {
     assert_eq!(json.settings, sample("litellm").settings);
 }
 
+/// Puts a field that nobody knows into each table of a tree in turn; gives how many tables there are.
+fn strange(tree: &mut Value, which: usize, seen: &mut usize) {
+    match tree {
+        Value::Object(map) => {
+            if *seen == which {
+                map.insert("strange_field".to_owned(), Value::from("strange-value"));
+            }
+            *seen += 1;
+            map.iter_mut()
+                .filter(|(name, _)| *name != "strange_field")
+                .for_each(|(_, value)| strange(value, which, seen));
+        }
+        Value::Array(list) => list.iter_mut().for_each(|value| strange(value, which, seen)),
+        _ => {}
+    }
+}
+
+/// Each leaf is carried or found: a field that no reader can know, in whichever table it stands, is named in a finding (or
+/// the table that holds it is), or its value stands in the settings.
+#[test]
+fn nothing_is_lost_in_silence() {
+    for (name, text, kind) in SAMPLES {
+        let tree: Value = serde_saphyr::from_str(text).unwrap();
+        let mut tables = 0;
+        strange(&mut tree.clone(), usize::MAX, &mut tables);
+        assert!(tables > 2, "{name}");
+        for which in 0..tables {
+            let mut changed = tree.clone();
+            strange(&mut changed, which, &mut 0);
+            let imported = import(&changed.to_string(), Some(kind)).unwrap();
+            let plain = import(&tree.to_string(), Some(kind)).unwrap();
+            let said = |imported: &Imported| {
+                imported.findings.iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+            };
+            let carried = imported.settings.contains("strange");
+            // What is left out whole is named by its table, with or without the new field.
+            let whole = left_out(&changed, &imported);
+            assert!(
+                carried || said(&imported) != said(&plain) || whole,
+                "{name}: the {which}th table lost a field\n{}",
+                said(&imported)
+            );
+        }
+    }
+}
+
+/// Whether a finding names the table, or one above it, that holds the strange field.
+fn left_out(tree: &Value, imported: &Imported) -> bool {
+    fn way(tree: &Value, here: &str, ways: &mut Vec<String>) -> bool {
+        let found = match tree {
+            Value::Object(map) if map.contains_key("strange_field") => true,
+            Value::Object(map) => map.iter().any(|(name, value)| {
+                let below = if here.is_empty() { name.clone() } else { format!("{here}.{name}") };
+                way(value, &below, ways)
+            }),
+            Value::Array(list) => {
+                list.iter().enumerate().any(|(index, value)| way(value, &format!("{here}[{index}]"), ways))
+            }
+            _ => false,
+        };
+        if found && !here.is_empty() {
+            ways.push(here.to_owned());
+        }
+        found
+    }
+    let mut ways = Vec::new();
+    way(tree, "", &mut ways);
+    // Channels are named as such, whatever their list is called.
+    let ends = |path: &str, way: &str| {
+        let way = way.replacen("data[", "channels[", 1);
+        path == way || way.ends_with(&format!(".{path}")) || path.starts_with(&way)
+    };
+    imported.findings.iter().any(|finding| ways.iter().any(|way| ends(&finding.path, way)))
+}
+
 /// One leaf of a tree, by number, in place of which something else stands.
 fn changed(tree: &mut Value, number: &mut usize, with: &Value) {
     match tree {
