@@ -75,6 +75,11 @@ fn deployment(mut entry: Fields, draft: &mut Draft, groups: &mut BTreeMap<String
     let Some(written) = params.text("model") else {
         return draft.find(params.path("model"), "is missing, so the deployment is left out");
     };
+    // The vendor stands apart, or before the first slash of the model.
+    let written = match params.text("custom_llm_provider") {
+        Some(apart) if !written.starts_with(&format!("{apart}/")) => format!("{apart}/{written}"),
+        _ => written,
+    };
     let base = params.text("api_base").or_else(|| params.text("base_url"));
     let base = resolved(base, &params.path("api_base"), draft);
     let (vendor, model) = match whose(&written, base.as_deref()) {

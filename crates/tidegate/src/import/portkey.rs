@@ -171,8 +171,12 @@ fn leaf(mut fields: Fields, draft: &mut Draft) -> Plan {
     let name = slug.or(integration.clone()).or(provider.clone());
     let host = fields.text("custom_host");
     let vendor = provider.as_deref().and_then(vendors::by_name).or_else(|| {
-        // An integration is mostly called after its vendor: `openai-main-258f4d`.
-        let of = |text: &str| vendors::by_name(text.trim_start_matches('@').split(['-', '_']).next()?);
+        // An integration is mostly called after its vendor: `openai-main-258f4d`, `open-ai-key-66a67d`.
+        let of = |text: &str| {
+            let text = text.trim_start_matches('@');
+            let text = if text.starts_with("open-ai") { "openai" } else { text };
+            vendors::by_name(text).or_else(|| vendors::by_name(text.split(['-', '_']).next()?))
+        };
         name.as_deref().and_then(of)
     });
     // Any server that answers the openai dialect is written as `openai` at a host of its own.

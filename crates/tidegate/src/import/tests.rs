@@ -10,10 +10,12 @@ use policy::{Discovered, Pepper, Secret, SecretRef, Secrets, Severity, Snapshot,
 use proptest::prelude::*;
 use std::path::Path;
 
-const SAMPLES: [(&str, &str, Kind); 5] = [
+const SAMPLES: [(&str, &str, Kind); 7] = [
     ("litellm", include_str!("samples/litellm.yaml"), Kind::Litellm),
+    ("litellm-team", include_str!("samples/litellm-team.yaml"), Kind::Litellm),
     ("bifrost", include_str!("samples/bifrost.json"), Kind::Bifrost),
     ("portkey", include_str!("samples/portkey.json"), Kind::Portkey),
+    ("portkey-key", include_str!("samples/portkey-key.json"), Kind::Portkey),
     ("one-api", include_str!("samples/one-api.json"), Kind::OneApi),
     ("new-api", include_str!("samples/new-api.json"), Kind::OneApi),
 ];
