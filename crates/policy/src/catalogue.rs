@@ -12,7 +12,7 @@ mod rows;
 
 pub use apis::{ApiRule, ThroughChat};
 pub use pages::pages;
-pub use quirks::Quirk;
+pub use quirks::{Exception, Quirk};
 
 use crate::ids::Name;
 use crate::price::Price;
@@ -228,6 +228,8 @@ pub struct Vendor {
     pub simulated: bool,
     /// Where it deviates from its dialect.
     pub quirks: Vec<Quirk>,
+    /// Models that deviate otherwise.
+    pub exceptions: Vec<Exception>,
     /// What a user should know.
     pub note: Option<Name>,
     /// Where each fact is from.

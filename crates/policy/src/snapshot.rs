@@ -3,7 +3,7 @@
 //! Everything a request needs is found by one look-up of the model's name: the deployment or the route,
 //! with the provider, its credential, the price and the timeouts behind shared pointers.
 
-use crate::catalogue::{Quirk, ThroughChat, built_in};
+use crate::catalogue::{Exception, Quirk, ThroughChat, built_in};
 use crate::ids::Name;
 use crate::key::Secret;
 use crate::nearest;
@@ -234,6 +234,8 @@ pub struct Provider {
     pub api_version: Option<Name>,
     /// Where it deviates from the dialects that it speaks, sorted.
     pub quirks: Vec<Quirk>,
+    /// Models that deviate otherwise.
+    pub exceptions: Vec<Exception>,
     /// It stops billing when a call is cancelled; otherwise the answer is read to its end.
     pub abort_stops_billing: bool,
     /// It understands `stream_options.include_usage`.
@@ -265,6 +267,14 @@ impl Provider {
     /// Whether it deviates in this way.
     pub fn has(&self, quirk: Quirk) -> bool {
         self.quirks.binary_search(&quirk).is_ok()
+    }
+
+    /// Where calls of one of its models deviate.
+    pub fn quirks_of<'p>(&'p self, model: &str) -> impl Iterator<Item = Quirk> + 'p {
+        let exception = self.exceptions.iter().find(|exception| exception.fits(model));
+        let without = exception.map_or(&[][..], |exception| &exception.without);
+        let with = exception.map_or(&[][..], |exception| &exception.with);
+        self.quirks.iter().filter(|quirk| !without.contains(quirk)).chain(with).copied()
     }
 }
 

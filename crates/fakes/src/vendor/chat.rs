@@ -36,6 +36,10 @@ fn problem(manner: Manner, body: &Value) -> Option<(String, &'static str)> {
         }
         Manner::Glm => glm(body),
         Manner::Kimi => {
+            let deep = body["model"].as_str().is_some_and(|model| model.contains("k3"));
+            if deep && has("thinking") || !deep && has("reasoning_effort") {
+                return refuse("invalid request: no such switch for this model", "thinking");
+            }
             for (name, fixed) in [("temperature", 1.0), ("top_p", 0.95)] {
                 if has(name) && body[name].as_f64() != Some(fixed) {
                     return Some((

@@ -1,7 +1,7 @@
 //! Where the vendor of an attempt deviates from Chat Completions: its flags, and what is done about them in either lane.
 
 use bytes::Bytes;
-use policy::{Deployment, Provider, Quirk as Flag};
+use policy::{Deployment, Quirk as Flag};
 use providers::blocks::Keepsake;
 use providers::dialects::{self, Dialect};
 use providers::flow::Flow;
@@ -16,11 +16,12 @@ use crate::refusal::Refusal;
 use crate::relay::MAX_EVENT;
 
 /// What deviates in a call that takes this lane; nothing where it is no call in Chat Completions.
-fn of(provider: &Provider, lane: Lane, operation: Operation) -> Quirks {
+fn of(deployment: &Deployment, lane: Lane, operation: Operation) -> Quirks {
+    let provider = &deployment.provider;
     if provider.quirks.is_empty() || lane.spoken(operation) != Some(Dialect::Chat) {
         return Quirks::default();
     }
-    provider.quirks.iter().filter_map(|flag| in_chat(*flag)).collect()
+    provider.quirks_of(&deployment.upstream_model).filter_map(in_chat).collect()
 }
 
 /// The flags that concern bodies; the two others concern paths and headers.
@@ -54,7 +55,7 @@ pub(super) fn edited(
     deployment: &Deployment,
     body: Bytes,
 ) -> Result<Bytes, Box<Refusal>> {
-    let quirks = of(&deployment.provider, lane, exchange.operation);
+    let quirks = of(deployment, lane, exchange.operation);
     if quirks.is_empty() {
         return Ok(body);
     }
@@ -78,7 +79,7 @@ pub(super) fn edited(
 
 /// The flow with what must be put right before it.
 pub(super) fn before(exchange: &Exchange, lane: Lane, deployment: &Deployment, flow: Flow) -> Flow {
-    let quirks = of(&deployment.provider, lane, exchange.operation);
+    let quirks = of(deployment, lane, exchange.operation);
     if !quirks.touch_answers() && !quirks.has(Quirk::NeedsReasoningReplay) {
         return flow;
     }
@@ -87,7 +88,7 @@ pub(super) fn before(exchange: &Exchange, lane: Lane, deployment: &Deployment, f
 
 /// A whole answer with what must be put right; thoughts that the vendor wants back are remembered.
 pub(super) fn whole(exchange: &Exchange, lane: Lane, deployment: &Deployment, body: Bytes) -> Bytes {
-    let quirks = of(&deployment.provider, lane, exchange.operation);
+    let quirks = of(deployment, lane, exchange.operation);
     if quirks.has(Quirk::NeedsReasoningReplay)
         && let Ok(answer) = dialects::read_answer(Dialect::Chat, &body, &issuer(deployment, Dialect::Chat))
     {

@@ -40,6 +40,11 @@ fn golden(settings: &str, name: &str) -> String {
         provider.api_version.as_deref().unwrap_or("none"),
         if quirks.is_empty() { "none".to_owned() } else { quirks.join(", ") },
     );
+    for exception in &provider.exceptions {
+        let quirks: Vec<_> =
+            provider.quirks_of(exception.models[0].trim_matches('*')).map(Quirk::as_str).collect();
+        let _ = writeln!(text, "quirks of {}: {}", exception.models.join(", "), quirks.join(", "));
+    }
     for rule in built_in().api_rules().iter().filter(|rule| rule.vendors.contains(&provider.vendor)) {
         let _ = writeln!(text, "through chat: {} of {}", rule.chat, rule.models.join(", "));
     }

@@ -1,6 +1,6 @@
 //! The pages of `docs/providers`, made from the rows: so that what is documented is what is served.
 
-use super::{Confidence, Kind, Region, ThroughChat, Vendor, built_in};
+use super::{Confidence, Kind, Quirk, Region, ThroughChat, Vendor, built_in};
 use crate::snapshot::{Auth, Dialect, RerankShape};
 use std::fmt::Write;
 
@@ -141,6 +141,13 @@ fn quirks(vendor: &Vendor, text: &mut String) {
         writeln!(text, "\n## Where it deviates\n\n| Flag | Meaning | What is done about it |\n|---|---|---|");
     for quirk in &vendor.quirks {
         let _ = writeln!(text, "| `{quirk}` | {} | {} |", quirk.meaning(), quirk.remedy());
+    }
+    for exception in &vendor.exceptions {
+        let list = |names: Vec<String>| if names.is_empty() { "none".to_owned() } else { names.join(", ") };
+        let flags = |quirks: &[Quirk]| list(quirks.iter().map(|quirk| format!("`{quirk}`")).collect());
+        let models = list(exception.models.iter().map(|name| format!("`{name}`")).collect());
+        let (without, with) = (flags(&exception.without), flags(&exception.with));
+        let _ = writeln!(text, "\nThe models {models} differ: without {without}; with {with}.");
     }
 }
 

@@ -3,6 +3,8 @@
 //! A flag is here so that code can ask for it by name instead of by vendor. Each says what it means and what is done
 //! about it; the pages of the vendors repeat both. What is done about requests and answers is in `providers::quirks`.
 
+use super::apis::matches;
+use crate::ids::Name;
 use serde::Deserialize;
 use std::fmt;
 
@@ -26,7 +28,7 @@ pub enum Quirk {
     NoPenalties,
     /// Thinking is switched by `thinking: { type }`.
     ThinkingObject,
-    /// Beside the switch of `thinking_object` it takes `reasoning_effort`: `low`, `high`, `max`.
+    /// It takes `reasoning_effort` (beside the switch of `thinking_object`, or alone): `low`, `high`, `max`.
     EffortLowHighMax,
     /// Thinking is switched by `enable_thinking` and bounded by `thinking_budget`.
     EnableThinkingFlag,
@@ -48,6 +50,28 @@ pub enum Quirk {
     EmptyRoleDeltas,
     /// Streams chunks whose usage is all zero and means nothing.
     ZeroUsageChunks,
+}
+
+/// Models of a vendor that deviate otherwise than its others.
+#[derive(Clone, Eq, PartialEq, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exception {
+    /// Patterns of their names, in lower case; `*` stands for any characters.
+    pub models: Vec<Name>,
+    /// What they do not share.
+    #[serde(default)]
+    pub without: Vec<Quirk>,
+    /// What only they do.
+    #[serde(default)]
+    pub with: Vec<Quirk>,
+}
+
+impl Exception {
+    /// Whether it speaks of this model.
+    pub fn fits(&self, model: &str) -> bool {
+        let model = model.to_ascii_lowercase();
+        self.models.iter().any(|pattern| matches(pattern, &model))
+    }
 }
 
 impl Quirk {
@@ -129,12 +153,12 @@ impl Quirk {
             Quirk::ThinkingObject => (
                 "thinking_object",
                 "thinking is switched by `thinking: { type }`",
-                "made of `reasoning_effort` and of what other dialects say, unless the client sets it",
+                "made of `reasoning_effort` and of what other dialects say, unless the client sets it; a level that cannot be said is reported",
             ),
             Quirk::EffortLowHighMax => (
                 "effort_low_high_max",
-                "beside that switch it takes `reasoning_effort` `low`, `high`, `max`",
-                "other levels become the nearest of these; without the flag a level is dropped and reported",
+                "takes `reasoning_effort` (beside that switch, or alone): `low`, `high`, `max`",
+                "other levels become the nearest of these; `none` where there is no switch is dropped and reported",
             ),
             Quirk::EnableThinkingFlag => (
                 "enable_thinking_flag",

@@ -1,6 +1,6 @@
 //! The rows of `vendors.toml`, as they stand in the file, and the checks that make one a [`Vendor`].
 
-use super::{Confidence, Door, Fact, Kind, Quirk, Region, RerankDoor, Vendor};
+use super::{Confidence, Door, Exception, Fact, Kind, Quirk, Region, RerankDoor, Vendor};
 use crate::ids::Name;
 use crate::settings::base_url;
 use crate::snapshot::{Auth, Dialect, Origin, RerankShape};
@@ -59,6 +59,8 @@ struct VendorRow {
     simulated: bool,
     #[serde(default)]
     quirks: Vec<Quirk>,
+    #[serde(default)]
+    except: Vec<Exception>,
     note: Option<Name>,
     source: Name,
     #[serde(default)]
@@ -126,6 +128,7 @@ impl VendorRow {
             closed: self.closed,
             simulated: self.simulated,
             quirks: self.quirks,
+            exceptions: self.except,
             note: self.note,
             facts,
         })

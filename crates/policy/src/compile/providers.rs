@@ -43,6 +43,7 @@ fn provider(work: &mut Work<'_>, name: &Name, said: &ProviderDocument) -> Provid
         rerank: None,
         api_version: said.api_version.as_ref().map(|said| said.value.clone()),
         quirks,
+        exceptions: vendor.map(|vendor| vendor.exceptions.clone()).unwrap_or_default(),
         auth: auth(place.dialect),
         origin: place.origin,
         base_path: place.base_path,

@@ -98,6 +98,9 @@ fn thinking_is_switched_in_the_vendors_words() {
     let done = edit(&Bytes::from_static(br#"{"reasoning_effort":"medium"}"#), both, &ask(false)).unwrap();
     assert_eq!(done.body, r#"{"reasoning_effort":"high","thinking":{"type":"enabled"}}"#);
     assert!(done.dropped.is_empty());
+    let level = Quirk::EffortLowHighMax;
+    becomes(level, r#"{"reasoning_effort":"xhigh"}"#, r#"{"reasoning_effort":"high"}"#, &[]);
+    becomes(level, r#"{"a":1,"reasoning_effort":"none"}"#, r#"{"a":1}"#, &["reasoning_effort"]);
 }
 
 /// Clients of Anthropic's and Google's dialects count tokens or switch off; what Chat cannot say of it, the switch can.

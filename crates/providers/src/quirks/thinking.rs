@@ -30,7 +30,8 @@ pub(super) fn edit(
 ) -> Vec<&'static str> {
     let by_object = quirks.has(Quirk::ThinkingObject);
     let by_flag = quirks.has(Quirk::EnableThinkingFlag);
-    if !by_object && !by_flag {
+    let by_level = quirks.has(Quirk::EffortLowHighMax);
+    if !by_object && !by_flag && !by_level {
         return Vec::new();
     }
     let said = ["thinking", "enable_thinking", "thinking_budget"].iter().any(|name| members.has(name));
@@ -43,21 +44,13 @@ pub(super) fn edit(
         }
         return vec!["reasoning_effort", "thinking_budget"];
     }
+    if !by_object {
+        return by_level_alone(members, &wish, dropped);
+    }
     let switch: &[u8] = if wish.on { br#"{"type":"enabled"}"# } else { br#"{"type":"disabled"}"# };
     members.add("thinking", switch);
     match wish.effort.as_deref().filter(|_| wish.on) {
-        Some(effort) if quirks.has(Quirk::EffortLowHighMax) => {
-            let level: &[u8] = match effort {
-                "minimal" | "low" => br#""low""#,
-                "max" => br#""max""#,
-                _ => br#""high""#,
-            };
-            if members.has("reasoning_effort") {
-                members.replace("reasoning_effort", level);
-            } else {
-                members.add("reasoning_effort", level);
-            }
-        }
+        Some(effort) if by_level => set_level(members, effort),
         Some(_) => {
             members.remove("reasoning_effort");
             // Thinking is on, how deeply cannot be said.
@@ -66,6 +59,34 @@ pub(super) fn edit(
         None => _ = members.remove("reasoning_effort"),
     }
     if wish.on && wish.budget.is_some() { Vec::new() } else { vec!["reasoning_effort"] }
+}
+
+/// A model that always thinks: how deeply can be said, and not that it shall not.
+fn by_level_alone(members: &mut Members<'_>, wish: &Wish, dropped: &mut Vec<String>) -> Vec<&'static str> {
+    match wish.effort.as_deref().filter(|_| wish.on) {
+        Some(effort) => set_level(members, effort),
+        None => {
+            members.remove("reasoning_effort");
+            if !wish.on {
+                dropped.push("reasoning_effort".to_owned());
+            }
+        }
+    }
+    Vec::new()
+}
+
+/// The nearest of the three levels.
+fn set_level(members: &mut Members<'_>, effort: &str) {
+    let level: &[u8] = match effort {
+        "minimal" | "low" => br#""low""#,
+        "max" => br#""max""#,
+        _ => br#""high""#,
+    };
+    if members.has("reasoning_effort") {
+        members.replace("reasoning_effort", level);
+    } else {
+        members.add("reasoning_effort", level);
+    }
 }
 
 impl Wish {

@@ -278,6 +278,10 @@ async fn kimi_gets_texts_its_own_sampling_and_its_thoughts() {
     begun["messages"].as_array_mut().unwrap().push(json!({ "role": "assistant", "content": "It is" }));
     chat(&client, &begun).await;
     assert_eq!(sent(&vendors[0]).1["messages"][1]["partial"], true);
+    for (model, more) in [("kimi/kimi-k3", "medium"), ("kimi/kimi-k2.6", "none")] {
+        chat(&client, &ask(model, json!({ "reasoning_effort": more }))).await;
+    }
+    assert_eq!(sent(&vendors[0]).1["thinking"], json!({ "type": "disabled" }));
     // What nobody remembers is refused in the vendor's own words.
     let unknown = json!([{ "id": "call_unknown", "type": "function", "function": { "name": "weather", "arguments": "{}" } }]);
     let lost = with_result(&ask("kimi/kimi-k2.6", json!({})), &json!({ "tool_calls": unknown }));
