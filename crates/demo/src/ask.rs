@@ -73,6 +73,10 @@ pub(crate) fn model(body: &Value, embeds: bool) -> Result<&'static Model, Refusa
         });
     };
     match (model.kind == Kind::Embed, embeds) {
+        _ if model.kind == Kind::Realtime => Err(Refusal::bad(
+            "model",
+            "the simulated model `realtime` only talks in sessions (`/v1/realtime`)",
+        )),
         (true, false) => Err(Refusal::bad("model", "the simulated model `embed` only makes embeddings")),
         (false, true) if !matches!(model.kind, Kind::Fail | Kind::Flaky) => Err(Refusal::bad(
             "model",

@@ -119,7 +119,7 @@ fn text(ask: &Ask, numbers: &mut Numbers) -> String {
         Kind::Vision => vision(ask),
         Kind::Json => object(ask),
         Kind::Refuse => "I am a simulated model and I refuse everything that I am asked.".to_owned(),
-        Kind::Fail | Kind::Flaky | Kind::Embed => {
+        Kind::Fail | Kind::Flaky | Kind::Embed | Kind::Realtime => {
             "This is a simulated answer; this time it worked.".to_owned()
         }
     }

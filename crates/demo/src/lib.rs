@@ -24,7 +24,7 @@
 //!
 //! # Reading order
 //! [`models()`] (who there is), `serve` (the URLs), `ask` (what a request wants), `compose` (what is answered),
-//! `chat` / `completions` / `embeddings` (how it is written), `pace` (when it is sent).
+//! `chat` / `completions` / `embeddings` / `realtime` (how it is written), `pace` (when it is sent).
 
 mod ask;
 mod chat;
@@ -35,6 +35,7 @@ mod embeddings;
 mod images;
 mod models;
 mod pace;
+mod realtime;
 mod refusal;
 mod schema;
 mod serve;

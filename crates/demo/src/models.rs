@@ -45,13 +45,14 @@ pub(crate) enum Kind {
     Fail,
     Flaky,
     Embed,
+    Realtime,
 }
 
 const fn model(kind: Kind, name: &'static str, first_ms: u64, rate: u32, says: &'static str) -> Model {
     Model { name, says, kind, first: Duration::from_millis(first_ms), rate }
 }
 
-static MODELS: [Model; 13] = [
+static MODELS: [Model; 14] = [
     model(Kind::Echo, "echo", 60, 100, "repeats your last message"),
     model(Kind::Story, "story", 300, 50, "tells a short story, always the same one for the same question"),
     model(Kind::Fast, "fast", 80, 120, "answers after 80 ms at 120 tokens a second"),
@@ -76,6 +77,13 @@ static MODELS: [Model; 13] = [
         30,
         1_000,
         "embeds text in unit vectors; texts that share words are near one another",
+    ),
+    model(
+        Kind::Realtime,
+        "realtime",
+        50,
+        500,
+        "talks in sessions over a WebSocket, in text and simulated sound",
     ),
 ];
 

@@ -14,13 +14,14 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::ask::{self, Ask};
 use crate::directives::Directives;
 use crate::models::{self, Kind, Model};
 use crate::pace::{Body, SILENCE};
 use crate::refusal::Refusal;
-use crate::{chat, completions, compose, embeddings};
+use crate::{chat, completions, compose, embeddings, realtime};
 
 const MAX_BODY: usize = 64 << 20;
 /// Connections at once; more wait in the listener's backlog.
@@ -30,13 +31,14 @@ const BODY_TIME: Duration = Duration::from_secs(60);
 /// What the requests share.
 struct Desk {
     clock: runtime::Clock,
+    tasks: runtime::Tasks,
     /// Requests to `flaky` so far.
     flaky: AtomicU64,
 }
 
 /// Accepts connections until the tasks stop.
 pub(crate) async fn accept(listener: TcpListener, clock: runtime::Clock, tasks: runtime::Tasks) {
-    let desk = Arc::new(Desk { clock, flaky: AtomicU64::new(0) });
+    let desk = Arc::new(Desk { clock, tasks: tasks.clone(), flaky: AtomicU64::new(0) });
     let room = Arc::new(tokio::sync::Semaphore::new(MAX_CONNECTIONS));
     loop {
         let Ok(place) = Arc::clone(&room).acquire_owned().await else { return };
@@ -67,7 +69,7 @@ async fn connection(stream: TcpStream, desk: Arc<Desk>, tasks: runtime::Tasks) {
     });
     let mut server = hyper::server::conn::http1::Builder::new();
     server.timer(TokioTimer::new()).header_read_timeout(Duration::from_secs(120));
-    let mut serving = std::pin::pin!(server.serve_connection(TokioIo::new(stream), service));
+    let mut serving = std::pin::pin!(server.serve_connection(TokioIo::new(stream), service).with_upgrades());
     let ended = tokio::select! {
         ended = serving.as_mut() => ended,
         () = tasks.stopping() => {
@@ -81,8 +83,13 @@ async fn connection(stream: TcpStream, desk: Arc<Desk>, tasks: runtime::Tasks) {
 }
 
 impl Desk {
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(&self, mut request: Request<Incoming>) -> Response<Body> {
         let start = Instant::now();
+        if request.uri().path() == "/v1/realtime" {
+            let mut response = self.session(&mut request).unwrap_or_else(|refusal| refusal.response());
+            response.headers_mut().insert("x-simulated", HeaderValue::from_static("true"));
+            return response;
+        }
         let (head, body) = request.into_parts();
         let path = head.uri.path().to_owned();
         let answered = match (head.method, path.as_str()) {
@@ -102,6 +109,31 @@ impl Desk {
         let mut response = answered.unwrap_or_else(|refusal| refusal.response());
         response.headers_mut().insert("x-simulated", HeaderValue::from_static("true"));
         response
+    }
+
+    /// Grants a session over a WebSocket.
+    fn session(&self, request: &mut Request<Incoming>) -> Result<Response<Body>, Refusal> {
+        let query = request.uri().query().unwrap_or_default();
+        let name = query.split('&').find_map(|pair| pair.strip_prefix("model=")).unwrap_or_default();
+        let model = models::find(name).filter(|model| model.kind == Kind::Realtime).ok_or_else(|| {
+            let message = format!("the simulated provider has no realtime model `{name}`");
+            Refusal::status(404, Some("model_not_found"), message)
+        })?;
+        let Some(key) = request.headers().get("sec-websocket-key") else {
+            return Err(Refusal::status(400, None, "`/v1/realtime` takes a WebSocket"));
+        };
+        let accept = derive_accept_key(key.as_bytes());
+        let upgrade = hyper::upgrade::on(request);
+        self.tasks.spawn("demo session", realtime::talk(upgrade, model));
+        let mut response = Response::new(Body::whole(Bytes::new()));
+        *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        if let Ok(accept) = HeaderValue::try_from(accept) {
+            headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+        }
+        Ok(response)
     }
 
     async fn endpoint(&self, path: &str, body: &Value, start: Instant) -> Result<Response<Body>, Refusal> {

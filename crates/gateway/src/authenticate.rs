@@ -86,7 +86,14 @@ fn places<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> impl Iterator<I
         .flat_map(|q| q.split('&'))
         .filter_map(|p| p.strip_prefix("key="))
         .map(str::as_bytes);
-    bearer.into_iter().chain(rest).chain(query)
+    bearer.into_iter().chain(rest).chain(query).chain(in_protocol(headers))
+}
+
+/// Browsers can give a WebSocket no headers, so OpenAI's clients offer the key as one of its protocols.
+fn in_protocol(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let values = headers.get_all("sec-websocket-protocol").iter().filter_map(|value| value.to_str().ok());
+    let offered = values.flat_map(|value| value.split(',')).map(str::trim);
+    offered.filter_map(|one| one.strip_prefix("openai-insecure-api-key.")).map(str::as_bytes)
 }
 
 fn strip_bearer(value: &[u8]) -> Option<&[u8]> {
@@ -108,6 +115,12 @@ mod tests {
         let found: Vec<_> = places(&headers, Some("alt=sse&key=five")).collect();
         let expected: [&[u8]; 5] = [b"one", b"two", b"three", b"four", b"five"];
         assert_eq!(found, expected);
+        headers.insert(
+            "sec-websocket-protocol",
+            http::HeaderValue::from_static("realtime, openai-insecure-api-key.six, x"),
+        );
+        assert_eq!(places(&headers, None).last(), Some(&b"six"[..]));
+        headers.remove("sec-websocket-protocol");
         headers.insert("authorization", http::HeaderValue::from_static("Basic abc"));
         assert_eq!(places(&headers, None).count(), 3);
     }

@@ -18,7 +18,8 @@ use crate::listen::Client;
 use crate::refusal::{Code, Refusal};
 use crate::urls::{self, Endpoint, find};
 use crate::{
-    Gateway, admit, authenticate, dispatch, headers, health, models, plan, raw, receive, settle, wishes,
+    Gateway, admit, authenticate, dispatch, headers, health, models, plan, raw, realtime, receive, settle,
+    wishes,
 };
 
 /// End users, sessions and tags longer than this are cut, characters.
@@ -45,6 +46,7 @@ pub(crate) async fn answer(
     let path = request.uri().path().to_owned();
     let mut answer = match find(request.method(), &path) {
         Endpoint::Call(asked) => call(gateway, asked, request).await,
+        Endpoint::Session(asked) => Box::pin(realtime::answer(gateway, &client, asked, request)).await,
         Endpoint::Aside if gateway.serves_admin => gateway.aside.call(request).await.map(Body::aside),
         _ => {
             let (parts, body) = request.into_parts();
@@ -52,8 +54,8 @@ pub(crate) async fn answer(
             without_body(body, answer).await
         }
     };
-    if upgrade {
-        // Upgrades are never granted; nothing that follows one on this connection may be read as a request.
+    if upgrade && answer.status() != http::StatusCode::SWITCHING_PROTOCOLS {
+        // Where an upgrade is not granted, nothing that follows one on this connection may be read as a request.
         answer.headers_mut().insert(CONNECTION, CLOSE);
     }
     answer.map(|body| body.holding(busy))
@@ -102,37 +104,10 @@ async fn call(gateway: Arc<Gateway>, asked: urls::Call<'_>, request: Request<Inc
     let started = gateway.clock.moment();
     let (parts, body) = request.into_parts();
     let id = Dice::request_id(&gateway.clock);
-    let caller = match authenticate::authenticate(&gateway, &parts.headers, parts.uri.query()) {
-        Ok(caller) => caller,
-        Err(refusal) => {
-            gateway.metrics.count_unauthenticated(refusal.status());
-            let mut answer = refusal.answer_in(asked.operation.dialect(), &id.to_string());
-            headers::add_id(answer.headers_mut(), id);
-            return without_body(body, answer).await;
-        }
+    let mut exchange = match admitted(&gateway, asked.operation, id, started, &parts) {
+        Ok(exchange) => exchange,
+        Err(answer) => return without_body(body, *answer).await,
     };
-    let mut exchange = Box::new(open(&gateway, asked.operation, id, started, caller, &parts));
-    match admit::take_turn(&exchange.caller.key, started) {
-        Ok(turn) => {
-            exchange.permit = Some(turn.permit);
-            exchange.requests_standing = turn.standing;
-        }
-        Err((refusal, standing)) => {
-            exchange.requests_standing = standing;
-            let answer = refuse(&mut exchange, &refusal);
-            return without_body(body, answer).await;
-        }
-    }
-    match wishes::read(&parts.headers) {
-        Ok(wishes) => {
-            exchange.limit = wishes.timeout.map(|timeout| Limit { timeout, ends: started.plus(timeout) });
-            exchange.strict = wishes.strict;
-        }
-        Err(refusal) => {
-            let answer = refuse(&mut exchange, &refusal);
-            return without_body(body, answer).await;
-        }
-    }
     let (body, held) = match receive::receive(&gateway.memory, gateway.max_body, &parts, body).await {
         Ok(received) => received,
         Err(refusal) => return refuse(&mut exchange, &refusal),
@@ -157,6 +132,44 @@ fn named(operation: Operation, call: &urls::Call<'_>, body: Bytes) -> Bytes {
     );
     let model = call.model.filter(|_| of_openai).map(urls::unescape);
     model.and_then(|model| request::with_model(&body, &model)).unwrap_or(body)
+}
+
+/// Whose request it is, with a turn from the key's limits; before anything of a body is read.
+pub(crate) fn admitted(
+    gateway: &Arc<Gateway>,
+    operation: Operation,
+    id: policy::RequestId,
+    started: policy::Moment,
+    parts: &Parts,
+) -> Result<Box<Exchange>, Box<Response<Body>>> {
+    let caller = match authenticate::authenticate(gateway, &parts.headers, parts.uri.query()) {
+        Ok(caller) => caller,
+        Err(refusal) => {
+            gateway.metrics.count_unauthenticated(refusal.status());
+            let mut answer = refusal.answer_in(operation.dialect(), &id.to_string());
+            headers::add_id(answer.headers_mut(), id);
+            return Err(Box::new(answer));
+        }
+    };
+    let mut exchange = Box::new(open(gateway, operation, id, started, caller, parts));
+    match admit::take_turn(&exchange.caller.key, started) {
+        Ok(turn) => {
+            exchange.permit = Some(turn.permit);
+            exchange.requests_standing = turn.standing;
+        }
+        Err((refusal, standing)) => {
+            exchange.requests_standing = standing;
+            return Err(Box::new(refuse(&mut exchange, &refusal)));
+        }
+    }
+    match wishes::read(&parts.headers) {
+        Ok(wishes) => {
+            exchange.limit = wishes.timeout.map(|timeout| Limit { timeout, ends: started.plus(timeout) });
+            exchange.strict = wishes.strict;
+            Ok(exchange)
+        }
+        Err(refusal) => Err(Box::new(refuse(&mut exchange, &refusal))),
+    }
 }
 
 /// Reads the body, resolves the model, takes tokens and reserves money.
@@ -225,7 +238,7 @@ fn counting(operation: Operation) -> Option<Raw> {
 }
 
 /// Refuses an authenticated request; it is logged like any other.
-fn refuse(exchange: &mut Exchange, refusal: &Refusal) -> Response<Body> {
+pub(crate) fn refuse(exchange: &mut Exchange, refusal: &Refusal) -> Response<Body> {
     let mut answer = refusal.answer_in(exchange.operation.dialect(), &exchange.id.to_string());
     let now = exchange.gateway.clock.moment();
     headers::add_ours(exchange, answer.headers_mut(), exchange.own_time(now, None));

@@ -5,7 +5,7 @@
 //!
 //! Reading order is the way of a request: `listen` (connections, strict framing) → `urls` (the URL table), `endpoints` →
 //! `authenticate` → `admit` (limits, reservation) → `receive` (the body) → `plan` (ordered attempts) → `dispatch` → `lanes` →
-//! `upstream` (connections to providers) → `flight` (one attempt) → `relay` (the answer) → `settle`; `raw` is what differs where it is no conversation. `refusal` has every
+//! `upstream` (connections to providers) → `flight` (one attempt) → `relay` (the answer) → `settle`; `raw` is what differs where it is no conversation, `realtime` where it is a session. `refusal` has every
 //! error a client can meet; `exchange` is what travels from room to room.
 
 mod admit;
@@ -28,6 +28,7 @@ mod models;
 mod plan;
 mod probe;
 mod raw;
+mod realtime;
 mod receive;
 mod refusal;
 mod relay;
@@ -120,6 +121,8 @@ pub struct Gateway {
     pub(crate) learned: learned::Learned,
     pub(crate) metrics: metrics::Metrics,
     pub(crate) lifecycle: lifecycle::Lifecycle,
+    /// Places for sessions over a WebSocket.
+    pub(crate) sessions: Arc<tokio::sync::Semaphore>,
     /// Places to read answers to their end whose clients are gone.
     pub(crate) unattended: Arc<tokio::sync::Semaphore>,
     keys_current: AtomicBool,
@@ -148,6 +151,7 @@ impl Gateway {
             learned: learned::Learned::default(),
             metrics: metrics::Metrics::new(),
             lifecycle: lifecycle::Lifecycle::default(),
+            sessions: Arc::new(tokio::sync::Semaphore::new(realtime::MAX_SESSIONS)),
             unattended: Arc::new(tokio::sync::Semaphore::new(MAX_UNATTENDED)),
             keys_current: AtomicBool::new(true),
             layers: ["development", "production", "innovation", "domestic"].map(Name::from),

@@ -57,6 +57,11 @@ impl Client {
         stands_in.then_some(refused)
     }
 
+    /// The upgrade that the present request asks for is granted.
+    pub(crate) fn becomes_a_tunnel(&self) {
+        self.answering.become_tunnel();
+    }
+
     /// Marks one request as being answered until the value is dropped.
     pub(crate) fn answer(&self) -> Answer {
         self.answering.begin()
@@ -163,7 +168,8 @@ where
                 .timer(TokioTimer::new())
                 .header_read_timeout(None)
                 .max_buf_size(framing::MAX_HEAD + 8192)
-                .serve_connection(io, service);
+                .serve_connection(io, service)
+                .with_upgrades();
             until_stopped(&gateway, connection, |connection| connection.graceful_shutdown()).await
         }
         Protocol::Http2 => {

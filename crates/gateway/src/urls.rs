@@ -11,6 +11,8 @@ use providers::request::{Operation, Raw};
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) enum Endpoint<'a> {
     Call(Call<'a>),
+    /// A session over a WebSocket.
+    Session(Call<'a>),
     Models(Option<Mount>),
     Model(Option<Mount>, &'a str),
     Health,
@@ -72,12 +74,14 @@ pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Endpoint<'a> {
     }
     let relays = mount.is_none_or(|mount| mount == Mount::OpenAi);
     let endpoint = match version(rest) {
+        Some(("v1", "realtime")) if relays => Some(session(method)),
         Some(("v1", rest)) => openai(method, rest)
             .or_else(|| if relays { openai_raw(method, rest) } else { None })
             .or_else(|| anthropic(method, rest))
             .or_else(|| gemini(method, rest))
             .or_else(|| models(method, mount, rest)),
         Some((_, rest)) => gemini(method, rest).or_else(|| models(method, Some(Mount::Gemini), rest)),
+        None if mount == Some(Mount::OpenAi) && rest == "/realtime" => Some(session(method)),
         None if mount == Some(Mount::OpenAi) => azure(method, rest),
         None if mount.is_none() => return Endpoint::Aside,
         None => None,
@@ -107,6 +111,14 @@ fn version(path: &str) -> Option<(&str, &str)> {
 
 fn post<'a>(method: &Method, call: Call<'a>) -> Endpoint<'a> {
     if method == Method::POST { Endpoint::Call(call) } else { Endpoint::WrongMethod }
+}
+
+fn session<'a>(method: &Method) -> Endpoint<'a> {
+    if method == Method::GET {
+        Endpoint::Session(Call::of(Operation::Raw(Raw::Realtime)))
+    } else {
+        Endpoint::WrongMethod
+    }
 }
 
 fn openai<'a>(method: &Method, rest: &'a str) -> Option<Endpoint<'a>> {

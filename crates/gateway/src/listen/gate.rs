@@ -9,7 +9,7 @@
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -40,7 +40,11 @@ impl Default for Patience {
 
 /// How many requests of a connection are being answered: while any is, silence from the client is right.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Answering(Arc<AtomicU32>);
+pub(crate) struct Answering {
+    requests: Arc<AtomicU32>,
+    /// An upgrade was granted: what follows on this connection is no request any more.
+    tunnel: Arc<AtomicBool>,
+}
 
 /// One request that is being answered.
 #[derive(Debug)]
@@ -48,12 +52,21 @@ pub(crate) struct Answer(Arc<AtomicU32>);
 
 impl Answering {
     pub(crate) fn begin(&self) -> Answer {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Answer(Arc::clone(&self.0))
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        Answer(Arc::clone(&self.requests))
+    }
+
+    /// The bytes that follow are passed on as they are.
+    pub(crate) fn become_tunnel(&self) {
+        self.tunnel.store(true, Ordering::Release);
     }
 
     fn any(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
+        self.requests.load(Ordering::Relaxed) > 0
+    }
+
+    fn is_tunnel(&self) -> bool {
+        self.tunnel.load(Ordering::Acquire)
     }
 }
 
@@ -79,7 +92,7 @@ pub(crate) struct Gate<S> {
     clock: Clock,
     patience: Patience,
     answering: Answering,
-    /// `None` for HTTP/2, which has framing of its own.
+    /// `None` for HTTP/2, which has framing of its own, and for a tunnel.
     framing: Option<Framing>,
     /// Bytes that were read to recognise the protocol and wait for the framing.
     peeked: Vec<u8>,
@@ -342,7 +355,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gate<S> {
                 return Poll::Ready(Err(refused.into_error()));
             }
             if self.framing.as_ref().is_some_and(Framing::closed) {
-                break;
+                if !self.answering.is_tunnel() || self.farewell.is_some() {
+                    break;
+                }
+                self.framing = None;
             }
             std::task::ready!(self.poll_passing(context, buffer))?;
             let nothing = self.ready.is_empty() && self.refused_body.is_none();

@@ -54,6 +54,11 @@ impl Origin {
         Self { host, port, tls, idle, places }
     }
 
+    /// How to speak TLS there, where it is spoken.
+    pub(crate) fn tls(&self) -> Option<&Arc<rustls::ClientConfig>> {
+        self.tls.as_ref()
+    }
+
     /// An idle connection, if there is one and a place for it.
     pub(crate) fn take_idle(self: &Arc<Self>, now: Moment) -> Option<(Wire, OwnedSemaphorePermit)> {
         let place = Arc::clone(&self.places).try_acquire_owned().ok()?;

@@ -41,11 +41,11 @@ fn the_simulated_models_are_there() {
     let names: Vec<_> = built_in().models("demo").map(|(name, _)| name.to_string()).collect();
     for name in [
         "echo", "story", "fast", "slow", "long", "terse", "tools", "vision", "json", "refuse", "fail",
-        "flaky", "embed",
+        "flaky", "embed", "realtime",
     ] {
         assert!(names.iter().any(|known| known == name), "{name}");
     }
-    assert_eq!(names.len(), 13);
+    assert_eq!(names.len(), 14);
     let demo = built_in().vendor("demo").unwrap();
     assert!(demo.simulated && demo.closed && *demo.auth() == Auth::None);
 }

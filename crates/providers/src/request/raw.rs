@@ -32,6 +32,8 @@ pub enum Raw {
     Batches,
     /// `/v1/videos…`
     Videos,
+    /// `GET /v1/realtime`, a session over a WebSocket
+    Realtime,
     /// `/passthrough/{provider}/…`
     Passthrough,
     /// `POST /v1/messages/count_tokens`
@@ -59,6 +61,7 @@ impl Raw {
             Self::Files => "files",
             Self::Batches => "batches",
             Self::Videos => "videos",
+            Self::Realtime => "realtime",
             Self::Passthrough => "passthrough",
             Self::CountTokens | Self::GeminiCountTokens => "count_tokens",
             Self::EmbedContent => "embed_content",

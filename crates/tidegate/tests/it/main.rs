@@ -21,6 +21,7 @@ mod memory;
 mod operate;
 mod outage;
 mod raw;
+mod realtime;
 mod stand;
 mod vendors;
 mod way;
