@@ -17,6 +17,16 @@ has() { command -v "$1" >/dev/null 2>&1; }
 # need TOOL HINT: stops with the way out when a tool is missing.
 need() { has "$1" || die "\`$1\` is missing: $2"; }
 
+# installed TOOL PACKAGE WHY: a tool of a Debian package, installed where that is allowed; else says what is missing.
+installed() {
+    local tool=$1 package=$2 why=$3
+    has "$tool" && return
+    [ "$(id -u)" = 0 ] && has apt-get || die "\`$tool\` is missing: $why (Debian: apt-get install $package)"
+    say "installing $package"
+    { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$package"; } >&2 \
+        || die "apt-get could not install the package $package"
+}
+
 # venv NAME REQUIREMENT...: makes (once) a virtual environment of exactly these packages; prints its python.
 venv() {
     local name=$1 dir stamp

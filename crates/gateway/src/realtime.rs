@@ -30,7 +30,7 @@ use crate::listen::Client;
 use crate::plan::{self, Plan, Step};
 use crate::refusal::{Code, Refusal};
 use crate::upstream::connect::Socket;
-use crate::{Gateway, admit, dispatch, headers, settle, urls};
+use crate::{Gateway, admit, headers, settle, urls};
 
 /// Sessions at once, over all keys.
 pub(crate) const MAX_SESSIONS: usize = 4096;
@@ -195,7 +195,8 @@ async fn attempt(
         Err(refusal) => return Err(unasked(exchange, reservation, refusal)),
     };
     let durable = exchange.caller.key.record.durable;
-    let attempt = match gateway.ledger.begin(admit::intent(&mut exchange, &deployment), reservation, durable) {
+    let attempt = match gateway.ledger.begin(admit::intent(&mut exchange, &deployment), reservation, durable)
+    {
         Ok(attempt) => attempt,
         Err(error) => return Err(unrecorded(exchange, &error)),
     };

@@ -3,7 +3,8 @@
 //! Own and byte-level, because what is forwarded must be what came: an [`Event`] keeps its verbatim
 //! bytes beside its meaning. Rules of the WHATWG HTML standard, "Server-sent events": lines end with
 //! LF, CR or CRLF, a blank line ends an event, a byte order mark may open the stream, several `data`
-//! lines join with LF. Linear time for chunks of any size, and never more than `max_event` bytes held.
+//! lines join with LF. Linear time for chunks of any size, and never more than `max_event` bytes held (the LF of a CRLF
+//! that ends an event is not counted, for where chunks are cut it may come later, by itself).
 //!
 //! A CR at the very end of a chunk ends its line at once (the LF that may follow could be minutes
 //! away). If the LF does come, it arrives as an [`Event`] of that single byte marked `continues`: the
@@ -103,7 +104,9 @@ impl Framer {
                 self.chunk.clear();
                 continue;
             };
-            self.check(self.carry.len() + boundary.end)?;
+            self.check(
+                self.carry.len() + boundary.end - usize::from(self.chunk[..boundary.end].ends_with(b"\r\n")),
+            )?;
             let mut raw = self.chunk.split_to(boundary.end);
             if !self.carry.is_empty() {
                 self.carry.extend_from_slice(&raw);

@@ -118,6 +118,27 @@ fn an_event_that_is_too_long_is_refused_in_any_chunking() {
 }
 
 #[test]
+fn an_event_at_the_limit_is_judged_the_same_wherever_it_is_cut() {
+    let text = b"data: 1\r\n\r\n";
+    for limit in 9..=12 {
+        let judged = |cut: usize| {
+            let mut framer = Framer::new(limit);
+            let mut outcomes = Vec::new();
+            for chunk in [&text[..cut], &text[cut..]] {
+                framer.push(Bytes::copy_from_slice(chunk));
+                while let Some(event) = framer.next()? {
+                    outcomes.extend((!event.comment_only).then_some(event.data));
+                }
+            }
+            Ok::<_, SseError>(outcomes)
+        };
+        let whole = judged(0);
+        assert_eq!(whole.is_ok(), limit >= 10, "all but the last LF counts: {limit}");
+        assert!((0..=text.len()).all(|cut| judged(cut) == whole), "{limit}");
+    }
+}
+
+#[test]
 fn an_unfinished_event_is_no_event() {
     let (events, rest) = frame(&[b"data: 1\n\ndata: 2\n"]);
     assert_eq!(meaning(&events), [(None, &b"1"[..])]);
