@@ -93,7 +93,7 @@ fn an_empty_file_has_the_demo() {
     assert_eq!(echo.provider.auth, Auth::None);
     assert!(echo.provider.simulated && echo.price.is_some());
     assert_eq!(&*place(&environment, "echo").name, "demo/echo", "a bare name of one provider");
-    assert_eq!(environment.models().count(), 13);
+    assert_eq!(environment.models().count(), 14);
 }
 
 #[test]
