@@ -23,6 +23,7 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
+use super::asks::Refused;
 use super::counts::{Counts, Heard};
 use super::{asks, config};
 use crate::admit;
@@ -65,7 +66,9 @@ struct Shared {
 pub(super) struct Session {
     shared: Arc<Mutex<Shared>>,
     timeouts: Timeouts,
+    /// What the provider calls the model, and what the client called it.
     model: policy::Name,
+    asked: policy::Name,
     ends: Moment,
     clock: Clock,
 }
@@ -78,11 +81,11 @@ impl Session {
         let taken = std::mem::take(&mut exchange.tokens_debited);
         let timeouts = exchange.within_limit(step.timeouts);
         let (ends, deployment) = (now.plus(timeouts.total), step.deployment);
-        let model = Arc::clone(&deployment.upstream_model);
+        let (model, asked) = (Arc::clone(&deployment.upstream_model), Arc::clone(&exchange.model_asked));
         let shared =
             Shared { counts: Counts::default(), exchange, attempt: Some(attempt), deployment, taken };
         let clock = shared.exchange.gateway.clock.clone();
-        Self { shared: Arc::new(Mutex::new(shared)), timeouts, model, ends, clock }
+        Self { shared: Arc::new(Mutex::new(shared)), timeouts, model, asked, ends, clock }
     }
 
     /// Runs to the end, whatever it is.
@@ -142,13 +145,17 @@ impl Session {
             if self.clock.moment().since(heard) > self.timeouts.idle {
                 return End::Client(None);
             }
-            if let Message::Text(text) = &message
-                && let Err(refusal) = self.may_pass(text)
-            {
-                // Told by the pump that writes to the client; one who asks faster than it reads is not told each.
-                let _ = refusals.try_send(asks::error_event(&refusal));
-                continue;
-            }
+            let message = match message {
+                Message::Text(text) => match self.may_pass(&text) {
+                    Ok(renamed) => Message::Text(renamed.map_or(text, Utf8Bytes::from)),
+                    Err(Refused { refusal, event_id }) => {
+                        // Told by the pump that writes to the client; one who asks faster than it reads is not told each.
+                        let _ = refusals.try_send(asks::error_event(&refusal, event_id.as_deref()));
+                        continue;
+                    }
+                },
+                other => other,
+            };
             if let Err(what) = self.say(to, message).await {
                 return End::Broken(what);
             }
@@ -217,18 +224,19 @@ impl Session {
     }
 
     /// Whether a client's event may go on: not one that asks for another model, and no new answer of a key whose
-    /// tokens are used up.
-    fn may_pass(&self, text: &Utf8Bytes) -> Result<(), Box<Refusal>> {
-        let asked = asks::read(text, &self.model)?;
-        if asked != asks::Asks::Answer {
-            return Ok(());
+    /// tokens are used up. One that names the model as the client calls it comes back with the provider's name.
+    fn may_pass(&self, text: &Utf8Bytes) -> Result<Option<String>, Refused> {
+        let read = asks::read(text, &self.model, &self.asked)?;
+        if read.asks != asks::Asks::Answer {
+            return Ok(read.renamed);
         }
         let mut shared = self.shared.lock();
         let now = shared.exchange.gateway.clock.moment();
-        admit::take_tokens(&mut shared.exchange, now)?;
+        admit::take_tokens(&mut shared.exchange, now)
+            .map_err(|refusal| Refused { refusal, event_id: read.event_id })?;
         let more = std::mem::take(&mut shared.exchange.tokens_debited);
         shared.taken += more;
-        Ok(())
+        Ok(read.renamed)
     }
 
     /// Counts an event of the provider; an error when the key's budget has no room for another answer.
@@ -320,10 +328,10 @@ async fn farewell(
         End::Broken(what) => {
             let refusal =
                 Refusal::new(Code::UpstreamClosed, format!("the provider ended the session: {what}"));
-            (Some(asks::error_event(&refusal)), frame(CloseCode::Error, "the provider broke off"), None)
+            (Some(asks::error_event(&refusal, None)), frame(CloseCode::Error, "the provider broke off"), None)
         }
         End::Refused(refusal, code) => {
-            let event = asks::error_event(&refusal);
+            let event = asks::error_event(&refusal, None);
             (Some(event), frame(code, &refusal.message), frame(CloseCode::Normal, ""))
         }
     };
