@@ -70,6 +70,13 @@ impl Database {
         .await
     }
 
+    /// Frees what SQLite keeps in memory of its files.
+    pub(crate) async fn rest(&self) {
+        if let Self::Sqlite(files) = self {
+            files.rest().await;
+        }
+    }
+
     /// Closes every connection; SQLite's write-ahead logs are folded into their files.
     pub(crate) async fn close(&self) {
         match self {

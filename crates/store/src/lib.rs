@@ -43,6 +43,8 @@ use value::{Row, Value};
 
 /// How long an operation other than the drain may take in all.
 const PATIENCE: Duration = Duration::from_secs(15);
+/// Longer than freeing memory takes, and no longer than a shutdown would like to wait for it.
+const REST: Duration = Duration::from_secs(1);
 /// A month and a day: no calendar window that still runs began before.
 const LONGEST_WINDOW: Duration = Duration::from_secs(32 * 24 * 3600);
 
@@ -98,6 +100,12 @@ impl Store {
             Ok((scope, window_start, Money { currency, nano: row.int()? }))
         };
         rows.into_iter().map(read).collect()
+    }
+
+    /// Frees memory that only makes the next operation faster. For times when nothing is to be done.
+    pub async fn rest(&self) {
+        // Whoever waits for a file does not wait for this.
+        let _ = tokio::time::timeout(REST, self.database.rest()).await;
     }
 
     /// Closes every connection. Operations after it are [`StoreError::Unavailable`].

@@ -136,6 +136,14 @@ impl Files {
         Ok(())
     }
 
+    /// Frees the pages that are kept in memory; each is read again when it is needed.
+    pub(crate) async fn rest(&self) {
+        self.control.rest().await;
+        for (_, file) in self.days.lock().await.iter() {
+            file.rest().await;
+        }
+    }
+
     pub(crate) async fn close(&self) {
         for (_, file) in self.days.lock().await.drain(..) {
             file.close().await;
@@ -173,6 +181,18 @@ impl File {
         let session = Session::begin(Connection::Sqlite(connection)).await?;
         migrations::run(session, Some(home), now).await?;
         Ok(Self { writer, readers })
+    }
+
+    /// Only connections that nobody uses: who works needs the pages.
+    async fn rest(&self) {
+        let mut idle = Vec::new();
+        for pool in [&self.writer, &self.readers] {
+            idle.extend(std::iter::from_fn(|| pool.try_acquire()));
+        }
+        for mut connection in idle {
+            // It only saves memory: a failure costs nothing and says nothing.
+            let _ = sqlx::query("PRAGMA shrink_memory").execute(&mut *connection).await;
+        }
     }
 
     /// Waits for those who use it, at most as long as they may take.

@@ -10,9 +10,25 @@ use std::time::Duration;
 
 const LOOK: Duration = Duration::from_millis(500);
 
+/// What a thread of the system's allocator may keep at its end, bytes; glibc's own default, said aloud.
+#[cfg(all(target_os = "linux", target_env = "gnu"))]
+const KEPT: libc::c_int = 128 * 1024;
+
 /// Starts the task.
 pub(crate) fn start(engine: &Arc<Engine>) {
+    hold_to_the_threshold();
     engine.tasks.spawn("memory", keep(engine.clone()));
+}
+
+/// Left to itself glibc raises the threshold when large blocks are freed, to many megabytes, and `malloc_trim` does not
+/// reach what other threads than the first have free at their end (SQLite's are such).
+#[expect(unsafe_code, reason = "the allocator's own door, which no safe crate opens")]
+fn hold_to_the_threshold() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    // SAFETY: takes no pointer and may be called at any time.
+    unsafe {
+        libc::mallopt(libc::M_TRIM_THRESHOLD, KEPT);
+    }
 }
 
 /// Looks after the end of work at which memory is given back: what one thread frees another may have to collect.
@@ -29,6 +45,9 @@ async fn keep(engine: Arc<Engine>) {
             left = TIMES;
         } else if left > 0 {
             left -= 1;
+            if let Some(store) = engine.store.find() {
+                store.rest().await;
+            }
             give_back();
             // The spool is read on the threads that may wait for the disk: they have pages of their own.
             let _ = tokio::task::spawn_blocking(give_back).await;
