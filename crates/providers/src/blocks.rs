@@ -31,5 +31,5 @@ pub use keepsake::Keepsake;
 pub use opaque::{Issuer, Opaque, OpaqueKind};
 pub use part::{CacheMark, Media, MediaKind, MediaSource, Part, Reasoning, ToolCall, ToolKind, ToolResult};
 pub use raw::Raw;
-pub use request::{Format, Param, Refused, Request, Role, Thinking, Tool, ToolChoice, Turn, Written};
+pub use request::{Format, Ours, Param, Refused, Request, Role, Thinking, Tool, ToolChoice, Turn, Written};
 pub use stream::{Delta, Event, PartHead};

@@ -15,6 +15,7 @@ mod known;
 mod members;
 pub mod raw;
 mod rewrite;
+pub mod stored;
 mod values;
 pub(crate) mod weigh;
 

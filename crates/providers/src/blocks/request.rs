@@ -62,8 +62,19 @@ pub struct Request {
     pub store: Option<bool>,
     /// Responses `previous_response_id`.
     pub previous: Option<String>,
+    /// What answers repeat of the request although no provider is told, because the gateway does it itself.
+    pub ours: Ours,
     /// Members that the form has no place for, by their JSON name in the caller's dialect (`a.b` when nested).
     pub extra: Vec<(String, Raw)>,
+}
+
+/// What a gateway does itself of what a client of Responses asks for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Ours {
+    /// `previous_response_id`: what came before stands in the turns already.
+    pub previous: Option<String>,
+    /// `background`.
+    pub background: bool,
 }
 
 /// Who speaks.

@@ -2,11 +2,12 @@
 //!
 //! Reading order: `request` and `input` (a client's body), `write` and `write_items` (a provider's), `answer`
 //! over `items` and `shape` (whole answers), `stream_read`, `stream_write`. `settings` and `known` hold what
-//! both directions share; `build` and `members` are JSON, written and taken apart.
+//! both directions share; `build` and `members` are JSON, written and taken apart. `history` is what is kept of an answer.
 
 mod answer;
 mod build;
 mod content;
+pub mod history;
 mod input;
 mod items;
 mod known;

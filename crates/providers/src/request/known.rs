@@ -117,7 +117,7 @@ fn compare_characters(raw: &[u8]) -> Key {
 }
 
 /// Simple case folding as far as it reaches ASCII: the Kelvin sign is a `k`, the long s an `s`.
-const fn fold(character: char) -> char {
+pub(super) const fn fold(character: char) -> char {
     match character {
         '\u{212a}' => 'k',
         '\u{17f}' => 's',

@@ -36,6 +36,12 @@ pub enum Raw {
     Realtime,
     /// `/passthrough/{provider}/…`
     Passthrough,
+    /// `/v1/responses/{id}…`: what was kept of an answer
+    StoredResponses,
+    /// `POST /v1/responses/input_tokens`
+    InputTokens,
+    /// `POST /v1/responses/compact`
+    Compact,
     /// `POST /v1/messages/count_tokens`
     CountTokens,
     /// `POST /v1beta/models/{model}:countTokens`
@@ -63,6 +69,9 @@ impl Raw {
             Self::Videos => "videos",
             Self::Realtime => "realtime",
             Self::Passthrough => "passthrough",
+            Self::StoredResponses => "stored_responses",
+            Self::InputTokens => "input_tokens",
+            Self::Compact => "compact",
             Self::CountTokens | Self::GeminiCountTokens => "count_tokens",
             Self::EmbedContent => "embed_content",
             Self::BatchEmbedContents => "batch_embed_contents",
@@ -73,6 +82,7 @@ impl Raw {
     /// [`Raw::Passthrough`] nobody knows.
     pub const fn dialect(self) -> Option<Dialect> {
         match self {
+            Self::StoredResponses | Self::InputTokens | Self::Compact => Some(Dialect::Responses),
             Self::CountTokens => Some(Dialect::Messages),
             Self::GeminiCountTokens | Self::EmbedContent | Self::BatchEmbedContents => Some(Dialect::Gemini),
             _ => None,
@@ -84,14 +94,19 @@ impl Raw {
         matches!(self, Self::Files | Self::Batches | Self::Videos | Self::Passthrough)
     }
 
-    /// Whether only tokens are counted: no provider bills it.
+    /// Whether only tokens are counted.
     pub const fn counts_tokens(self) -> bool {
-        matches!(self, Self::CountTokens | Self::GeminiCountTokens)
+        matches!(self, Self::CountTokens | Self::GeminiCountTokens | Self::InputTokens)
+    }
+
+    /// Whether no provider bills it.
+    pub const fn is_free(self) -> bool {
+        self.counts_tokens() || matches!(self, Self::StoredResponses)
     }
 
     /// Whether nothing is generated, so that there are no tokens of output.
     pub const fn has_no_output(self) -> bool {
-        self.counts_tokens()
+        self.is_free()
             || matches!(
                 self,
                 Self::Moderations | Self::Rerank | Self::EmbedContent | Self::BatchEmbedContents

@@ -107,12 +107,13 @@ pub(super) fn write_format(format: &Format, out: &mut Vec<u8>) {
 pub(super) fn echo(request: &Request) -> Vec<u8> {
     let mut out = Vec::with_capacity(512);
     object(&mut out, |o| {
-        o.flag("background", false);
+        o.flag("background", request.ours.background);
         o.text_or_null("instructions", instructions(request));
         o.json("max_output_tokens", &request.max_output.map_or("null".to_owned(), |most| most.to_string()));
         o.raw_or_null("metadata", request.metadata.as_ref());
         o.flag("parallel_tool_calls", request.parallel_tools.unwrap_or(true));
-        o.text_or_null("previous_response_id", request.previous.as_deref());
+        let previous = request.previous.as_deref().or(request.ours.previous.as_deref());
+        o.text_or_null("previous_response_id", previous);
         o.text_or_null("prompt_cache_key", request.cache_key.as_deref());
         o.object("reasoning", |o| {
             let thinking = request.thinking.as_ref();

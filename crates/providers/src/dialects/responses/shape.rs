@@ -26,8 +26,12 @@ pub(super) struct Shape {
 /// How an answer stands.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum State<'a> {
+    /// It has not begun.
+    Waiting,
     /// It goes on.
     Going,
+    /// The client does not want it any more.
+    Cancelled,
     /// It ended.
     Ended(Option<&'a Stop>),
     /// It failed.
@@ -91,7 +95,9 @@ impl Shape {
     pub(super) fn write(&self, state: State<'_>, items: &[Item], usage: Option<&Usage>, out: &mut Vec<u8>) {
         let failure;
         let (status, reason, failed) = match state {
+            State::Waiting => ("queued", None, None),
             State::Going => ("in_progress", None, None),
+            State::Cancelled => ("cancelled", None, None),
             State::Failed(failure) => ("failed", None, Some(failure)),
             State::Ended(stop) => {
                 let (status, reason) = status_of(stop);

@@ -3,6 +3,7 @@
 
 mod answers;
 mod any;
+mod kept;
 mod reading;
 mod streams;
 mod writing;
