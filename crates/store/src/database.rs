@@ -35,6 +35,7 @@ pub(crate) enum Dialect {
 pub(crate) enum Place {
     Control,
     Log(Day),
+    Responses,
 }
 
 /// The connected database.

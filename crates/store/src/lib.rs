@@ -1,4 +1,4 @@
-//! The only SQL: keys, releases, the ledger's tables and the request log, on SQLite or PostgreSQL.
+//! The only SQL: keys, releases, the ledger's tables, the request log and stored responses, on SQLite or PostgreSQL.
 //!
 //! What it is: rows in, domain types out. [`Store`] implements the ledger's [`ledger::Drain`], and answers the
 //! admin API. What it is not: it decides nothing, caches nothing, and the way of a request never waits for it.
@@ -7,7 +7,8 @@
 //! away comes back; errors say whether waiting helps ([`StoreError::Unavailable`]).
 //!
 //! Reading order: `statements/text.rs` (all the SQL), `database.rs` (how it is run), `drain.rs` (the one hot path:
-//! a batch of the ledger's records), then `keys.rs`, `releases.rs`, `logs.rs`, `usage.rs`, `retention.rs`.
+//! a batch of the ledger's records), then `keys.rs`, `releases.rs`, `logs.rs`, `usage.rs`,
+//! `responses.rs`, `retention.rs`.
 
 use std::future::Future;
 use std::path::Path;
@@ -27,6 +28,7 @@ mod logs;
 mod migrations;
 mod releases;
 mod request_log;
+mod responses;
 mod retention;
 mod statements;
 mod usage;
@@ -35,6 +37,7 @@ mod value;
 pub use error::StoreError;
 pub use logs::LogFilter;
 pub use releases::ReleaseRow;
+pub use responses::ResponseRow;
 pub use usage::{UsageBy, UsageFilter, UsageRow};
 
 use database::{Database, Place};
@@ -113,23 +116,24 @@ impl Store {
         self.database.close().await;
     }
 
-    /// Rows of the control data.
+    /// Rows of the control data, or of what else is no log.
     async fn fetch(
         &self,
         statement: &statements::Statement,
         values: Vec<Value>,
     ) -> Result<Vec<Row>, StoreError> {
-        bounded(async { self.database.read(Place::Control).await?.fetch(statement, values).await }).await
+        let place = place_of(statement);
+        bounded(async { self.database.read(place).await?.fetch(statement, values).await }).await
     }
 
-    /// One statement that writes control data; how many rows it wrote.
+    /// One statement that writes such rows; how many rows it wrote.
     async fn execute(
         &self,
         statement: &statements::Statement,
         values: Vec<Value>,
     ) -> Result<u64, StoreError> {
         bounded(async {
-            let mut session = self.database.write(Place::Control).await?;
+            let mut session = self.database.write(place_of(statement)).await?;
             match session.execute(statement, values).await {
                 Ok(written) => session.commit().await.map(|()| written),
                 Err(error) => {
@@ -140,6 +144,14 @@ impl Store {
             }
         })
         .await
+    }
+}
+
+fn place_of(statement: &statements::Statement) -> Place {
+    match statement.home {
+        statements::Home::Responses => Place::Responses,
+        // Lines of the log are read and written by the day, elsewhere.
+        statements::Home::Control | statements::Home::Log => Place::Control,
     }
 }
 

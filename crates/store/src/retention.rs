@@ -1,4 +1,5 @@
-//! Old days of the request log are dropped whole: a file or a partition each, see `database/day.rs`.
+//! Old days of the request log are dropped whole: a file or a partition each, see `database/day.rs`. Stored responses each
+//! have a time of their own.
 
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use crate::{Store, StoreError};
 
 impl Store {
     /// Drops the days of the request log that ended longer than `keep` ago, and on PostgreSQL makes the partitions of
-    /// today and tomorrow, so that no batch at midnight waits for one. Also brings the sums of usage and balances up to
+    /// today and tomorrow, so that no batch at midnight waits for one. Stored responses
+    /// whose time is over go too. Also brings the sums of usage and balances up to
     /// date, so that reading them is quick after a quiet hour. The names of the dropped days, oldest first.
     /// Meant to be called every hour or so; harmless at any time, on any number of nodes.
     ///
@@ -16,6 +18,7 @@ impl Store {
     /// See [`StoreError`]; days before the one that failed are dropped.
     pub async fn retain(&self, keep: Duration) -> Result<Vec<String>, StoreError> {
         self.fold().await?;
+        self.expire_responses().await?;
         let now = self.clock.now();
         let oldest = Day::of(now.minus(keep));
         let today = Day::of(now);

@@ -31,6 +31,7 @@ pub(crate) enum Dialects {
 pub(crate) enum Home {
     Control,
     Log,
+    Responses,
 }
 
 /// One statement.
@@ -49,6 +50,10 @@ impl Statement {
 
     pub(crate) const fn log(name: &'static str, text: &'static str) -> Self {
         Self { name, text, home: Home::Log, dialects: Dialects::Both }
+    }
+
+    pub(crate) const fn responses(name: &'static str, text: &'static str) -> Self {
+        Self { name, text, home: Home::Responses, dialects: Dialects::Both }
     }
 
     pub(crate) const fn postgres(name: &'static str, text: &'static str) -> Self {
@@ -163,6 +168,7 @@ impl Home {
         match self {
             Self::Control => Place::Control,
             Self::Log => Place::Log(day),
+            Self::Responses => Place::Responses,
         }
     }
 }

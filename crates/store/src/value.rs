@@ -81,6 +81,12 @@ impl From<&RequestId> for Value {
     }
 }
 
+impl From<Vec<u8>> for Value {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
 impl From<Option<u64>> for Value {
     fn from(number: Option<u64>) -> Self {
         number.map_or(Self::NoInt, Self::from)
@@ -182,6 +188,13 @@ impl Row {
         match self.next() {
             Some(Value::Text(text)) => Ok(text),
             _ => Err(self.unexpected("a text")),
+        }
+    }
+
+    pub(crate) fn bytes(&mut self) -> Result<Vec<u8>, StoreError> {
+        match self.next() {
+            Some(Value::Bytes(bytes)) => Ok(bytes),
+            _ => Err(self.unexpected("bytes")),
         }
     }
 

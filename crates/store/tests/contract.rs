@@ -12,6 +12,8 @@ mod control;
 mod draining;
 #[path = "contract/log.rs"]
 mod log;
+#[path = "contract/responses.rs"]
+mod responses;
 #[path = "contract/samples.rs"]
 mod samples;
 #[path = "contract/stand.rs"]
@@ -69,4 +71,8 @@ contract! {
     log::filters_hold_together,
     log::a_batch_across_midnight_lies_in_two_days,
     log::old_days_are_dropped_whole,
+    responses::a_response_is_found_in_its_environment_alone,
+    responses::a_chain_is_read_to_its_end_or_its_bounds,
+    responses::a_response_that_is_being_made_ends_once,
+    responses::responses_go_when_their_time_is_over,
 }

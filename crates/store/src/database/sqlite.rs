@@ -1,4 +1,4 @@
-//! SQLite: one file for control data, and one a day for the request log.
+//! SQLite: one file for control data, one a day for the request log, and one for stored responses.
 //!
 //! Each file has one connection that writes, since SQLite lets one write at a time and a queue in front of it
 //! costs less than being told that it is busy; and two that read beside it, which WAL allows. A day's file is
@@ -20,7 +20,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Sqlite};
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
 use super::day::Day;
 use super::{Connection, Place, Session};
@@ -37,6 +37,9 @@ const OPEN_DAYS: usize = 3;
 /// The files of one data folder.
 pub(crate) struct Files {
     control: File,
+    /// Opened when the first response is kept or asked for.
+    responses: OnceCell<File>,
+    folder: PathBuf,
     logs: PathBuf,
     clock: runtime::Clock,
     /// The most recently used last.
@@ -53,14 +56,16 @@ impl Files {
     pub(crate) async fn open(data_dir: &Path, clock: runtime::Clock) -> Result<Self, StoreError> {
         let logs = data_dir.join("logs");
         make_folder(&logs)?;
-        let control = File::open(&data_dir.join("control.sqlite"), Home::Control, clock.now()).await?;
-        Ok(Self { control, logs, clock, days: Mutex::default() })
+        let control = File::open(data_dir.join("control.sqlite"), Home::Control, clock.now()).await?;
+        let folder = data_dir.to_owned();
+        Ok(Self { control, responses: OnceCell::new(), folder, logs, clock, days: Mutex::default() })
     }
 
     pub(crate) async fn reader(&self, place: Place) -> Result<PoolConnection<Sqlite>, StoreError> {
         match place {
             Place::Control => acquire(&self.control.readers).await,
             Place::Log(day) => acquire(&self.day(day, false).await?.readers).await,
+            Place::Responses => acquire(&self.responses().await?.readers).await,
         }
     }
 
@@ -68,13 +73,21 @@ impl Files {
         match place {
             Place::Control => acquire(&self.control.writer).await,
             Place::Log(day) => acquire(&self.day(day, true).await?.writer).await,
+            Place::Responses => acquire(&self.responses().await?.writer).await,
         }
+    }
+
+    async fn responses(&self) -> Result<&File, StoreError> {
+        let open = || File::open(self.folder.join("responses.sqlite"), Home::Responses, self.clock.now());
+        self.responses.get_or_try_init(open).await
     }
 
     /// What is open now: control data, and a few days.
     pub(crate) async fn open_places(&self) -> Vec<Place> {
         let days = self.days.lock().await;
-        std::iter::once(Place::Control).chain(days.iter().map(|(day, _)| Place::Log(*day))).collect()
+        let responses = self.responses.initialized().then_some(Place::Responses);
+        let days = days.iter().map(|(day, _)| Place::Log(*day));
+        std::iter::once(Place::Control).chain(responses).chain(days).collect()
     }
 
     /// The file of a day, opened once for all who ask at the same time.
@@ -90,7 +103,7 @@ impl Files {
         if !make && !path.exists() {
             return Err(StoreError::Missing(format!("request log of {day}")));
         }
-        let file = Arc::new(File::open(&path, Home::Log, self.clock.now()).await?);
+        let file = Arc::new(File::open(path, Home::Log, self.clock.now()).await?);
         if days.len() >= OPEN_DAYS {
             // Closed when the last who uses it is done: dropping a pool closes what is idle in it.
             days.remove(0);
@@ -148,13 +161,16 @@ impl Files {
         for (_, file) in self.days.lock().await.drain(..) {
             file.close().await;
         }
+        if let Some(responses) = self.responses.get() {
+            responses.close().await;
+        }
         self.control.close().await;
     }
 }
 
 impl File {
-    async fn open(path: &Path, home: Home, now: Timestamp) -> Result<Self, StoreError> {
-        make_file(path)?;
+    async fn open(path: PathBuf, home: Home, now: Timestamp) -> Result<Self, StoreError> {
+        make_file(&path)?;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .journal_mode(SqliteJournalMode::Wal)

@@ -244,6 +244,90 @@ pub(crate) static INSERT_RELEASE: Statement = Statement::control(
     concat!("INSERT INTO releases (", release_columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7)"),
 );
 
+macro_rules! response_columns {
+    ($table:literal) => {
+        concat!(
+            $table,
+            "environment, ",
+            $table,
+            "id, ",
+            $table,
+            "previous, ",
+            $table,
+            "key_id, ",
+            $table,
+            "provider, ",
+            $table,
+            "model, ",
+            $table,
+            "background, ",
+            $table,
+            "running, ",
+            $table,
+            "created_at, ",
+            $table,
+            "expires_at, ",
+            $table,
+            "sealed"
+        )
+    };
+}
+
+/// Whoever was first keeps the id.
+pub(crate) static INSERT_RESPONSE: Statement = Statement::responses(
+    "insert response",
+    concat!(
+        "INSERT INTO responses (",
+        response_columns!(""),
+        ", size) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12) ON CONFLICT DO NOTHING"
+    ),
+);
+pub(crate) static FINISH_RESPONSE: Statement = Statement::responses(
+    "finish response",
+    "UPDATE responses SET sealed = $3, size = $4, running = NULL \
+     WHERE environment = $1 AND id = $2 AND running IS NOT NULL",
+);
+pub(crate) static RENEW_RESPONSE: Statement = Statement::responses(
+    "renew response",
+    "UPDATE responses SET running = $3 WHERE environment = $1 AND id = $2 AND running IS NOT NULL",
+);
+/// $3: now.
+pub(crate) static RESPONSE: Statement = Statement::responses(
+    "response",
+    concat!(
+        "SELECT ",
+        response_columns!(""),
+        " FROM responses WHERE environment = $1 AND id = $2 AND expires_at > $3"
+    ),
+);
+/// $3: now; $4: how many at most; $5: bytes of all together at most. Contents are fetched when it is known which.
+pub(crate) static RESPONSE_CHAIN: Statement = Statement::responses(
+    "chain of responses",
+    concat!(
+        "WITH RECURSIVE chain (depth, total, environment, id, previous) AS (\
+         SELECT CAST(1 AS BIGINT), size, environment, id, previous FROM responses \
+         WHERE environment = $1 AND id = $2 AND expires_at > $3 \
+         UNION ALL SELECT chain.depth + 1, chain.total + r.size, r.environment, r.id, r.previous FROM chain \
+         JOIN responses r ON r.environment = chain.environment AND r.id = chain.previous \
+         WHERE r.expires_at > $3 AND chain.depth < $4 AND chain.total + r.size <= $5) \
+         SELECT ",
+        response_columns!("r."),
+        " FROM chain JOIN responses r ON r.environment = chain.environment AND r.id = chain.id ORDER BY chain.depth"
+    ),
+);
+pub(crate) static DELETE_RESPONSE: Statement = Statement::responses(
+    "delete response",
+    "DELETE FROM responses WHERE environment = $1 AND id = $2 AND expires_at > $3",
+);
+/// $1: now; $2: how many at most.
+pub(crate) static EXPIRE_RESPONSES: Statement = Statement::responses(
+    "expire responses",
+    "DELETE FROM responses WHERE (environment, id) IN \
+     (SELECT environment, id FROM responses WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)",
+);
+pub(crate) static RESPONSES_SIZE: Statement =
+    Statement::responses("size of responses", "SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM responses");
+
 pub(crate) static MIGRATIONS: Statement =
     Statement::control("migrations", "SELECT number, name FROM migrations ORDER BY number");
 pub(crate) static INSERT_MIGRATION: Statement = Statement::control(
@@ -263,7 +347,7 @@ pub(crate) static PARTITIONS: Statement = Statement::postgres(
 );
 
 /// Every statement of one row or none.
-pub(crate) static STATEMENTS: [&Statement; 30] = [
+pub(crate) static STATEMENTS: [&Statement; 38] = [
     &BEGIN_SQLITE,
     &SHRINK,
     &BEGIN_POSTGRES,
@@ -290,6 +374,14 @@ pub(crate) static STATEMENTS: [&Statement; 30] = [
     &RELEASE,
     &LATEST_RELEASE,
     &INSERT_RELEASE,
+    &INSERT_RESPONSE,
+    &FINISH_RESPONSE,
+    &RENEW_RESPONSE,
+    &RESPONSE,
+    &RESPONSE_CHAIN,
+    &DELETE_RESPONSE,
+    &EXPIRE_RESPONSES,
+    &RESPONSES_SIZE,
     &MIGRATIONS,
     &INSERT_MIGRATION,
     &LOCK_SCHEMA,
