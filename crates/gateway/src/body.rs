@@ -32,6 +32,14 @@ impl Body {
         Self { content: Content::Whole(Some(bytes.into())), _answer: None }
     }
 
+    /// The bytes of a body that is there.
+    pub(crate) fn into_whole(self) -> Option<Bytes> {
+        match self.content {
+            Content::Whole(bytes) => bytes,
+            Content::Stream(_) | Content::Aside(_) => None,
+        }
+    }
+
     pub(crate) fn stream(relay: Box<Relay>) -> Self {
         Self { content: Content::Stream(relay), _answer: None }
     }

@@ -12,7 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use ledger::{Basis, Outcome, Reservation};
-use policy::{Deployment, Timeouts};
+use policy::{Deployment, Moment, Money, Timeouts};
 use providers::failure::{self, Blame, Failure};
 use providers::request::Operation;
 
@@ -27,7 +27,7 @@ use crate::settle::{self, Ending};
 use crate::upstream::Upstream;
 use crate::upstream::pool::{Call, Unreachable};
 use crate::upstream::wire::{Head, Wire};
-use crate::{admit, headers};
+use crate::{admit, headers, stored};
 use verdict::{Verdict, class_of, refuse};
 
 /// Of a provider's error at most this much is read and passed on.
@@ -163,7 +163,7 @@ fn unasked(exchange: Box<Exchange>, reservation: Reservation, refusal: Box<Refus
 async fn connect(
     upstream: &Upstream,
     limit: Duration,
-    now: policy::Moment,
+    now: Moment,
 ) -> Result<(Wire, tokio::sync::OwnedSemaphorePermit), (String, bool)> {
     match tokio::time::timeout(limit, upstream.origin.take(now)).await {
         Ok(Ok(wire)) => Ok(wire),
@@ -389,6 +389,9 @@ async fn streamed(mut flight: Box<Flight>, head: Head) -> Result<http::Response<
     let first = flight.last_byte();
     let exchange = flight.exchange();
     exchange.times.first_byte = Some(first);
+    if exchange.stored.is_some() {
+        Box::pin(stored::note_stream(exchange, lane, &ready)).await;
+    }
     let now = exchange.gateway.clock.moment();
     let waited = exchange.times.dispatched;
     let own = exchange.own_time(now, waited).saturating_add(now.since(first));
@@ -451,6 +454,9 @@ async fn whole(mut flight: Box<Flight>, head: Head) -> Result<http::Response<Bod
     };
     let (operation, lane, deployment) =
         (flight.exchange().operation, flight.lane, Arc::clone(&flight.deployment));
+    if let Some(id) = stored::watch::going(flight.exchange(), lane, &body) {
+        return Ok(Box::pin(in_background(flight, head, body, id)).await);
+    }
     let read = match lanes::whole(flight.exchange(), lane, &deployment, body.clone()) {
         Ok(read) => read,
         Err(NoAnswer::Error) => {
@@ -482,10 +488,27 @@ async fn whole(mut flight: Box<Flight>, head: Head) -> Result<http::Response<Bod
     flight.settle(&ending);
     sync_if_durable(&mut flight).await;
     let exchange = flight.exchange();
+    if exchange.stored.is_some() {
+        Box::pin(stored::keep_whole(exchange, lane, &read.body)).await;
+    }
     exchange.permit = None;
+    let answer = tell(exchange, lane, head, read.body, cost, first);
+    runtime::failpoint!("gateway.ack");
+    Ok(answer)
+}
+
+/// A whole answer as the client gets it.
+fn tell(
+    exchange: &Exchange,
+    lane: Lane,
+    head: Head,
+    body: Bytes,
+    cost: Option<Money>,
+    first: Moment,
+) -> http::Response<Body> {
     let now = exchange.gateway.clock.moment();
     let own = exchange.own_time(now, exchange.times.dispatched).saturating_add(now.since(first));
-    let mut answer = http::Response::new(Body::whole(read.body));
+    let mut answer = http::Response::new(Body::whole(body));
     *answer.status_mut() = head.status;
     *answer.headers_mut() = head.headers;
     let down = answer.headers_mut();
@@ -500,8 +523,19 @@ async fn whole(mut flight: Box<Flight>, head: Head) -> Result<http::Response<Bod
     if let Some(cost) = cost {
         down.insert(headers::COST, headers::text(&cost.decimal()));
     }
-    runtime::failpoint!("gateway.ack");
-    Ok(answer)
+    answer
+}
+
+/// The provider goes on without us: its word that it does is the answer, and the attempt stays open.
+async fn in_background(mut flight: Box<Flight>, head: Head, body: Bytes, id: String) -> http::Response<Body> {
+    flight.land(None);
+    let (lane, first) = (flight.lane, flight.last_byte());
+    let exchange = flight.exchange();
+    exchange.times.first_byte = Some(first);
+    stored::keep_whole(exchange, lane, &body).await;
+    let answer = tell(exchange, lane, head, body, None, first);
+    stored::watch::begin(flight, id);
+    answer
 }
 
 async fn sync_if_durable(flight: &mut Flight) {

@@ -18,7 +18,7 @@ use crate::listen::Client;
 use crate::refusal::{Code, Refusal};
 use crate::urls::{self, Endpoint, find};
 use crate::{
-    Gateway, admit, authenticate, dispatch, headers, health, models, plan, raw, realtime, receive, settle,
+    Gateway, admit, authenticate, dispatch, headers, health, models, plan, raw, realtime, receive, settle, stored,
     wishes,
 };
 
@@ -75,9 +75,7 @@ fn small(gateway: &Gateway, parts: &Parts) -> Response<Body> {
         Endpoint::WrongMethod => {
             let message = format!("`{path}` does not take {}", parts.method);
             let mut answer = Refusal::new(Code::MethodNotAllowed, message).answer_in(dialect, "");
-            let is_call = matches!(find(&Method::POST, path), Endpoint::Call(_));
-            let allowed = if is_call { "POST" } else { "GET, HEAD" };
-            answer.headers_mut().insert(ALLOW, HeaderValue::from_static(allowed));
+            answer.headers_mut().insert(ALLOW, headers::text(&allowed(path)));
             answer
         }
         _ => Refusal::new(Code::UnknownUrl, format!("nothing is served at `{path}`")).answer_in(dialect, ""),
@@ -86,6 +84,13 @@ fn small(gateway: &Gateway, parts: &Parts) -> Response<Body> {
         headers::add_id(answer.headers_mut(), Dice::request_id(&gateway.clock));
     }
     answer
+}
+
+/// The methods that a path takes.
+fn allowed(path: &str) -> String {
+    let methods = [Method::GET, Method::HEAD, Method::POST, Method::DELETE];
+    let taken = methods.iter().filter(|method| find(method, path) != Endpoint::WrongMethod);
+    taken.map(Method::as_str).collect::<Vec<_>>().join(", ")
 }
 
 /// An answer that did not need the request's body: what little is left of it is read, so that the connection can go on;
@@ -114,10 +119,23 @@ async fn call(gateway: Arc<Gateway>, asked: urls::Call<'_>, request: Request<Inc
     };
     exchange.held = Some(held);
     exchange.times.received = gateway.clock.moment();
-    let body = named(exchange.operation, &asked, body);
+    let mut body = named(exchange.operation, &asked, body);
+    if exchange.operation == Operation::Raw(Raw::StoredResponses) {
+        return Box::pin(stored::serve(exchange, &asked, &parts, body)).await;
+    }
+    if stored::concerns(exchange.operation) {
+        match Box::pin(stored::open(&mut exchange, body)).await {
+            Ok(whole) => body = whole,
+            Err(refusal) => return refuse(&mut exchange, &refusal),
+        }
+    }
     match prepare(&mut exchange, &asked, &parts, &body) {
         Ok((plan, reservation)) => match counting(exchange.operation) {
             Some(raw) if plan.attempts.is_empty() => raw::estimated(&mut exchange, raw),
+            _ if exchange.stored.as_ref().is_some_and(|stored| stored.is_detached()) => {
+                let begin = stored::background::begin(exchange, &parts.headers, body, plan, reservation);
+                Box::pin(begin).await
+            }
             _ => dispatch::dispatch(exchange, &parts.headers, body, plan, reservation).await,
         },
         Err(refusal) => refuse(&mut exchange, &refusal),
@@ -190,10 +208,11 @@ fn prepare(
     if exchange.caller.environment.log_bodies {
         exchange.request_body = Some(body.clone());
     }
-    let plan = match exchange.operation {
+    let mut plan = match exchange.operation {
         Operation::Raw(raw) => raw::plan(exchange, raw)?,
         _ => plan::plan(exchange)?,
     };
+    stored::narrow(exchange, &mut plan)?;
     if let Some(late) = exchange.late() {
         return Err(late);
     }
@@ -288,6 +307,7 @@ fn open(
         tokens_debited: 0,
         asked: request::Asked::default(),
         raw: None,
+        stored: None,
         parsed: None,
         dropped: Vec::new(),
         as_array: false,
@@ -299,7 +319,7 @@ fn open(
         deployment: None,
         upstream_request_id: None,
         request_body: None,
-        _in_flight: gateway.metrics.begin(),
+        in_flight: Some(gateway.metrics.begin()),
         gateway: Arc::clone(gateway),
     }
 }

@@ -75,6 +75,8 @@ pub(crate) struct Exchange {
     pub(crate) asked: Asked,
     /// What is asked where it is no conversation.
     pub(crate) raw: Option<Box<crate::raw::Wanted>>,
+    /// What a request to Responses asks beside the conversation.
+    pub(crate) stored: Option<Box<crate::stored::Stored>>,
     /// The request in the ordered form, once an attempt needed it.
     pub(crate) parsed: Option<Arc<providers::blocks::Request>>,
     /// Parameters that the present attempt's model cannot be told.
@@ -90,10 +92,15 @@ pub(crate) struct Exchange {
     pub(crate) upstream_request_id: Option<Name>,
     /// Kept only where the environment logs bodies.
     pub(crate) request_body: Option<bytes::Bytes>,
-    pub(crate) _in_flight: InFlight,
+    pub(crate) in_flight: Option<InFlight>,
 }
 
 impl Exchange {
+    /// Nobody waits for it any more, neither a client nor a stop.
+    pub(crate) fn release_in_flight(&mut self) {
+        self.in_flight = None;
+    }
+
     /// The endpoint's name in records.
     pub(crate) fn endpoint(&self) -> &'static str {
         endpoint_name(self.operation)

@@ -342,7 +342,8 @@ impl Flight {
     fn place_unattended(&mut self) -> Option<tokio::sync::OwnedSemaphorePermit> {
         // An answer of which nothing can be read is not read on.
         let raw = matches!(self.exchange().operation, Operation::Raw(_));
-        if raw || self.unattended || self.deployment.provider.abort_stops_billing {
+        let alone = self.exchange().stored.as_ref().is_some_and(|stored| stored.goes_on_alone());
+        if raw || self.unattended || (self.deployment.provider.abort_stops_billing && !alone) {
             return None;
         }
         Arc::clone(&self.exchange().gateway.unattended).try_acquire_owned().ok()

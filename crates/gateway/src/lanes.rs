@@ -24,6 +24,7 @@ use crate::exchange::Exchange;
 use crate::flight::Flight;
 use crate::refusal::{Code, Refusal};
 use crate::relay::MAX_EVENT;
+use crate::stored;
 
 /// How an attempt speaks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -70,6 +71,7 @@ pub(crate) fn decide(
     let provider = &deployment.provider;
     let spoken = dialects_of(provider);
     let first = spoken.first().copied().unwrap_or(Dialect::Chat);
+    let ours = exchange.stored.as_ref().is_some_and(|stored| stored.is_ours());
     match exchange.operation.dialect() {
         _ if exchange.operation == Operation::Raw(Raw::Passthrough) => Ok(Lane::Same),
         Some(client) if matches!(exchange.operation, Operation::Raw(_)) && !spoken.contains(&client) => {
@@ -77,6 +79,10 @@ pub(crate) fn decide(
             let message =
                 format!("provider `{name}` has no {what} of this kind; ask a model of another provider");
             Err(Refusal::new(Code::InvalidRequest, message).about("model"))
+        }
+        // Kept here, so the provider is not to keep it too, and thoughts in it may be another's.
+        Some(client) if ours && spoken.contains(&Dialect::Responses) => {
+            Ok(Lane::Across { client, provider: Dialect::Responses })
         }
         // Google's streams come as an array too; only events are read from a provider, so the array is made here.
         Some(client) => {
@@ -197,7 +203,7 @@ fn edited(exchange: &Exchange, deployment: &Deployment, body: &Bytes) -> Bytes {
 }
 
 /// The request in the ordered form, read once for all attempts.
-fn parsed(
+pub(crate) fn parsed(
     exchange: &mut Exchange,
     client: Dialect,
     body: &Bytes,
@@ -213,6 +219,7 @@ fn parsed(
     })?;
     let (kept, key) = (&exchange.gateway.keepsakes, &exchange.caller.key.record.id);
     blocks::keepsake::restore(&mut request, |call| kept.find(key, call));
+    stored::adapt(exchange, &mut request);
     request.model.clone_from(&exchange.asked.model);
     request.stream = exchange.asked.stream;
     Ok(Arc::clone(exchange.parsed.insert(Arc::new(request))))
@@ -223,7 +230,7 @@ fn issuer(deployment: &Deployment, dialect: Dialect) -> Issuer {
 }
 
 /// Calls `with` with what a writer must know of the call.
-fn reply<T>(exchange: &Exchange, with: impl FnOnce(&Reply<'_>) -> T) -> T {
+pub(crate) fn reply<T>(exchange: &Exchange, with: impl FnOnce(&Reply<'_>) -> T) -> T {
     let nothing = blocks::Request::default();
     let id = exchange.id.to_string().replace('-', "");
     with(&Reply {
@@ -327,6 +334,10 @@ pub(crate) fn whole(
             Lane::Same => body,
             Lane::Across { client, .. } => {
                 remember(exchange, Keepsake::of(&answer));
+                if client == Dialect::Responses {
+                    // Its id is ours: by that one it is asked for.
+                    answer.id = None;
+                }
                 reply(exchange, |reply| dialects::write_answer(client, &answer, reply)).into()
             }
         },

@@ -5,7 +5,9 @@
 //!
 //! Reading order is the way of a request: `listen` (connections, strict framing) → `urls` (the URL table), `endpoints` →
 //! `authenticate` → `admit` (limits, reservation) → `receive` (the body) → `plan` (ordered attempts) → `dispatch` → `lanes` →
-//! `upstream` (connections to providers) → `flight` (one attempt) → `relay` (the answer) → `settle`; `raw` is what differs where it is no conversation, `realtime` where it is a session. `refusal` has every
+//! `upstream` (connections to providers) → `flight` (one attempt) → `relay` (the answer) → `settle`; `raw` is what
+//! differs where it is no conversation, `realtime` where it is a session, `stored` what is kept of Responses and goes on
+//! from it (on a `shelf`). `refusal` has every
 //! error a client can meet; `exchange` is what travels from room to room.
 
 mod admit;
@@ -33,6 +35,8 @@ mod receive;
 mod refusal;
 mod relay;
 mod settle;
+mod shelf;
+mod stored;
 mod upstream;
 mod urls;
 mod wakes;
@@ -57,6 +61,7 @@ pub use self::body::{Body, BoxBody, BoxError};
 pub use self::listen::{bind, serve};
 pub use self::probe::{ProbeError, list_models};
 pub use self::refusal::{ERRORS, errors_table};
+pub use self::shelf::{Kept, Shelf, ShelfError, Shelving};
 
 /// How often idle connections to providers are looked at.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -97,6 +102,8 @@ pub struct Parts {
     pub limits: ServerLimits,
     /// The rest of the URL space.
     pub aside: Arc<dyn Aside>,
+    /// Keeps stored responses.
+    pub shelf: Arc<dyn Shelf>,
     /// Whether this listener also serves the console, the admin API and `/metrics`.
     pub serves_admin: bool,
     /// Called on each thread of the data plane once it has become quiet: to give memory back.
@@ -113,6 +120,8 @@ pub struct Gateway {
     pub(crate) max_body: u64,
     pub(crate) memory: Arc<receive::Memory>,
     pub(crate) aside: Arc<dyn Aside>,
+    pub(crate) shelf: Arc<dyn Shelf>,
+    pub(crate) running: Arc<stored::background::Running>,
     pub(crate) serves_admin: bool,
     pub(crate) published: ArcSwapOption<Snapshot>,
     pub(crate) quiet: fn(),
@@ -143,6 +152,8 @@ impl Gateway {
             max_body: parts.limits.max_body,
             memory: receive::Memory::new(parts.limits.max_memory),
             aside: parts.aside,
+            shelf: parts.shelf,
+            running: Arc::default(),
             serves_admin: parts.serves_admin,
             published: ArcSwapOption::empty(),
             quiet: parts.quiet,

@@ -54,6 +54,23 @@ enum Names {
     Google(Vec<providers::json::Span>),
 }
 
+impl Wanted {
+    /// What is asked of a provider that was decided already, with no model in the body.
+    pub(crate) fn of_a_provider(
+        provider: Arc<Provider>,
+        call: &urls::Call<'_>,
+        parts: &Parts,
+    ) -> Result<Self, Box<Refusal>> {
+        Ok(Self {
+            method: parts.method.clone(),
+            rest: plain_path(call.rest)?.to_owned(),
+            query: parts.uri.query().and_then(without_key),
+            names: Names::None,
+            provider: Some(provider),
+        })
+    }
+}
+
 /// Reads a request as far as policy must know.
 pub(crate) fn read(
     exchange: &mut Exchange,
@@ -87,7 +104,11 @@ pub(crate) fn read(
         exchange.asked.input_bound = weight(body);
         wanted.names = Names::Form(form.model);
     } else {
-        let kind = if raw == Raw::CountTokens { Operation::Messages } else { exchange.operation };
+        let kind = match raw {
+            Raw::CountTokens => Operation::Messages,
+            Raw::InputTokens | Raw::Compact => Operation::Responses,
+            _ => exchange.operation,
+        };
         exchange.asked = request::read(kind, body).map_err(bad)?;
         wanted.names = Names::Json;
     }
@@ -243,7 +264,7 @@ fn plan_of(exchange: &Exchange, provider: &Arc<Provider>) -> Result<Plan, Box<Re
 }
 
 /// The same deployment, where nothing is billed.
-fn free(exchange: &Exchange, deployment: &Deployment) -> Deployment {
+pub(crate) fn free(exchange: &Exchange, deployment: &Deployment) -> Deployment {
     let budget = exchange.caller.key.record.budgets.first().map(|rule| rule.amount.currency);
     let price = Price {
         per_request: Some(Rate(0)),
@@ -256,7 +277,7 @@ fn free(exchange: &Exchange, deployment: &Deployment) -> Deployment {
 pub(crate) fn usage(raw: Raw, told: Option<Usage>) -> (Usage, ledger::Basis) {
     let none = Usage { input: Some(0), output: Some(0), ..Usage::default() };
     match told {
-        _ if raw.counts_tokens() => (none, ledger::Basis::Reported),
+        _ if raw.is_free() => (none, ledger::Basis::Reported),
         Some(usage) if raw.has_no_output() => {
             (Usage { output: usage.output.or(Some(0)), ..usage }, ledger::Basis::Reported)
         }
@@ -278,7 +299,10 @@ pub(crate) fn target(
         Some(Dialect::Gemini) => policy::Dialect::Gemini,
         _ => policy::Dialect::OpenAi,
     };
-    let base = provider.endpoint(way).map_or(&*provider.base_path, |(base, _)| &**base);
+    let base = match (raw.dialect(), &provider.responses) {
+        (Some(Dialect::Responses), Some(base)) => &**base,
+        _ => provider.endpoint(way).map_or(&*provider.base_path, |(base, _)| &**base),
+    };
     let mut target = match raw {
         Raw::CountTokens => format!("{base}/messages/count_tokens"),
         Raw::GeminiCountTokens => upstream.gemini("countTokens", &deployment.upstream_model)?.into_owned(),
@@ -350,6 +374,7 @@ pub(crate) fn estimated(exchange: &mut Exchange, raw: Raw) -> Response<Body> {
     let tokens = exchange.asked.input_estimate;
     let count = match raw {
         Raw::GeminiCountTokens => json!({ "totalTokens": tokens }),
+        Raw::InputTokens => json!({ "object": "response.input_tokens", "input_tokens": tokens }),
         _ => json!({ "input_tokens": tokens }),
     };
     let mut answer = Response::new(Body::whole(count.to_string()));

@@ -55,6 +55,8 @@ codes! {
     ModelAmbiguous 400 "invalid_request_error" "model_ambiguous" Useless "several providers serve a model of this name; write `provider/model`";
     ModelNotAllowed 403 "invalid_request_error" "model_not_allowed" Useless "the virtual key may not use this model";
     PriceUnknown 403 "invalid_request_error" "price_unknown" Useless "the key has a budget and the model has no known price, so the budget could not hold";
+    PreviousResponseNotFound 400 "invalid_request_error" "previous_response_not_found" Useless "`previous_response_id` names no response that is kept for this environment: unknown, deleted, expired, or made with `store: false`";
+    ResponseNotFound 404 "invalid_request_error" "response_not_found" Useless "no response of this id is kept for this environment";
     ModelNotFound 404 "invalid_request_error" "model_not_found" Useless "the environment has no model of this name";
     UnknownUrl 404 "invalid_request_error" "unknown_url" Useless "nothing is served at this path";
     MethodNotAllowed 405 "invalid_request_error" "method_not_allowed" Useless "the path takes another method";
@@ -75,6 +77,7 @@ codes! {
     Overloaded 503 "server_error" "overloaded" Helps "the gateway holds as many bytes of requests as it may";
     NotReady 503 "server_error" "not_ready" Helps "the gateway has no release to serve yet";
     KeyStoreUnavailable 503 "server_error" "key_store_unavailable" Helps "this key is not known here and the database that would know it is away";
+    ResponseStoreUnavailable 503 "server_error" "response_store_unavailable" Helps "a stored response is needed and the database that keeps it is away, or has no room";
     AccountingUnavailable 503 "server_error" "accounting_unavailable" Helps "the call could not be recorded, so it was not made";
     ShuttingDown 503 "server_error" "shutting_down" Helps "the gateway is stopping";
     InternalError 500 "server_error" "internal_error" Useless "a fault of the gateway; the request id helps to find it";

@@ -18,6 +18,7 @@ use crate::flight::{Flight, Trouble};
 use crate::lanes;
 use crate::refusal::Refusal;
 use crate::settle::Ending;
+use crate::stored;
 
 /// The largest whole (not streamed) answer, bytes.
 pub(crate) const MAX_WHOLE: usize = 64 * 1024 * 1024;
@@ -32,7 +33,7 @@ type Syncing = Pin<Box<dyn Future<Output = ()> + Send>>;
 
 enum State {
     Streaming,
-    /// Settled; the end marker waits until the record is safe against loss of power.
+    /// Settled; the end marker waits until the record is safe against loss of power, or the answer is kept.
     Syncing(Syncing, Bytes),
     Over,
 }
@@ -170,13 +171,21 @@ impl Relay {
         ending.answer = self.kept.take().map(BytesMut::freeze);
         self.flight.settle(&ending);
         self.flight.land(context);
+        let lane = self.flight.lane;
         let exchange = self.flight.exchange();
         exchange.permit = None;
-        self.state = if exchange.caller.key.record.durable {
-            let ledger = exchange.gateway.ledger.clone();
+        let keeping = exchange.stored.as_ref().and_then(|_| stored::keep_event(exchange, lane, &terminal));
+        self.state = if exchange.caller.key.record.durable || keeping.is_some() {
+            let durable = exchange.caller.key.record.durable.then(|| exchange.gateway.ledger.clone());
             let syncing = async move {
-                if let Err(error) = ledger.sync().await {
+                if let Some(ledger) = durable
+                    && let Err(error) = ledger.sync().await
+                {
                     tracing::error!(%error, "a durable key's settlement is not yet safe against loss of power");
+                }
+                if let Some(keeping) = keeping {
+                    // What could not be kept is in the log already.
+                    let _ = keeping.await;
                 }
             };
             State::Syncing(Box::pin(syncing), terminal)

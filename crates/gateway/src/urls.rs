@@ -139,6 +139,12 @@ fn openai_raw<'a>(method: &Method, rest: &'a str) -> Option<Endpoint<'a>> {
     if let Some(raw) = openai_raw_operation(rest) {
         return Some(post(method, Call::raw(raw, rest)));
     }
+    if let Some(kept) = rest.strip_prefix("responses/") {
+        return stored_response(method, kept).map(|takes| match takes {
+            true => Endpoint::Call(Call::raw(Raw::StoredResponses, rest)),
+            false => Endpoint::WrongMethod,
+        });
+    }
     let family = rest.split('/').next()?;
     let raw = match family {
         "files" => Raw::Files,
@@ -150,9 +156,22 @@ fn openai_raw<'a>(method: &Method, rest: &'a str) -> Option<Endpoint<'a>> {
     Some(if takes { Endpoint::Call(Call::raw(raw, rest)) } else { Endpoint::WrongMethod })
 }
 
+/// Whether what is served of a stored response takes this method; `None` where nothing is served.
+fn stored_response(method: &Method, rest: &str) -> Option<bool> {
+    let read = [Method::GET, Method::HEAD].contains(method);
+    match rest.split_once('/') {
+        None if !rest.is_empty() => Some(read || method == Method::DELETE),
+        Some((id, "cancel")) if !id.is_empty() => Some(method == Method::POST),
+        Some((id, "input_items")) if !id.is_empty() => Some(read),
+        _ => None,
+    }
+}
+
 /// The paths that name a model and are no conversation.
 fn openai_raw_operation(rest: &str) -> Option<Raw> {
     match rest {
+        "responses/input_tokens" => Some(Raw::InputTokens),
+        "responses/compact" => Some(Raw::Compact),
         "moderations" => Some(Raw::Moderations),
         "rerank" => Some(Raw::Rerank),
         "images/generations" => Some(Raw::Images),
@@ -299,6 +318,9 @@ mod tests {
             ("/v2/rerank", Operation::Raw(Raw::Rerank)),
             ("/openai/v1/images/edits", Operation::Raw(Raw::ImageEdits)),
             ("/openai/deployments/w/audio/transcriptions", Operation::Raw(Raw::Transcriptions)),
+            ("/v1/responses/resp_1/cancel", Operation::Raw(Raw::StoredResponses)),
+            ("/openai/v1/responses/input_tokens", Operation::Raw(Raw::InputTokens)),
+            ("/v1/responses/compact", Operation::Raw(Raw::Compact)),
             ("/v1/files", Operation::Raw(Raw::Files)),
             ("/v1/batches/b/cancel", Operation::Raw(Raw::Batches)),
             ("/v1/videos/v/remix", Operation::Raw(Raw::Videos)),
@@ -333,6 +355,10 @@ mod tests {
             "/anthropic/v1/files",
             "/passthrough/",
             "/v1/filesystem",
+            "/v1/responses/",
+            "/v1/responses/resp_1",
+            "/v1/responses/resp_1/steps",
+            "/anthropic/v1/responses/resp_1/cancel",
         ] {
             assert!(
                 matches!(find(&Method::POST, unknown), Endpoint::Unknown | Endpoint::WrongMethod),
@@ -342,6 +368,16 @@ mod tests {
         for aside in ["/api/keys", "/", "/openaix/v1", "/assets/a.js"] {
             assert_eq!(get(aside), Endpoint::Aside, "{aside}");
         }
+    }
+
+    #[test]
+    fn a_stored_response_is_read_and_deleted_at_its_own_path() {
+        let stored = |method, path| matches!(find(&method, path), Endpoint::Call(call) if call.operation == Operation::Raw(Raw::StoredResponses));
+        assert!(stored(Method::GET, "/v1/responses/resp_1"));
+        assert!(stored(Method::DELETE, "/openai/v1/responses/resp_1"));
+        assert!(stored(Method::GET, "/v1/responses/resp_1/input_items"));
+        assert_eq!(find(&Method::GET, "/v1/responses/resp_1/cancel"), Endpoint::WrongMethod);
+        assert_eq!(find(&Method::GET, "/v1/responses"), Endpoint::WrongMethod);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //!
 //! Reading order: `boot` (the story of a start), [`source`] (where the settings come from), [`engine`] (a document
 //! becomes a numbered release and is published), `watch` (again, when the file changes), `keeper` (what waits for
-//! the database), [`last`] (what is remembered without it), `doors` (who may come in), `stop` (the end).
+//! the database), [`last`] (what is remembered without it), `doors` (who may come in), `shelf` (what is kept of
+//! answers, sealed by `seal`), `stop` (the end).
 
 mod banner;
 mod boot;
@@ -17,6 +18,8 @@ mod live;
 mod logging;
 mod memory;
 mod room;
+mod seal;
+mod shelf;
 pub(crate) mod source;
 mod stop;
 mod watch;

@@ -10,12 +10,12 @@ use super::engine::{Engine, Made};
 use super::last::Last;
 use super::source::{Overrides, Read, Refused, Source, Stamp};
 use super::stop::{self, Signals};
-use super::{discovery, folder, keeper, logging, memory, watch};
+use super::{discovery, folder, keeper, logging, memory, shelf, watch};
 use crate::located::Place;
 use crate::outcome::Outcome;
 use crate::secrets::ProcessSecrets;
 use crate::terminal::complain;
-use admin::{Access, Admin, ApiAddress};
+use admin::{Access, Admin, ApiAddress, StoreHandle};
 use anyhow::Context;
 use gateway::{Gateway, Parts, ServerLimits};
 use ledger::{Ledger, Options};
@@ -58,7 +58,10 @@ pub(crate) async fn run(place: Place, listen: Option<SocketAddr>) -> anyhow::Res
     let ledger = open_ledger(&server, &clock, &tasks)?;
     let (console, keyring) = (Arc::new(Console::default()), Arc::new(Keyring::new()));
     let pepper = Arc::new(Pepper::derive(&master));
+    let store = StoreHandle::away("it is being connected");
+    let shelf = shelf::open(store.clone(), &master, &clock, &tasks)?;
     let gateway = Gateway::new(Parts {
+        shelf,
         quiet: memory::give_back,
         ledger: ledger.clone(),
         clock: clock.clone(),
@@ -84,6 +87,7 @@ pub(crate) async fn run(place: Place, listen: Option<SocketAddr>) -> anyhow::Res
         keyring,
         ledger,
         gateway,
+        store,
     });
     let first_key = match begin_serving(&engine, read).await? {
         Ok(first_key) => first_key,

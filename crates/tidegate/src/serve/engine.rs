@@ -114,6 +114,7 @@ pub(crate) struct Made {
     pub(crate) keyring: Arc<Keyring>,
     pub(crate) ledger: Ledger,
     pub(crate) gateway: Arc<Gateway>,
+    pub(crate) store: StoreHandle,
 }
 
 impl Engine {
@@ -130,7 +131,7 @@ impl Engine {
             keyring: made.keyring,
             ledger: made.ledger,
             gateway: made.gateway,
-            store: StoreHandle::away("it is being connected"),
+            store: made.store,
             server: made.server,
             store_settings: made.store_settings,
             declares_keys: made.declares_keys,

@@ -10,44 +10,49 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::build::{Object, object};
-use super::shape::{Failure, Shape, State};
-use crate::dialects::{Failing, Reply};
+use super::shape::{Shape, State};
+use crate::dialects::Reply;
 use crate::json::text::{decode, encode};
 use crate::json::top_level;
 use crate::request::BadRequest;
 
-/// How a response stands that has no answer.
+/// How a response stands that has no answer yet.
 #[derive(Clone, Copy, Debug)]
-pub enum Standing<'a> {
+pub enum Standing {
     /// It waits for its turn.
     Queued,
     /// It is being made.
     Going,
-    /// Its client stopped it.
-    Cancelled,
-    /// It came to nothing.
-    Failed(&'a Failing<'a>),
 }
 
-/// The Response object of a response without an answer.
-pub fn without_answer(reply: &Reply<'_>, standing: Standing<'_>) -> Vec<u8> {
+/// The Response object of a response that has no answer yet.
+pub fn without_answer(reply: &Reply<'_>, standing: Standing) -> Vec<u8> {
     let mut out = Vec::with_capacity(1024);
-    let shape = Shape::new(reply);
-    match standing {
-        Standing::Queued => shape.write(State::Waiting, &[], None, &mut out),
-        Standing::Going => shape.write(State::Going, &[], None, &mut out),
-        Standing::Cancelled => shape.write(State::Cancelled, &[], None, &mut out),
-        Standing::Failed(failing) => {
-            let failure = Failure {
-                code: failing.code,
-                kind: (!failing.kind.is_empty()).then_some(failing.kind),
-                message: failing.message,
-                param: failing.param,
-            };
-            shape.write(State::Failed(&failure), &[], None, &mut out);
-        }
-    }
+    let state = match standing {
+        Standing::Queued => State::Waiting,
+        Standing::Going => State::Going,
+    };
+    Shape::new(reply).write(state, &[], None, &mut out);
     out
+}
+
+/// The same response ended without an answer: `cancelled`, or `failed` with an error's code and message.
+pub fn ended(response: &[u8], status: &str, error: Option<(&str, &str)>) -> Option<Vec<u8>> {
+    let members = top_level(response).ok()?;
+    let mut out = Vec::with_capacity(response.len() + 128);
+    object(&mut out, |o| {
+        for field in &members.fields {
+            let Some(key) = decode(field.key.of(response)) else { continue };
+            match (key.as_str(), error) {
+                ("status", _) => _ = o.text("status", status),
+                ("error", Some((code, message))) => {
+                    o.object("error", |o| _ = o.text("code", code).text("message", message));
+                }
+                _ => o.value(&key).extend_from_slice(field.value.of(response)),
+            }
+        }
+    });
+    Some(out)
 }
 
 /// A stored answer: the items that were asked, and the Response object.

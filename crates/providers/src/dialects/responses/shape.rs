@@ -30,8 +30,7 @@ pub(super) enum State<'a> {
     Waiting,
     /// It goes on.
     Going,
-    /// The client does not want it any more.
-    Cancelled,
+
     /// It ended.
     Ended(Option<&'a Stop>),
     /// It failed.
@@ -97,7 +96,6 @@ impl Shape {
         let (status, reason, failed) = match state {
             State::Waiting => ("queued", None, None),
             State::Going => ("in_progress", None, None),
-            State::Cancelled => ("cancelled", None, None),
             State::Failed(failure) => ("failed", None, Some(failure)),
             State::Ended(stop) => {
                 let (status, reason) = status_of(stop);
