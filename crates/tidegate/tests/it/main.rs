@@ -23,6 +23,7 @@ mod outage;
 mod raw;
 mod realtime;
 mod stand;
+mod stored;
 mod vendors;
 mod way;
 mod wishes;

@@ -122,15 +122,16 @@ impl Glance {
     }
 }
 
-/// The Response object that the first of these server-sent events carries.
+/// The Response object that the last of these server-sent events carries.
 pub fn in_event(events: &[u8]) -> Option<&[u8]> {
     #[derive(Deserialize)]
     struct Event<'a> {
         #[serde(borrow)]
         response: &'a RawValue,
     }
-    let line = events.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"data:"))?;
-    serde_json::from_slice::<Event<'_>>(line).ok().map(|event| event.response.get().as_bytes())
+    let mut lines = events.split(|byte| *byte == b'\n').rev().filter_map(|line| line.strip_prefix(b"data:"));
+    let event = lines.find_map(|line| serde_json::from_slice::<Event<'_>>(line).ok())?;
+    Some(event.response.get().as_bytes())
 }
 
 /// The items of a request's `input` as they are kept: each is an object with an id and a type. Ids are made of `reply`.

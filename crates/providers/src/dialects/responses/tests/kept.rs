@@ -118,5 +118,7 @@ fn a_response_without_an_answer_says_how_it_stands() {
 fn the_object_is_found_in_an_event() {
     let event = b"event: response.completed\ndata: {\"type\":\"response.completed\",\"response\":{\"id\":\"resp_1\",\"status\":\"completed\"}}\n\n";
     assert_eq!(Glance::of(in_event(event).unwrap()).unwrap().id, "resp_1");
+    let several = [b"event: x\ndata: {\"type\":\"x\"}\n\n", &event[..], b": comment\n\n"].concat();
+    assert_eq!(in_event(&several), in_event(event));
     assert_eq!(in_event(b": comment\n\n"), None);
 }
