@@ -69,7 +69,7 @@ impl Stored {
 
     /// Whether the provider goes on without its client.
     pub(crate) fn goes_on_alone(&self) -> bool {
-        self.said.background
+        self.said.background && !self.detached
     }
 
     /// Whether the answer shall be kept, which is what happens when the client says nothing.

@@ -86,7 +86,7 @@ async fn a_cancelled_or_deleted_response_is_given_up_at_the_provider_too() {
     let mut stand = Stand::start(Setup::default()).await;
     let client = stand.client();
     for deletes in [false, true] {
-        let queued = made(&client, in_background("fake/ok-t3-f600000")).await;
+        let queued = made(&client, in_background("fake/ok-hang")).await;
         let asked =
             stand.upstream.journal().wait(PATIENCE, |all| all.iter().any(|one| one.end.is_none())).await;
         assert!(asked.is_some(), "the provider is asked");
@@ -123,7 +123,7 @@ async fn assert_no_previous_yet(client: &Client, queued: &Value) {
 async fn a_stop_cuts_what_is_made_in_the_background_and_says_so() {
     let server = "drain = { accept = \"0s\", deadline = \"100ms\" }\n".to_owned();
     let mut stand = Stand::start(Setup { server, ..Setup::default() }).await;
-    let queued = made(&stand.client(), in_background("fake/ok-t3-f600000")).await;
+    let queued = made(&stand.client(), in_background("fake/ok-hang")).await;
     let asked = stand.upstream.journal().wait(PATIENCE, |all| !all.is_empty()).await;
     assert!(asked.is_some());
     assert_eq!(stand.stop().await, Some(0), "{}", stand.log());
