@@ -18,8 +18,8 @@ use crate::listen::Client;
 use crate::refusal::{Code, Refusal};
 use crate::urls::{self, Endpoint, find};
 use crate::{
-    Gateway, admit, authenticate, dispatch, headers, health, models, plan, raw, realtime, receive, settle, stored,
-    wishes,
+    Gateway, admit, authenticate, dispatch, headers, health, models, plan, raw, realtime, receive, settle,
+    stored, wishes,
 };
 
 /// End users, sessions and tags longer than this are cut, characters.

@@ -90,7 +90,7 @@ async fn wait(flight: &mut Flight, id: &str) -> Option<Bytes> {
             // Deleted: nobody will know.
             Ok(Some((404, _))) => return None,
             Ok(_) | Err(_) => {
-                tracing::debug!("a provider did not say how a response in its background stands")
+                tracing::debug!("a provider did not say how a response in its background stands");
             }
         }
         pause = (pause * 2).min(LONGEST);

@@ -42,8 +42,8 @@ fn ask(model: &str, input: &str) -> Value {
     json!({ "model": model, "input": input })
 }
 
-fn go_on(model: &str, previous: &Value, input: Value) -> Value {
-    json!({ "model": model, "previous_response_id": previous["id"], "input": input })
+fn go_on(model: &str, previous: &Value, input: impl Into<Value>) -> Value {
+    json!({ "model": model, "previous_response_id": previous["id"], "input": input.into() })
 }
 
 async fn get(client: &Client, response: &Value, more: &str) -> Reply {

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use super::history::{
-    Glance, Page, Standing, Stored, continued, in_event, items_of, without_answer, write_page,
+    Glance, Page, Standing, Stored, continued, ended, in_event, items_of, without_answer, write_page,
 };
 use super::*;
 
