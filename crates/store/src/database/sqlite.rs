@@ -152,6 +152,9 @@ impl Files {
     /// Frees the pages that are kept in memory; each is read again when it is needed.
     pub(crate) async fn rest(&self) {
         self.control.rest().await;
+        if let Some(responses) = self.responses.get() {
+            responses.rest().await;
+        }
         for (_, file) in self.days.lock().await.iter() {
             file.rest().await;
         }
