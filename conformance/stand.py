@@ -37,7 +37,6 @@ PATIENCE = 60
 TEMPLATE = pathlib.Path(__file__).parent / "llama" / "template.jinja"
 KEYS = {
     "app": "",
-    "loop": "",
     "narrow": 'models = ["demo/echo"]\n',
     "hasty": "limits = { requests_per_minute = 1 }\n",
     "single": "limits = { concurrency = 1 }\n",
@@ -92,8 +91,13 @@ class Stand:
                 process.wait()
 
 
-def settings(folder, port, providers, secrets):
+def settings(folder, port, providers, behind, secrets):
+    """`behind`: what the environment has in which the gateway meets itself as a provider, as another gateway would be."""
     keys = "".join(f'\n[keys.{name}]\nsecret = "env:STAND_KEY_{name.upper()}"\n{KEYS[name]}' for name in secrets)
+    if behind:
+        keys += ('\n[environments.loop]\nlayer = "development"\nworkspace = "default"\n'
+                 + re.sub(r"^\[(?=providers|models|routes)", "[environments.loop.", behind, flags=re.M)
+                 + '\n[environments.loop.keys.loop]\nsecret = "env:STAND_KEY_LOOP"\n')
     return f"""[server]
 listen = "127.0.0.1:{port}"
 data_dir = "{folder / 'data'}"
@@ -139,7 +143,7 @@ MODELS = {
     **{name: f"demo/{name}" for name in ("echo", "story", "tools", "json", "vision", "refuse", "fail", "slow")},
     "plain": "up/ok", "think": "up/ok-think-t12", "cached": "up/ok-i100-c40", "dies": "up/ok-t20-d2-rst5",
     "errs": "up/ok-t20-d2-err5", "busy": "up/ok-s429-ra2", "broken": "up/ok-s503", "wrong": "up/ok-s400",
-    "endless": "up/ok-t4000-d5",
+    "endless": "up/ok-t4000-d5", "hangs": "up/ok-hang",
 }
 FAMILIES = {"anthropic": ("anthropic", "claude-opus-5"), "gemini": ("gemini", "gemini-3-pro"),
             "openai": ("openai/v1", "gpt-5")}
@@ -158,7 +162,7 @@ credential = "env:STAND_KEY_LOOP"
 targets = [{{ model = "{model}" }}]
 """ for _, family in FAMILIES.values() for short, model in MODELS.items())
     names = {name: {short: f"{name}/{family}-{short}" for short in MODELS} for name, (_, family) in FAMILIES.items()}
-    return providers + routes, {"STAND_RECORD": str(recorder.path), "STAND_MODELS": json.dumps({**names, "": MODELS})}
+    return providers, routes, {"STAND_RECORD": str(recorder.path), "STAND_MODELS": json.dumps({**names, "": MODELS})}
 
 
 def engine(stand, server, model):
@@ -191,12 +195,12 @@ def main(arguments):
     code = 1
     try:
         secrets = {}
-        for name in KEYS:
+        for name in [*KEYS, "loop"]:
             made = subprocess.run([tidegate, "keys", "create", "--offline"], check=True, capture_output=True, text=True)
             secrets[name] = re.search(r"tg-[0-9A-Za-z]{38}", made.stdout).group()
         environment = dict(os.environ)
         environment.update({f"STAND_KEY_{name.upper()}": secret for name, secret in secrets.items()})
-        providers = ""
+        providers, behind = "", ""
         port = free_port()
         if options[:1] == ["--llama"]:
             providers, more = engine(stand, options[1], options[2])
@@ -206,11 +210,12 @@ def main(arguments):
             environment.update(more)
         if "--loops" in options:
             recorder = Recorder(port, folder / "upstream-requests.jsonl")
-            circular, more = loops(recorder)
+            circular, routes, more = loops(recorder)
+            behind = providers + routes
             providers += circular
             environment.update(more)
         file = folder / "tidegate.toml"
-        file.write_text(settings(folder, port, providers, secrets))
+        file.write_text(settings(folder, port, providers, behind, {name: secret for name, secret in secrets.items() if name in KEYS}))
         gateway = stand.spawn("gateway", [tidegate, "serve", "--config", str(file)], env=environment, cwd=folder)
         stand.until("gateway", gateway, f"http://127.0.0.1:{port}/readyz")
         environment.update({

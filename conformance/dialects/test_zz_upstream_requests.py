@@ -28,7 +28,8 @@ def test_every_request_fits_the_vendors_types(record, egress):
     path, check = CHECKS[egress]
     seen, found = 0, {}
     for request in record.requests():
-        if request["method"] == "POST" and request["target"].startswith(path):
+        target = request["target"].split("?")[0]
+        if request["method"] == "POST" and (target == path or path.endswith("/") and target.startswith(path)):
             seen += 1
             body = json.loads(request["body"])
             for fault in check(body):
