@@ -18,12 +18,13 @@ counted() {
     say "$name: $good passed, $bad failed"
 }
 
-# pytest_suite NAME FOLDER PYTHON STAND_OPTIONS...
+# pytest_suite NAME FOLDER_OR_FILE PYTHON STAND_OPTIONS...
 pytest_suite() {
-    local name=$1 folder=$2 python=$3 log code=0
+    local name=$1 folder=$2 python=$3 log code=0 settings=$2
+    [ -d "$settings" ] || settings=$(dirname "$settings")
     shift 3
     log=$(mktemp)
-    python3 "$ROOT/conformance/stand.py" "$@" -- "$python" -m pytest -c "$folder/pytest.ini" "$folder" >"$log" 2>&1 || code=$?
+    python3 "$ROOT/conformance/stand.py" "$@" -- "$python" -m pytest -c "$settings/pytest.ini" "$folder" >"$log" 2>&1 || code=$?
     [ "$code" -eq 0 ] || tail -n 150 "$log" >&2
     counted "$name" "$(grep -oE '[0-9]+ passed' "$log" | tail -n 1 | cut -d' ' -f1)" \
         "$(grep -oE '[0-9]+ (failed|error)' "$log" | awk '{n += $1} END {print n + 0}')" "$code"
@@ -89,6 +90,52 @@ node_dialects_suite() {
         "${report[@]}" --test-timeout=60000 "$ROOT"/conformance/node-dialects/*.test.mjs >"$log" 2>&1 || code=$?
     [ "$code" -eq 0 ] || grep -vE '^ *(duration_ms|type):' "$log" | tail -n 150 >&2
     counted "the dialects for Node" "$(awk '/^# pass /{n=$3} END {print n + 0}' "$log")" \
+        "$(awk '/^# (fail|cancelled) /{n+=$3} END {print n + 0}' "$log")" "$code"
+    rm -f "$log"
+}
+
+# client_suite PART NAME REQUIREMENT: a library that stands on the SDKs, in an environment of its own.
+client_suite() {
+    local part=$1 name=$2 python
+    python=$(venv "client-$name" "$3" "pytest==$PYTEST" "pytest-timeout==$PYTEST_TIMEOUT")
+    # None of them is to tell anybody anything, or to look for prices elsewhere.
+    PYTEST_ADDOPTS="${part:+-m $part} ${TIDEGATE_RESULTS:+--junitxml=$TIDEGATE_RESULTS/client-$name.xml}" \
+        OPENAI_AGENTS_DISABLE_TRACING=1 LITELLM_LOCAL_MODEL_COST_MAP=True ANONYMIZED_TELEMETRY=False DO_NOT_TRACK=1 \
+        pytest_suite "$name" "$ROOT/conformance/clients/test_$name.py" "$python" --loops
+}
+
+# The libraries that stand on the SDKs: all of them, or with `third` what stands for the others.
+client_suites() {
+    local part=${1:-}
+    client_suite "$part" langchain_openai "langchain-openai==$LANGCHAIN_OPENAI"
+    client_suite "$part" pydantic_ai "pydantic-ai-slim[openai,anthropic,google]==$PYDANTIC_AI"
+    client_suite "$part" instructor "instructor==$INSTRUCTOR"
+    client_suite "$part" openai_agents "openai-agents==$OPENAI_AGENTS"
+    ai_sdk_suite "$AI_SDK"
+    [ -z "$part" ] || return 0
+    # The largest to install.
+    client_suite "" llama_index "llama-index-llms-openai-like==$LLAMA_INDEX_OPENAI_LIKE"
+    client_suite "" litellm "litellm==$LITELLM_CLIENT"
+    ai_sdk_suite "$AI_SDK_NEWER" "$NODE_NEWER"
+}
+
+# ai_sdk_suite PACKAGES [NODE]: Vercel's AI SDK, under another version of Node if named.
+ai_sdk_suite() {
+    local packages=$1 node=${2:-} log code=0 report=() runner=(node) major
+    need node "install Node 20 or newer"
+    major=$(grep -oE '^ai@[0-9]+' <<<"$packages")
+    # shellcheck disable=SC2086
+    STAND_NODE_PACKAGES=$(node_modules "$major" $packages "zod@$ZOD")
+    export STAND_NODE_PACKAGES
+    [ -z "$node" ] || runner=(npx --yes --package "node@$node" -- node)
+    [ -z "${TIDEGATE_RESULTS:-}" ] || report=(--test-reporter=junit
+        "--test-reporter-destination=$TIDEGATE_RESULTS/$major.xml")
+    log=$(mktemp)
+    AI_SDK_LOG_WARNINGS=false python3 "$ROOT/conformance/stand.py" --loops -- "${runner[@]}" --test --test-reporter=tap \
+        --test-reporter-destination=stdout ${report[@]+"${report[@]}"} --test-timeout=60000 \
+        "$ROOT"/conformance/node-clients/*.test.mjs >"$log" 2>&1 || code=$?
+    [ "$code" -eq 0 ] || grep -vE '^ *(duration_ms|type):' "$log" | tail -n 150 >&2
+    counted "Vercel AI SDK, $major${node:+ on Node $node}" "$(awk '/^# pass /{n=$3} END {print n + 0}' "$log")" \
         "$(awk '/^# (fail|cancelled) /{n+=$3} END {print n + 0}' "$log")" "$code"
     rm -f "$log"
 }

@@ -216,9 +216,11 @@ fn anthropic<'a>(method: &Method, rest: &'a str) -> Option<Endpoint<'a>> {
     }
 }
 
-/// `models/{model}:generateContent` and the other verbs.
+/// `models/{model}:generateContent` and the other verbs. A client that takes a name with a slash for a whole resource
+/// leaves `models/` out (`@ai-sdk/google` does).
 fn gemini<'a>(method: &Method, rest: &'a str) -> Option<Endpoint<'a>> {
-    let (model, verb) = rest.strip_prefix("models/")?.rsplit_once(':')?;
+    let named = rest.strip_prefix("models/").or_else(|| rest.contains('/').then_some(rest));
+    let (model, verb) = named?.rsplit_once(':')?;
     let generate = |stream| Call { stream: Some(stream), ..Call::of(Operation::Gemini) };
     let call = match verb {
         "generateContent" => generate(false),
@@ -326,12 +328,14 @@ mod tests {
             ("/v1/videos/v/remix", Operation::Raw(Raw::Videos)),
             ("/passthrough/openai/assistants", Operation::Raw(Raw::Passthrough)),
             ("/anthropic/v1/messages/count_tokens", Operation::Raw(Raw::CountTokens)),
+            ("/v1beta/openai/gpt:generateContent", Operation::Gemini),
             ("/v1beta/models/g:countTokens", Operation::Raw(Raw::GeminiCountTokens)),
             ("/v1beta/models/g:batchEmbedContents", Operation::Raw(Raw::BatchEmbedContents)),
         ] {
             assert_eq!(call(path).map(|call| call.operation), Some(operation), "{path}");
         }
         assert_eq!(call("/v1/models/a/b:streamGenerateContent").and_then(|call| call.model), Some("a/b"));
+        assert_eq!(call("/v1beta/a/b:streamGenerateContent").and_then(|call| call.model), Some("a/b"));
         assert_eq!(call("/v1beta/models/g:streamGenerateContent").and_then(|call| call.stream), Some(true));
         let deployment = |path| call(path).and_then(|call| call.model);
         assert_eq!(deployment("/openai/deployments/d/completions"), Some("d"));
