@@ -20,6 +20,7 @@ use tokio::net::TcpListener;
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
 
+pub(crate) use openai::base64;
 pub use openai::binary;
 pub use tls::Certificate;
 

@@ -8,6 +8,7 @@ mod azure;
 mod chat;
 mod openai;
 mod signed;
+mod vectors;
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -48,8 +49,12 @@ pub enum Manner {
     AzureV1,
     /// Signs its thoughts and refuses others'.
     Anthropic,
-    /// Signs its calls and refuses others'.
+    /// Signs its calls and refuses others'; makes vectors.
     Gemini,
+    /// Vectors for a purpose, texts in order, tokens and units as it bills them; OpenAI's dialect beside it.
+    Cohere,
+    /// OpenAI's frame for vectors with words of its own, and documents in order.
+    Jina,
 }
 
 /// A request that came, and the status of its answer.
@@ -239,7 +244,8 @@ fn answer(manner: Manner, asked: &Asked<'_>) -> Reply {
         Manner::OpenAi => openai::answer(asked),
         Manner::AzureClassic | Manner::AzureV1 => azure::answer(manner, asked),
         Manner::Anthropic => signed::anthropic(asked),
-        Manner::Gemini => signed::gemini(asked),
+        Manner::Gemini => vectors::gemini(asked).unwrap_or_else(|| signed::gemini(asked)),
+        Manner::Cohere | Manner::Jina => vectors::answer(manner, asked),
         _ => chat::answer(manner, asked),
     }
 }

@@ -228,7 +228,7 @@ fn build(
     up: &Up<'_>,
     body: &Bytes,
 ) -> Result<(Bytes, Bytes), Box<Refusal>> {
-    if let Operation::Raw(raw) = exchange.operation {
+    if let (Operation::Raw(raw), Lane::Same) = (exchange.operation, lane) {
         return raw::build(exchange, raw, deployment, upstream, up, body);
     }
     let body = lanes::body(exchange, lane, deployment, body)?;
@@ -266,8 +266,9 @@ async fn answer_of(mut flight: Box<Flight>) -> Result<http::Response<Body>, Box<
     runtime::failpoint!("gateway.first_byte");
     let upstream_id = head.headers.get("x-request-id").or_else(|| head.headers.get("request-id"));
     flight.exchange().upstream_request_id = upstream_id.and_then(|id| id.to_str().ok()).map(Into::into);
+    let lane = flight.lane;
     let raw = match flight.exchange().operation {
-        Operation::Raw(raw) => Some(raw),
+        Operation::Raw(raw) if lane == Lane::Same => Some(raw),
         _ => None,
     };
     if let Some(raw) = raw.filter(|_| raw::is_answer(head.status)) {
@@ -276,7 +277,8 @@ async fn answer_of(mut flight: Box<Flight>) -> Result<http::Response<Body>, Box<
     if !head.status.is_success() {
         return Err(Box::pin(refused(flight, head)).await);
     }
-    if flight.exchange().asked.stream && flight.exchange().operation != Operation::Embeddings {
+    let vectors = matches!(lane, Lane::Vectors { .. });
+    if flight.exchange().asked.stream && !vectors && flight.exchange().operation != Operation::Embeddings {
         streamed(flight, head).await
     } else {
         whole(flight, head).await
@@ -480,8 +482,13 @@ async fn whole(mut flight: Box<Flight>, head: Head) -> Result<http::Response<Bod
         }
         usage
     });
-    let (usage, basis) =
-        settle::complete_usage(told, exchange.asked.input_estimate, read.output_estimate, Basis::Unreported);
+    let (usage, basis) = match (lane, told) {
+        (Lane::Vectors { .. }, None) => (policy::Usage::default(), Basis::Unreported),
+        _ => {
+            let (input, output) = (exchange.asked.input_estimate, read.output_estimate);
+            settle::complete_usage(told, input, output, Basis::Unreported)
+        }
+    };
     let cost = settle::cost(&deployment, &usage);
     let mut ending = Ending::completed(usage, basis, read.finish_reason);
     ending.answer = exchange.request_body.is_some().then(|| read.body.clone());

@@ -309,6 +309,7 @@ fn open(
         raw: None,
         stored: None,
         parsed: None,
+        vectors: None,
         dropped: Vec::new(),
         as_array: false,
         model_asked: Name::default(),

@@ -79,6 +79,8 @@ pub(crate) struct Exchange {
     pub(crate) stored: Option<Box<crate::stored::Stored>>,
     /// The request in the ordered form, once an attempt needed it.
     pub(crate) parsed: Option<Arc<providers::blocks::Request>>,
+    /// A call for embeddings or rerank in the form between dialects, once an attempt needed it.
+    pub(crate) vectors: Option<Box<crate::vectors::Parsed>>,
     /// Parameters that the present attempt's model cannot be told.
     pub(crate) dropped: Vec<String>,
     /// Google's streams without `alt=sse`: a JSON array.

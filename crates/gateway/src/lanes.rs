@@ -17,6 +17,7 @@ use providers::other_door;
 use providers::request::{Edits, Operation, Raw, rewrite};
 use providers::tap::{Tap, TapOptions};
 use providers::tool_names::ToolNames;
+use providers::vectors::Shape;
 
 use smallvec::SmallVec;
 
@@ -24,7 +25,7 @@ use crate::exchange::Exchange;
 use crate::flight::Flight;
 use crate::refusal::{Code, Refusal};
 use crate::relay::MAX_EVENT;
-use crate::stored;
+use crate::{stored, vectors};
 
 /// How an attempt speaks.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -33,6 +34,8 @@ pub(crate) enum Lane {
     Same,
     /// Through the ordered form.
     Across { client: Dialect, provider: Dialect },
+    /// Embeddings or rerank, through the form that those have.
+    Vectors { client: Shape, provider: Shape },
 }
 
 impl Lane {
@@ -41,6 +44,7 @@ impl Lane {
         match self {
             Self::Same => operation.dialect(),
             Self::Across { provider, .. } => Some(provider),
+            Self::Vectors { provider, .. } => (provider == Shape::Gemini).then_some(Dialect::Gemini),
         }
     }
 }
@@ -68,6 +72,9 @@ pub(crate) fn decide(
     deployment: &Deployment,
     body: &Bytes,
 ) -> Result<Lane, Box<Refusal>> {
+    if let Some(lane) = vectors::decide(exchange, deployment, body) {
+        return lane;
+    }
     let provider = &deployment.provider;
     let spoken = dialects_of(provider);
     let first = spoken.first().copied().unwrap_or(Dialect::Chat);
@@ -139,6 +146,9 @@ pub(crate) fn body(
             Body { bytes: edited(exchange, deployment, body), headers: same_headers(exchange.operation) }
         }
         Lane::Across { client, provider } => written(exchange, client, provider, deployment, body)?,
+        Lane::Vectors { client, provider } => {
+            vectors::written(exchange, (client, provider), deployment, body)?
+        }
     };
     written.bytes = quirks::edited(exchange, lane, deployment, written.bytes)?;
     if exchange.strict && !exchange.dropped.is_empty() {
@@ -176,7 +186,7 @@ fn written(
 }
 
 /// What the chosen model cannot be asked for.
-fn refused(deployment: &Deployment, problem: blocks::Refused) -> Box<Refusal> {
+pub(crate) fn refused(deployment: &Deployment, problem: blocks::Refused) -> Box<Refusal> {
     let mut refusal = Refusal::new(Code::InvalidRequest, format!("model `{}`: {problem}", deployment.name));
     refusal.param = Some(problem.param.into());
     refusal.detail = Some("unsupported_parameter");
@@ -244,7 +254,7 @@ pub(crate) fn reply<T>(exchange: &Exchange, with: impl FnOnce(&Reply<'_>) -> T) 
 /// The flow of a streamed answer.
 pub(crate) fn flow(exchange: &Exchange, lane: Lane, deployment: &Deployment, swallow_usage: bool) -> Flow {
     let flow = match lane {
-        Lane::Same => match exchange.operation.dialect() {
+        Lane::Same | Lane::Vectors { .. } => match exchange.operation.dialect() {
             None | Some(Dialect::Chat) => {
                 Flow::Tapped(Tap::new(TapOptions { swallow_usage, max_event: MAX_EVENT }))
             }
@@ -306,6 +316,9 @@ pub(crate) fn whole(
     deployment: &Deployment,
     body: Bytes,
 ) -> Result<Whole, NoAnswer> {
+    if let Lane::Vectors { client, provider } = lane {
+        return vectors::whole(exchange, (client, provider), &body);
+    }
     let body = quirks::whole(exchange, lane, deployment, body);
     if lane == Lane::Same && matches!(exchange.operation.dialect(), None | Some(Dialect::Chat)) {
         let read = providers::answer::read(exchange.operation, &body)
@@ -331,7 +344,7 @@ pub(crate) fn whole(
         output_estimate: estimate(&answer),
         finish_reason: stop.map(|stop| stop_name(stop).into()),
         body: match lane {
-            Lane::Same => body,
+            Lane::Same | Lane::Vectors { .. } => body,
             Lane::Across { client, .. } => {
                 remember(exchange, Keepsake::of(&answer));
                 if client == Dialect::Responses {

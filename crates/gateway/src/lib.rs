@@ -39,6 +39,7 @@ mod shelf;
 mod stored;
 mod upstream;
 mod urls;
+mod vectors;
 mod wakes;
 mod wishes;
 

@@ -26,7 +26,7 @@ use crate::lanes::dialects_of;
 use crate::plan::{self, Plan, Step};
 use crate::refusal::{Code, Refusal};
 use crate::upstream::{Upstream, google_name};
-use crate::{headers, settle, urls};
+use crate::{headers, settle, urls, vectors};
 
 /// Sound of the lowest bit rate has fewer tokens than this many bytes each (6 kbit/s, ten tokens a second).
 const BYTES_PER_TOKEN: u64 = 64;
@@ -41,6 +41,8 @@ pub(crate) struct Wanted {
     query: Option<String>,
     names: Names,
     provider: Option<Arc<Provider>>,
+    /// Cohere's own SDK asks, at a path that it shares with Jina's clients.
+    pub(crate) by_cohere: bool,
 }
 
 /// Where a body names its model.
@@ -67,6 +69,7 @@ impl Wanted {
             query: parts.uri.query().and_then(without_key),
             names: Names::None,
             provider: Some(provider),
+            by_cohere: false,
         })
     }
 }
@@ -85,6 +88,7 @@ pub(crate) fn read(
         query: parts.uri.query().and_then(without_key),
         names: Names::None,
         provider: None,
+        by_cohere: parts.headers.get("x-fern-sdk-name").is_some_and(|name| name == "cohere"),
     };
     if raw.is_of_a_provider() {
         let provider = match raw {
@@ -129,7 +133,7 @@ fn content_type(client: &HeaderMap) -> Option<&[u8]> {
     client.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes)
 }
 
-fn bad(bad: request::BadRequest) -> Box<Refusal> {
+pub(crate) fn bad(bad: request::BadRequest) -> Box<Refusal> {
     let mut refusal = Refusal::new(Code::InvalidRequest, bad.message);
     refusal.param = bad.param.map(Into::into);
     refusal.detail = bad.code;
@@ -311,7 +315,9 @@ pub(crate) fn target(
             upstream.gemini("batchEmbedContents", &deployment.upstream_model)?.into_owned()
         }
         Raw::Passthrough => format!("{base}/{}", beyond(base, &wanted.rest)),
-        _ => format!("{base}/{}", wanted.rest),
+        _ => vectors::own_path(Operation::Raw(raw), None, provider)
+            .filter(|_| raw.is_of_vectors())
+            .unwrap_or_else(|| format!("{base}/{}", wanted.rest)),
     };
     if let Some(query) = &wanted.query {
         target.push('?');

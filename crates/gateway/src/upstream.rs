@@ -28,6 +28,7 @@ use self::pool::Origin;
 use crate::exchange::Exchange;
 use crate::lanes::Lane;
 use crate::refusal::{Code, Refusal};
+use crate::vectors;
 
 /// What calls of one provider share.
 pub(crate) struct Upstream {
@@ -102,6 +103,7 @@ impl Upstream {
         let dialect = match lane {
             Lane::Same => exchange.operation.dialect(),
             Lane::Across { provider, .. } => Some(provider),
+            Lane::Vectors { provider, .. } => return vectors::target(self, exchange, provider, deployment),
         };
         if deployment.provider.has(Quirk::DeploymentPaths) && matches!(dialect, None | Some(Dialect::Chat)) {
             return self.by_deployment(exchange.operation, deployment);
@@ -118,6 +120,14 @@ impl Upstream {
                 return self.gemini(verb, &deployment.upstream_model);
             }
         }))
+    }
+
+    /// Where embeddings in OpenAI's dialect are.
+    pub(crate) fn embeddings(&self, deployment: &Deployment) -> Result<Cow<'_, str>, Box<Refusal>> {
+        match deployment.provider.has(Quirk::DeploymentPaths) {
+            true => self.by_deployment(Operation::Embeddings, deployment),
+            false => Ok(Cow::Borrowed(&self.paths[2])),
+        }
     }
 
     /// Azure's older form: `{base}/deployments/{model}/chat/completions?api-version=…`.

@@ -69,8 +69,11 @@ pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Endpoint<'a> {
         return passthrough(method, rest);
     }
     let (mount, rest) = unmount(path);
-    if mount.is_none() && matches!(rest, "/rerank" | "/v2/rerank") {
-        return post(method, Call::raw(Raw::Rerank, "rerank"));
+    match rest {
+        "/rerank" if mount.is_none() => return post(method, Call::raw(Raw::Rerank, "rerank")),
+        "/v2/rerank" if mount.is_none() => return post(method, Call::raw(Raw::RerankV2, "rerank")),
+        "/v2/embed" if mount.is_none() => return post(method, Call::raw(Raw::Embed, "")),
+        _ => {}
     }
     let relays = mount.is_none_or(|mount| mount == Mount::OpenAi);
     let endpoint = match version(rest) {
@@ -317,7 +320,8 @@ mod tests {
             ("/v1/moderations", Operation::Raw(Raw::Moderations)),
             ("/rerank", Operation::Raw(Raw::Rerank)),
             ("/v1/rerank", Operation::Raw(Raw::Rerank)),
-            ("/v2/rerank", Operation::Raw(Raw::Rerank)),
+            ("/v2/rerank", Operation::Raw(Raw::RerankV2)),
+            ("/v2/embed", Operation::Raw(Raw::Embed)),
             ("/openai/v1/images/edits", Operation::Raw(Raw::ImageEdits)),
             ("/openai/deployments/w/audio/transcriptions", Operation::Raw(Raw::Transcriptions)),
             ("/v1/responses/resp_1/cancel", Operation::Raw(Raw::StoredResponses)),

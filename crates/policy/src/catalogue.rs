@@ -16,7 +16,7 @@ pub use quirks::{Exception, Quirk};
 
 use crate::ids::Name;
 use crate::price::Price;
-use crate::snapshot::{Auth, Dialect, Origin, RerankShape};
+use crate::snapshot::{Auth, Dialect, Origin, VectorShape};
 use apis::ApiFile;
 use prices::PriceFile;
 use rows::VendorFile;
@@ -174,9 +174,9 @@ pub struct Door {
 
 /// An endpoint that sorts documents.
 #[derive(Clone, Debug)]
-pub struct RerankDoor {
+pub struct ShapedDoor {
     /// Whose shape it has.
-    pub shape: RerankShape,
+    pub shape: VectorShape,
     /// The whole address.
     pub url: Name,
     /// Its path.
@@ -205,7 +205,9 @@ pub struct Vendor {
     /// The path of that.
     pub responses_path: Option<Name>,
     /// Where it sorts documents.
-    pub rerank: Option<RerankDoor>,
+    pub rerank: Option<ShapedDoor>,
+    /// Where it makes embeddings in a shape that is not OpenAI's.
+    pub embed: Option<ShapedDoor>,
     /// Completes a base URL that names no path.
     pub root_path: Option<Name>,
     /// The `api-version` of its paths where the settings name none.

@@ -42,8 +42,8 @@ pub use settings::{
     Server, Severity, StoreSettings, StoreUrl, Tls, json_schema,
 };
 pub use snapshot::{
-    Auth, Deployment, Dialect, Doubt, Endpoint, Environment, Layer, ModelEntry, Origin, Provider, Rerank,
-    RerankShape, ResolveError, Route, Snapshot, Target, Timeouts,
+    Auth, Deployment, Dialect, Doubt, Endpoint, Environment, Layer, ModelEntry, Origin, Provider,
+    ResolveError, Route, Shaped, Snapshot, Target, Timeouts, VectorShape,
 };
 pub use time::{Moment, TimeError, Timestamp};
 pub use window::Window;

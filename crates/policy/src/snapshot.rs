@@ -187,21 +187,21 @@ pub struct Endpoint {
     pub auth: Auth,
 }
 
-/// Whose shape a rerank endpoint has.
+/// Whose shape an endpoint for embeddings or rerank has.
 #[derive(Copy, Clone, Eq, PartialEq, Debug, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum RerankShape {
-    /// `documents` are texts; results are under `results`, units under `meta`.
+pub enum VectorShape {
+    /// Vectors by type, units under `meta`; `documents` are texts.
     Cohere,
-    /// `documents` are texts or objects; results may carry them; tokens under `usage`.
+    /// OpenAI's frame with words of its own; `documents` are texts or objects, and results may carry them.
     Jina,
 }
 
-/// Where a provider sorts documents.
+/// Where a provider makes vectors or sorts documents, in a shape of its own.
 #[derive(Clone, Eq, PartialEq, Debug)]
-pub struct Rerank {
+pub struct Shaped {
     /// Whose shape it has.
-    pub shape: RerankShape,
+    pub shape: VectorShape,
     /// The whole path: `/v2/rerank`.
     pub path: Name,
 }
@@ -229,7 +229,9 @@ pub struct Provider {
     /// Before `/responses`, for a provider that speaks Responses; the credential goes where the openai dialect has it.
     pub responses: Option<Name>,
     /// Where it sorts documents; the credential goes where the openai dialect has it.
-    pub rerank: Option<Rerank>,
+    pub rerank: Option<Shaped>,
+    /// Where it makes embeddings in words that are not OpenAI's; the credential goes where the openai dialect has it.
+    pub embed: Option<Shaped>,
     /// `?api-version=` of its paths (see [`Quirk::DeploymentPaths`]).
     pub api_version: Option<Name>,
     /// Where it deviates from the dialects that it speaks, sorted.

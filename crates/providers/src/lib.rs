@@ -32,5 +32,6 @@ pub mod tap;
 pub mod tokens;
 pub mod tool_names;
 pub mod usage;
+pub mod vectors;
 
 pub use usage::Usage;

@@ -170,11 +170,16 @@ fn embeddings(asked: &Asked<'_>, plan: &Plan) -> (Made, Tokens) {
 
 /// `size` floats of 0.5 (00 00 00 3f, little-endian) in base64.
 fn halves(size: u64) -> String {
+    base64(&[0, 0, 0, 0x3f].repeat(usize::try_from(size).unwrap_or(1)))
+}
+
+/// Bytes in base64.
+pub(crate) fn base64(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let bytes = [0, 0, 0, 0x3f].repeat(usize::try_from(size).unwrap_or(1));
     let mut out = String::new();
     for group in bytes.chunks(3) {
-        let bits = group.iter().fold(0_usize, |bits, byte| bits << 8 | byte) << (8 * (3 - group.len()));
+        let bits = group.iter().fold(0_usize, |bits, byte| bits << 8 | usize::from(*byte))
+            << (8 * (3 - group.len()));
         for place in 0..4 {
             let sign = char::from(ALPHABET[bits >> (18 - 6 * place) & 63]);
             out.push(if place > group.len() { '=' } else { sign });

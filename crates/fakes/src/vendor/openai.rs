@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::chat::tool_to_call;
 use super::{Asked, Reply, odd_name};
+use crate::upstream::base64;
 
 /// What this account's thoughts look like from outside.
 const SEALED: &str = "sealed-by-openai";
@@ -12,13 +13,30 @@ pub(super) fn answer(asked: &Asked<'_>) -> Reply {
     match asked.path.trim_start_matches("/openai") {
         "/v1/chat/completions" => chat(asked),
         "/v1/responses" => responses(asked),
-        "/v1/embeddings" => Reply::json(
-            200,
-            &json!({ "object": "list", "model": asked.body["model"], "usage": { "prompt_tokens": 2, "total_tokens": 2 },
-                     "data": [{ "object": "embedding", "index": 0, "embedding": [0.5, -0.5] }] }),
-        ),
+        "/v1/embeddings" => embeddings(asked.body),
         path => Reply::json(404, &json!({ "error": { "message": format!("no {path}") } })),
     }
+}
+
+fn embeddings(body: &Value) -> Reply {
+    let takes = ["model", "input", "dimensions", "encoding_format", "user"];
+    let odd = body.as_object().into_iter().flatten().find(|(name, _)| !takes.contains(&name.as_str()));
+    if let Some((name, _)) = odd {
+        return Reply::refused(&format!("Unknown parameter: '{name}'."), name);
+    }
+    let count = match &body["input"] {
+        Value::Array(inputs) if !inputs.iter().all(Value::is_u64) => inputs.len(),
+        _ => 1,
+    };
+    let floats = [0.5_f32, -0.5];
+    let embedding = match body["encoding_format"] == "base64" {
+        true => json!(base64(&floats.iter().flat_map(|float| float.to_le_bytes()).collect::<Vec<_>>())),
+        false => json!(floats),
+    };
+    let one = |index| json!({ "object": "embedding", "index": index, "embedding": embedding });
+    let data: Vec<Value> = (0..count).map(one).collect();
+    let usage = json!({ "prompt_tokens": 2, "total_tokens": 2 });
+    Reply::json(200, &json!({ "object": "list", "model": body["model"], "usage": usage, "data": data }))
 }
 
 fn chat(asked: &Asked<'_>) -> Reply {

@@ -115,7 +115,7 @@ async fn whole(mut flight: Box<Flight>, raw: Raw, head: Head, body: Bytes) -> Re
     flight.land(None);
     let first = flight.last_byte();
     let deployment = Arc::clone(&flight.deployment);
-    let (usage, basis) = raw::usage(raw, usage_in(&body).map(settle::usage_of));
+    let (usage, basis) = raw::usage(raw, told(raw, &body).map(settle::usage_of));
     let cost = settle::cost(&deployment, &usage);
     let exchange = flight.exchange();
     exchange.times.first_byte = Some(first);
@@ -142,6 +142,12 @@ async fn whole(mut flight: Box<Flight>, raw: Raw, head: Head, body: Bytes) -> Re
         down.insert(headers::COST, headers::text(&cost.decimal()));
     }
     answer
+}
+
+/// The usage that a whole answer tells, by whichever names.
+fn told(raw: Raw, body: &[u8]) -> Option<providers::Usage> {
+    let vectors = || providers::vectors::counted(body).usage().filter(|_| raw.is_of_vectors());
+    usage_in(body).or_else(vectors)
 }
 
 /// The provider's headers; how its body is encoded stays true.

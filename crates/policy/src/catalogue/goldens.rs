@@ -79,6 +79,7 @@ fn calls(provider: &Provider, text: &mut String) {
     }
     let openai = provider.endpoint(Dialect::OpenAi).map_or(Auth::Bearer, |(_, auth)| auth.clone());
     call("responses", provider.responses.as_ref().map(|base| format!("{base}/responses")), &openai);
+    call("embed", provider.embed.as_ref().map(|embed| embed.path.to_string()), &openai);
     call("rerank", provider.rerank.as_ref().map(|rerank| rerank.path.to_string()), &openai);
 }
 

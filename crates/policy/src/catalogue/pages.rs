@@ -1,7 +1,7 @@
 //! The pages of `docs/providers`, made from the rows: so that what is documented is what is served.
 
 use super::{Confidence, Kind, Quirk, Region, ThroughChat, Vendor, built_in};
-use crate::snapshot::{Auth, Dialect, RerankShape};
+use crate::snapshot::{Auth, Dialect, VectorShape};
 use std::fmt::Write;
 
 /// Every page, as (name of the file, text): `README.md` with the table of all, then one for each vendor.
@@ -123,12 +123,13 @@ fn doors(vendor: &Vendor, text: &mut String) {
         let usual = openai.and_then(|door| door.base_url.as_deref());
         row("openai: Responses", vendor.responses_url.as_deref().or(usual), auth);
     }
-    if let Some(rerank) = &vendor.rerank {
-        let shape = match rerank.shape {
-            RerankShape::Cohere => "rerank, in Cohere's shape (whole address)",
-            RerankShape::Jina => "rerank, in Jina's shape (whole address)",
+    for (what, door) in [("embeddings", &vendor.embed), ("rerank", &vendor.rerank)] {
+        let Some(door) = door else { continue };
+        let whose = match door.shape {
+            VectorShape::Cohere => "Cohere",
+            VectorShape::Jina => "Jina",
         };
-        row(shape, Some(&rerank.url), auth);
+        row(&format!("{what}, in {whose}'s shape (whole address)"), Some(&door.url), auth);
     }
     text.push('\n');
 }

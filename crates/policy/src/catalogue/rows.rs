@@ -1,9 +1,9 @@
 //! The rows of `vendors.toml`, as they stand in the file, and the checks that make one a [`Vendor`].
 
-use super::{Confidence, Door, Exception, Fact, Kind, Quirk, Region, RerankDoor, Vendor};
+use super::{Confidence, Door, Exception, Fact, Kind, Quirk, Region, ShapedDoor, Vendor};
 use crate::ids::Name;
 use crate::settings::base_url;
-use crate::snapshot::{Auth, Dialect, Origin, RerankShape};
+use crate::snapshot::{Auth, Dialect, Origin, VectorShape};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -37,8 +37,10 @@ struct VendorRow {
     #[serde(default)]
     responses: bool,
     responses_url: Option<Name>,
-    rerank: Option<RerankShape>,
+    rerank: Option<VectorShape>,
     rerank_url: Option<Name>,
+    embed: Option<VectorShape>,
+    embed_url: Option<Name>,
     root_path: Option<Name>,
     api_version: Option<Name>,
     auth: Name,
@@ -101,11 +103,15 @@ impl VendorRow {
             Err(why) => Err(why),
         };
         let responses_path = self.responses_url.as_ref().map(path_of).transpose()?;
-        let rerank = match (self.rerank, &self.rerank_url) {
-            (Some(shape), Some(url)) => Some(RerankDoor { shape, url: Arc::clone(url), path: path_of(url)? }),
-            (None, None) => None,
-            _ => return Err(format!("`{}`: rerank and rerank_url belong together", self.name)),
+        let shaped = |what: &str, shape: Option<VectorShape>, url: &Option<Name>| match (shape, url) {
+            (Some(shape), Some(url)) => {
+                Ok(Some(ShapedDoor { shape, url: Arc::clone(url), path: path_of(url)? }))
+            }
+            (None, None) => Ok(None),
+            _ => Err(format!("`{}`: {what} and {what}_url belong together", self.name)),
         };
+        let rerank = shaped("rerank", self.rerank, &self.rerank_url)?;
+        let embed = shaped("embed", self.embed, &self.embed_url)?;
         Ok(Vendor {
             name: self.name,
             title: self.title,
@@ -117,6 +123,7 @@ impl VendorRow {
             responses_url: self.responses_url,
             responses_path,
             rerank,
+            embed,
             root_path: self.root_path,
             api_version: self.api_version,
             key_variables: self.key_variables,
@@ -171,6 +178,7 @@ impl VendorRow {
             ("gemini", self.gemini.is_some()),
             ("responses", self.responses),
             ("rerank", self.rerank.is_some()),
+            ("embed", self.embed.is_some()),
             ("api_version", self.api_version.is_some()),
             ("auth", true),
             ("anthropic_auth", self.anthropic.is_some() && self.dialect != Dialect::Anthropic),

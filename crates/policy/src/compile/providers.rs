@@ -1,12 +1,12 @@
 //! Providers: the vendor's row, what the document says otherwise, the credential.
 
 use super::{Work, vendor_names};
-use crate::catalogue::{Kind, Quirk, Vendor, built_in};
+use crate::catalogue::{Kind, Quirk, ShapedDoor, Vendor, built_in};
 use crate::ids::Name;
 use crate::key::Secret;
 use crate::nearest;
 use crate::settings::{EnvironmentDocument, ModelList, ProviderDocument, base_url};
-use crate::snapshot::{Auth, Dialect, Endpoint, Origin, Provider, Rerank, Timeouts};
+use crate::snapshot::{Auth, Dialect, Endpoint, Origin, Provider, Shaped, Timeouts};
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -41,6 +41,7 @@ fn provider(work: &mut Work<'_>, name: &Name, said: &ProviderDocument) -> Provid
         also: Vec::new(),
         responses: None,
         rerank: None,
+        embed: None,
         api_version: said.api_version.as_ref().map(|said| said.value.clone()),
         quirks,
         exceptions: vendor.map(|vendor| vendor.exceptions.clone()).unwrap_or_default(),
@@ -207,6 +208,12 @@ fn further(
     let Some(before) = moved.map(str::to_owned) else {
         let usual = provider.endpoint(Dialect::OpenAi).map(|(path, _)| path.clone());
         provider.responses = usual.filter(|_| vendor.responses && vendor.responses_path.is_none());
+        // Another address whose path is the vendor's own is a relay before it, where the rest lies as well.
+        let own = vendor.door(provider.dialect).map(|door| &*door.base_path).filter(|path| !path.is_empty());
+        let before = own.and_then(|own| provider.base_path.strip_suffix(own)).map(str::to_owned);
+        if let Some(before) = before {
+            shaped(provider, vendor, &before);
+        }
         return;
     };
     let placed = |path: &Name| Name::from(format!("{before}{path}"));
@@ -223,8 +230,15 @@ fn further(
         let usual = vendor.door(Dialect::OpenAi).map(|door| &door.base_path);
         provider.responses = vendor.responses_path.as_ref().or(usual).map(placed);
     }
-    let rerank = vendor.rerank.as_ref();
-    provider.rerank = rerank.map(|door| Rerank { shape: door.shape, path: placed(&door.path) });
+    shaped(provider, vendor, before.as_str());
+}
+
+/// Where it makes embeddings and sorts documents in a shape of its own.
+fn shaped(provider: &mut Provider, vendor: &Vendor, before: &str) {
+    let place =
+        |door: &ShapedDoor| Shaped { shape: door.shape, path: format!("{before}{}", door.path).into() };
+    provider.rerank = vendor.rerank.as_ref().map(place);
+    provider.embed = vendor.embed.as_ref().map(place);
 }
 
 /// What is accepted and does nothing, or not what one may think.

@@ -190,6 +190,19 @@ fn a_server_that_moved_has_its_other_doors_beside_it_and_a_vendor_has_none() {
 }
 
 #[test]
+fn a_relay_that_keeps_a_vendors_path_has_its_vectors_too() {
+    let environment = dev(
+        "[providers.one]\nvendor = \"jina\"\ncredential = \"env:EMPTY_NOT\"\nbase_url = \"http://relay/x/v1\"\n\
+         [providers.two]\nvendor = \"jina\"\ncredential = \"env:EMPTY_NOT\"\nbase_url = \"http://relay/other\"\n",
+    );
+    let one = provider(&environment, "one");
+    let paths = [&one.embed, &one.rerank].map(|door| door.as_ref().map(|door| door.path.to_string()));
+    assert_eq!(paths, [Some("/x/v1/embeddings".to_owned()), Some("/x/v1/rerank".to_owned())]);
+    let two = provider(&environment, "two");
+    assert_eq!((&two.embed, &two.rerank), (&None, &None));
+}
+
+#[test]
 fn what_a_vendor_lacks_is_said() {
     let text = "\
 [providers.a]

@@ -12,8 +12,12 @@ use crate::json::{Span, StringToken, Visitor, scan_document};
 pub enum Raw {
     /// `POST /v1/moderations`
     Moderations,
-    /// `POST /v1/rerank`, `/v2/rerank`, `/rerank`
+    /// `POST /v1/rerank`, `/rerank`
     Rerank,
+    /// `POST /v2/rerank`
+    RerankV2,
+    /// `POST /v2/embed`
+    Embed,
     /// `POST /v1/images/generations`
     Images,
     /// `POST /v1/images/edits`
@@ -57,7 +61,8 @@ impl Raw {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Moderations => "moderations",
-            Self::Rerank => "rerank",
+            Self::Rerank | Self::RerankV2 => "rerank",
+            Self::Embed => "embed",
             Self::Images => "images",
             Self::ImageEdits => "image_edits",
             Self::ImageVariations => "image_variations",
@@ -106,11 +111,15 @@ impl Raw {
 
     /// Whether nothing is generated, so that there are no tokens of output.
     pub const fn has_no_output(self) -> bool {
-        self.is_free()
-            || matches!(
-                self,
-                Self::Moderations | Self::Rerank | Self::EmbedContent | Self::BatchEmbedContents
-            )
+        self.is_free() || self.is_of_vectors() || matches!(self, Self::Moderations)
+    }
+
+    /// Whether embeddings or rerank are asked, which have dialects of their own (`crate::vectors`).
+    pub const fn is_of_vectors(self) -> bool {
+        matches!(
+            self,
+            Self::Rerank | Self::RerankV2 | Self::Embed | Self::EmbedContent | Self::BatchEmbedContents
+        )
     }
 }
 

@@ -31,7 +31,6 @@ async fn a_body_with_a_model_goes_to_the_same_path_with_the_providers_name() {
     for (path, theirs, endpoint) in [
         ("/v1/moderations", "/v1/moderations", "moderations"),
         ("/v1/rerank?a=b", "/v1/rerank?a=b", "rerank"),
-        ("/v2/rerank", "/v1/rerank", "rerank"),
         ("/rerank", "/v1/rerank", "rerank"),
         ("/v1/images/generations", "/v1/images/generations", "images"),
         ("/openai/deployments/fake%2Fm/images/edits", "/v1/images/edits", "image_edits"),

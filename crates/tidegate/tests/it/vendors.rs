@@ -5,6 +5,7 @@ mod azure;
 mod doors;
 mod names;
 mod thoughts;
+mod vectors;
 
 use fakes::vendor::{Manner, Seen, Vendor};
 use serde_json::{Value, json};
