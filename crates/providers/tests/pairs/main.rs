@@ -10,6 +10,7 @@ mod golden;
 mod inputs;
 mod odd;
 mod requests;
+mod round;
 mod streams;
 
 use bytes::Bytes;

@@ -147,11 +147,9 @@ pub(super) fn write_media(
         }
         _ => write_source(media, &mut out)?,
     }
-    let mut titled = false;
     for (name, raw) in &media.extra {
         match (kind, name.as_str()) {
-            ("document", "title" | "context" | "citations") | ("image", "transformations") => {
-                titled |= name == "title";
+            ("document", "context" | "citations") | ("image", "transformations") => {
                 out.raw(name, raw.get());
             }
             ("document", "source") => {}
@@ -159,7 +157,7 @@ pub(super) fn write_media(
         }
     }
     match &media.name {
-        Some(name) if kind == "document" && !titled && !name.is_empty() => {
+        Some(name) if kind == "document" && !name.is_empty() => {
             out.text("title", name);
         }
         _ => {}

@@ -217,8 +217,13 @@ impl Turns {
     }
 
     /// `None` for a source that the form cannot say.
-    fn media(&mut self, path: &str, kind: &str, block: &mut Object<'_>) -> Result<Option<Media>, Unreadable> {
-        let path = &join(path, "source");
+    fn media(
+        &mut self,
+        place: &str,
+        kind: &str,
+        block: &mut Object<'_>,
+    ) -> Result<Option<Media>, Unreadable> {
+        let path = &join(place, "source");
         let whole = block.take("source").ok_or_else(|| missing(PARAM, path))?;
         let mut source = Object::read(whole.get()).ok_or_else(|| wrong_type(PARAM, path, "an object"))?;
         let mut mime = source.text(PARAM, path, "media_type")?;
@@ -238,10 +243,12 @@ impl Turns {
             _ => return Ok(None),
         };
         let cache = self.cache(PARAM, path, block)?;
+        // The others' word for a document's title is the name of its file.
+        let name = if kind == "document" { block.text(PARAM, place, "title")? } else { None };
         let block = std::mem::replace(block, Object::empty());
         extra.extend(block.rest().filter(|(name, _)| name != "type"));
         let kind = if kind == "image" { MediaKind::Image } else { MediaKind::File };
-        Ok(Some(Media { kind, source: taken, mime, name: None, detail: None, cache, extra }))
+        Ok(Some(Media { kind, source: taken, mime, name, detail: None, cache, extra }))
     }
 
     /// Takes `cache_control`.
