@@ -76,20 +76,29 @@ older_dialects_suite() {
         pytest_suite "the dialects for Python, older SDKs" "$ROOT/conformance/dialects" "$python" --loops
 }
 
-# The same for Node, the basics.
+# node_dialects_suite [OPENAI ANTHROPIC GENAI [NODE]]: the same for Node, the basics; under another version of Node if named.
 node_dialects_suite() {
-    local log code=0 report=()
-    need node "install Node 20 or newer"
-    STAND_NODE_PACKAGES=$(node_modules "dialects-$OPENAI_NODE-$ANTHROPIC_NODE-$GENAI_NODE" "openai@$OPENAI_NODE" \
-        "@anthropic-ai/sdk@$ANTHROPIC_NODE" "@google/genai@$GENAI_NODE")
+    local openai=${1:-$OPENAI_NODE} anthropic=${2:-$ANTHROPIC_NODE} genai=${3:-$GENAI_NODE} node=${4:-}
+    STAND_NODE_PACKAGES=$(node_modules "dialects-$openai-$anthropic-$genai" "openai@$openai" \
+        "@anthropic-ai/sdk@$anthropic" "@google/genai@$genai")
     export STAND_NODE_PACKAGES
+    node_tests "the dialects for Node (openai $openai, anthropic $anthropic, genai $genai)" node-dialects \
+        "dialects-node${node:+-newer}" "$node"
+}
+
+# node_tests NAME FOLDER RESULTS [NODE]: the tests of a folder of conformance/, with the packages that are exported.
+node_tests() {
+    local name=$1 folder=$2 results=$3 node=${4:-} log code=0 report=() runner=(node)
+    need node "install Node 20 or newer"
+    [ -z "$node" ] || runner=(npx --yes --package "node@$node" -- node)
     [ -z "${TIDEGATE_RESULTS:-}" ] || report=(--test-reporter=junit
-        "--test-reporter-destination=$TIDEGATE_RESULTS/dialects-node.xml")
+        "--test-reporter-destination=$TIDEGATE_RESULTS/$results.xml")
     log=$(mktemp)
-    python3 "$ROOT/conformance/stand.py" --loops -- node --test --test-reporter=tap --test-reporter-destination=stdout \
-        "${report[@]}" --test-timeout=60000 "$ROOT"/conformance/node-dialects/*.test.mjs >"$log" 2>&1 || code=$?
+    AI_SDK_LOG_WARNINGS=false python3 "$ROOT/conformance/stand.py" --loops -- "${runner[@]}" --test --test-reporter=tap \
+        --test-reporter-destination=stdout ${report[@]+"${report[@]}"} --test-timeout=60000 \
+        "$ROOT/conformance/$folder"/*.test.mjs >"$log" 2>&1 || code=$?
     [ "$code" -eq 0 ] || grep -vE '^ *(duration_ms|type):' "$log" | tail -n 150 >&2
-    counted "the dialects for Node" "$(awk '/^# pass /{n=$3} END {print n + 0}' "$log")" \
+    counted "$name${node:+ on Node $node}" "$(awk '/^# pass /{n=$3} END {print n + 0}' "$log")" \
         "$(awk '/^# (fail|cancelled) /{n+=$3} END {print n + 0}' "$log")" "$code"
     rm -f "$log"
 }
@@ -121,23 +130,12 @@ client_suites() {
 
 # ai_sdk_suite PACKAGES [NODE]: Vercel's AI SDK, under another version of Node if named.
 ai_sdk_suite() {
-    local packages=$1 node=${2:-} log code=0 report=() runner=(node) major
-    need node "install Node 20 or newer"
+    local packages=$1 node=${2:-} major
     major=$(grep -oE '^ai@[0-9]+' <<<"$packages")
     # shellcheck disable=SC2086
     STAND_NODE_PACKAGES=$(node_modules "$major" $packages "zod@$ZOD")
     export STAND_NODE_PACKAGES
-    [ -z "$node" ] || runner=(npx --yes --package "node@$node" -- node)
-    [ -z "${TIDEGATE_RESULTS:-}" ] || report=(--test-reporter=junit
-        "--test-reporter-destination=$TIDEGATE_RESULTS/$major.xml")
-    log=$(mktemp)
-    AI_SDK_LOG_WARNINGS=false python3 "$ROOT/conformance/stand.py" --loops -- "${runner[@]}" --test --test-reporter=tap \
-        --test-reporter-destination=stdout ${report[@]+"${report[@]}"} --test-timeout=60000 \
-        "$ROOT"/conformance/node-clients/*.test.mjs >"$log" 2>&1 || code=$?
-    [ "$code" -eq 0 ] || grep -vE '^ *(duration_ms|type):' "$log" | tail -n 150 >&2
-    counted "Vercel AI SDK, $major${node:+ on Node $node}" "$(awk '/^# pass /{n=$3} END {print n + 0}' "$log")" \
-        "$(awk '/^# (fail|cancelled) /{n+=$3} END {print n + 0}' "$log")" "$code"
-    rm -f "$log"
+    node_tests "Vercel AI SDK, $major" node-clients "$major" "$node"
 }
 
 verdict() {
