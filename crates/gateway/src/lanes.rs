@@ -221,6 +221,9 @@ pub(crate) fn parsed(
     if let Some(parsed) = &exchange.parsed {
         return Ok(Arc::clone(parsed));
     }
+    if let Some(held) = &mut exchange.held {
+        held.translated(body.len() as u64)?;
+    }
     let mut request = dialects::read_request(client, body).map_err(|bad| {
         let mut refusal = Refusal::new(Code::InvalidRequest, bad.message);
         refusal.param = bad.param.map(Into::into);

@@ -49,6 +49,12 @@ impl Memory {
 }
 
 impl Held {
+    /// Takes what translating a body of so many bytes needs beside it: what it holds as a form, and one more copy of it
+    /// while it is written (`providers/tests/weight.rs` weighs it).
+    pub(crate) fn translated(&mut self, body: u64) -> Result<(), Box<Refusal>> {
+        if self.grow(body.saturating_mul(COPIES)) { Ok(()) } else { Err(overloaded()) }
+    }
+
     /// Takes `more` bytes; false, and nothing taken, when that passes the limit.
     pub(crate) fn grow(&mut self, more: u64) -> bool {
         let before = self.memory.held.fetch_add(more, Ordering::Relaxed);
@@ -164,7 +170,7 @@ fn too_large(max_body: u64) -> Box<Refusal> {
     )
 }
 
-fn overloaded() -> Box<Refusal> {
+pub(crate) fn overloaded() -> Box<Refusal> {
     let message = "the gateway holds as many bytes of requests as it may; try again in a moment";
     Refusal::new(Code::Overloaded, message).after(Duration::from_secs(1))
 }

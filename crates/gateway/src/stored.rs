@@ -25,6 +25,7 @@ use providers::request::{BadRequest, Operation, Raw};
 
 use crate::exchange::Exchange;
 use crate::plan::Plan;
+use crate::receive;
 use crate::refusal::{Code, Refusal};
 use crate::shelf::{Kept, ShelfError};
 
@@ -121,10 +122,7 @@ fn hold(exchange: &mut Exchange, whole: &Bytes) -> Result<(), Box<Refusal>> {
     }
     match exchange.held.as_mut().is_none_or(|held| held.grow(length)) {
         true => Ok(()),
-        false => {
-            let message = "the gateway holds as many bytes of requests as it may; try again in a moment";
-            Err(Refusal::new(Code::Overloaded, message).after(std::time::Duration::from_secs(1)))
-        }
+        false => Err(receive::overloaded()),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What is asked.
 
-use super::{CacheMark, Part, Raw, ToolKind};
+use super::{CacheMark, Media, MediaSource, Part, Raw, ToolKind};
 use crate::request::BadRequest;
 
 /// A request for text, from any dialect to any.
@@ -66,6 +66,34 @@ pub struct Request {
     pub ours: Ours,
     /// Members that the form has no place for, by their JSON name in the caller's dialect (`a.b` when nested).
     pub extra: Vec<(String, Raw)>,
+}
+
+impl Request {
+    /// About how many bytes its conversation takes in any dialect, so that a writer takes them at once.
+    pub(crate) fn weight(&self) -> usize {
+        let of = |part: &Part| match part {
+            Part::Text { text, .. } | Part::Refusal { text } => text.len() + 32,
+            Part::Media(media) => match &media.source {
+                MediaSource::Base64(text) | MediaSource::Url(text) | MediaSource::Text(text) => {
+                    text.len() + 128
+                }
+                MediaSource::FileId(_) => 128,
+            },
+            Part::Reasoning(thought) => thought.text.len() + 64,
+            Part::ToolCall(call) => call.arguments.len() + 128,
+            Part::ToolResult(result) => result.parts.iter().map(of_result).sum::<usize>() + 128,
+            Part::Unknown { raw, .. } => raw.get().len(),
+        };
+        1024 + self.turns.iter().flat_map(|turn| &turn.parts).map(of).sum::<usize>()
+    }
+}
+
+fn of_result(part: &Part) -> usize {
+    match part {
+        Part::Text { text, .. } => text.len() + 32,
+        Part::Media(Media { source: MediaSource::Base64(data), .. }) => data.len() + 128,
+        _ => 64,
+    }
 }
 
 /// What a gateway does itself of what a client of Responses asks for.

@@ -30,7 +30,7 @@ pub(crate) fn write_request(request: &Request, target: &Target<'_>) -> Result<Wr
         ));
     }
     let mut written = Written::default();
-    let mut json = Json::default();
+    let mut json = Json(Vec::with_capacity(request.weight()));
     json.open(b'{');
     json.text("model", target.model);
     json.array("messages");

@@ -42,7 +42,7 @@ const VALIDATED: &str = "toolConfig.functionCallingConfig.mode";
 pub(crate) fn write_request(request: &Request, target: &Target<'_>) -> Result<Written, Refused> {
     let mut written = Written::default();
     let family = Family::of(target.model);
-    let mut body_text = Vec::with_capacity(1024);
+    let mut body_text = Vec::with_capacity(request.weight());
     let mut body = Object::new(&mut body_text);
     let mut contents = Contents::new(&target.issuer, family, &mut written);
     contents.turns(&request.turns)?;

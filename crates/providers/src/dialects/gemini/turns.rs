@@ -191,6 +191,9 @@ impl<'a> Contents<'a> {
             Part::Media(media) => {
                 self.media(media)?;
                 let extras = self.media_extras(media);
+                if let MediaSource::Base64(data) = &media.source {
+                    piece.reserve_exact(data.len() + 256);
+                }
                 media_part(&mut piece, media, &extras);
             }
             Part::Unknown { dialect: Dialect::Gemini, raw, .. } => {

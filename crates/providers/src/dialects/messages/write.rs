@@ -39,7 +39,7 @@ pub(crate) fn write_request(request: &Request, target: &Target<'_>) -> Result<Wr
     let conflict = is_forced(request) || (budget && (prefilled || conversation.lacks_thought(target)));
     let plan = thinking::plan(request, &family, target, conflict, &mut written);
     let sampling = sampling(request, &family, &plan, &mut written);
-    let mut bytes = Vec::with_capacity(1024);
+    let mut bytes = Vec::with_capacity(request.weight());
     let mut body = Out::object(&mut bytes);
     body.text("model", target.model);
     body.number("max_tokens", plan.max_tokens);

@@ -34,12 +34,14 @@ impl<'r> ItemWriter<'r> {
         stored: bool,
         written: &'r mut Written,
     ) -> Self {
+        let mut items = Vec::with_capacity(request.weight());
+        items.push(b'[');
         Self {
             request,
             target,
             stored,
             written,
-            items: vec![b'['],
+            items,
             instructions: None,
             calls: HashMap::new(),
             messages: 0,
