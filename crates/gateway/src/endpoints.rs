@@ -31,7 +31,7 @@ const CLOSE: HeaderValue = HeaderValue::from_static("close");
 pub(crate) async fn answer(
     gateway: Arc<Gateway>,
     client: Client,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Response<Body> {
     let busy = client.answer();
     if let Some(refused) = client.refused(&request) {
@@ -45,7 +45,13 @@ pub(crate) async fn answer(
     let upgrade = http1 && request.headers().contains_key(http::header::UPGRADE);
     let path = request.uri().path().to_owned();
     let mut answer = match find(request.method(), &path) {
-        Endpoint::Call(asked) => call(gateway, asked, request).await,
+        Endpoint::Call(asked) => {
+            if asked.operation == Operation::Raw(Raw::MessageBatches) {
+                // Its answers tell an address of ours.
+                request.extensions_mut().insert(client);
+            }
+            call(gateway, asked, request).await
+        }
         Endpoint::Session(asked) => Box::pin(realtime::answer(gateway, &client, asked, request)).await,
         Endpoint::Aside if gateway.serves_admin => gateway.aside.call(request).await.map(Body::aside),
         _ => {
@@ -109,7 +115,8 @@ async fn call(gateway: Arc<Gateway>, asked: urls::Call<'_>, request: Request<Inc
     let started = gateway.clock.moment();
     let (parts, body) = request.into_parts();
     let id = Dice::request_id(&gateway.clock);
-    let mut exchange = match admitted(&gateway, asked.operation, id, started, &parts) {
+    let operation = urls::as_asked(asked.operation, &parts.headers);
+    let mut exchange = match admitted(&gateway, operation, id, started, &parts) {
         Ok(exchange) => exchange,
         Err(answer) => return without_body(body, *answer).await,
     };

@@ -43,6 +43,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// What is known of the client's end of a connection.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Client {
+    /// It speaks TLS to us.
+    pub(crate) secure: bool,
     answering: Answering,
     refused_head: RefusedHead,
 }
@@ -134,9 +136,9 @@ async fn connection(
     acceptor: Option<TlsAcceptor>,
 ) -> io::Result<()> {
     let stream = tokio::net::TcpStream::from_std(stream)?;
-    let Some(acceptor) = acceptor else { return converse(gateway, stream).await };
+    let Some(acceptor) = acceptor else { return converse(gateway, stream, false).await };
     let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
-    Box::pin(converse(gateway, stream)).await
+    Box::pin(converse(gateway, stream, true)).await
 }
 
 type Accepted = (std::net::TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
@@ -152,11 +154,11 @@ async fn accept(
 }
 
 /// The life of one connection.
-async fn converse<S>(gateway: Arc<Gateway>, stream: S) -> io::Result<()>
+async fn converse<S>(gateway: Arc<Gateway>, stream: S, secure: bool) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let client = Client::default();
+    let client = Client { secure, ..Client::default() };
     let (answering, refused_head) = (client.answering.clone(), client.refused_head.clone());
     let mut gate = Gate::new(stream, gateway.clock.clone(), Patience::default(), answering, refused_head);
     let protocol = gate.recognise().await?;

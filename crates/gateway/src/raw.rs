@@ -5,6 +5,7 @@
 //! videos, the passage to any other endpoint), the call counts as one of the model `PROVIDER/ENDPOINT`
 //! (`openai/files`, `openai/passthrough`): that name meets the key's allow-list, and a price can be set for it.
 
+pub(crate) mod addresses;
 mod form;
 
 use std::sync::Arc;
@@ -41,6 +42,8 @@ pub(crate) struct Wanted {
     query: Option<String>,
     names: Names,
     provider: Option<Arc<Provider>>,
+    /// Where the client reaches this gateway, up to `rest`: answers that name an address of the provider's name this one.
+    pub(crate) here: Option<String>,
     /// Cohere's own SDK asks, at a path that it shares with Jina's clients.
     pub(crate) by_cohere: bool,
 }
@@ -69,6 +72,7 @@ impl Wanted {
             query: parts.uri.query().and_then(without_key),
             names: Names::None,
             provider: Some(provider),
+            here: None,
             by_cohere: false,
         })
     }
@@ -88,6 +92,7 @@ pub(crate) fn read(
         query: parts.uri.query().and_then(without_key),
         names: Names::None,
         provider: None,
+        here: if raw == Raw::MessageBatches { addresses::here(parts, call.rest) } else { None },
         by_cohere: parts.headers.get("x-fern-sdk-name").is_some_and(|name| name == "cohere"),
     };
     if raw.is_of_a_provider() {
@@ -183,7 +188,8 @@ fn named_in_path(exchange: &Exchange, name: &str) -> Result<Arc<Provider>, Box<R
 fn provider(exchange: &Exchange, raw: Raw, client: &HeaderMap) -> Result<Arc<Provider>, Box<Refusal>> {
     let (environment, key) = (&exchange.caller.environment, &exchange.caller.key);
     let unclear = |message: String| Refusal::new(Code::InvalidRequest, message).about("x-tidegate-provider");
-    let speaks = |provider: &&Arc<Provider>| dialects_of(provider).contains(&Dialect::Chat);
+    let dialect = raw.dialect().unwrap_or(Dialect::Chat);
+    let speaks = |provider: &&Arc<Provider>| dialects_of(provider).contains(&dialect);
     let mut all: Vec<_> = environment.providers().filter(speaks).filter(|known| !known.simulated).collect();
     all.sort_by(|a, b| a.name.cmp(&b.name));
     let allowed = |known: &&Arc<Provider>| key.may_use(&format!("{}/{}", known.name, raw.name()));
@@ -206,8 +212,9 @@ fn provider(exchange: &Exchange, raw: Raw, client: &HeaderMap) -> Result<Arc<Pro
     match (all.as_slice(), mine.as_slice()) {
         ([only], _) | (_, [only]) => Ok(Arc::clone(only)),
         ([], _) => Err(unclear(format!(
-            "environment `{}` has no provider that speaks OpenAI's dialect",
-            environment.name
+            "environment `{}` has no provider that speaks {} dialect",
+            environment.name,
+            if dialect == Dialect::Messages { "Anthropic's" } else { "OpenAI's" }
         ))),
         _ => {
             let message = format!(

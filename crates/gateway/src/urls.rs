@@ -155,8 +155,7 @@ fn openai_raw<'a>(method: &Method, rest: &'a str) -> Option<Endpoint<'a>> {
         "videos" => Raw::Videos,
         _ => return None,
     };
-    let takes = [Method::GET, Method::HEAD, Method::POST, Method::DELETE].contains(method);
-    Some(if takes { Endpoint::Call(Call::raw(raw, rest)) } else { Endpoint::WrongMethod })
+    Some(whole_family(method, raw, rest))
 }
 
 /// Whether what is served of a stored response takes this method; `None` where nothing is served.
@@ -215,7 +214,30 @@ fn anthropic<'a>(method: &Method, rest: &'a str) -> Option<Endpoint<'a>> {
     match rest {
         "messages" => Some(post(method, Call::of(Operation::Messages))),
         "messages/count_tokens" => Some(post(method, Call::raw(Raw::CountTokens, ""))),
+        _ if is_below(rest, "messages/batches") => Some(whole_family(method, Raw::MessageBatches, rest)),
+        // Without the mount it is a header that tells Anthropic's files from OpenAI's: see `as_asked`.
+        _ if is_below(rest, "files") => Some(whole_family(method, Raw::AnthropicFiles, rest)),
         _ => None,
+    }
+}
+
+fn is_below(rest: &str, family: &str) -> bool {
+    rest.strip_prefix(family).is_some_and(|more| more.is_empty() || more.starts_with('/'))
+}
+
+/// Everything that there is of a kind: read, made, deleted.
+fn whole_family<'a>(method: &Method, raw: Raw, rest: &'a str) -> Endpoint<'a> {
+    let takes = [Method::GET, Method::HEAD, Method::POST, Method::DELETE].contains(method);
+    if takes { Endpoint::Call(Call::raw(raw, rest)) } else { Endpoint::WrongMethod }
+}
+
+/// What is asked where a path has one meaning for OpenAI's clients and another for Anthropic's.
+pub(crate) fn as_asked(operation: Operation, headers: &HeaderMap) -> Operation {
+    match operation {
+        Operation::Raw(Raw::Files) if headers.contains_key("anthropic-version") => {
+            Operation::Raw(Raw::AnthropicFiles)
+        }
+        other => other,
     }
 }
 
@@ -324,6 +346,9 @@ mod tests {
             ("/v2/embed", Operation::Raw(Raw::Embed)),
             ("/openai/v1/images/edits", Operation::Raw(Raw::ImageEdits)),
             ("/openai/deployments/w/audio/transcriptions", Operation::Raw(Raw::Transcriptions)),
+            ("/v1/messages/batches", Operation::Raw(Raw::MessageBatches)),
+            ("/anthropic/v1/messages/batches/b/cancel", Operation::Raw(Raw::MessageBatches)),
+            ("/anthropic/v1/files", Operation::Raw(Raw::AnthropicFiles)),
             ("/v1/responses/resp_1/cancel", Operation::Raw(Raw::StoredResponses)),
             ("/openai/v1/responses/input_tokens", Operation::Raw(Raw::InputTokens)),
             ("/v1/responses/compact", Operation::Raw(Raw::Compact)),
@@ -360,7 +385,8 @@ mod tests {
             "/anthropic/x",
             "/v1beta/models/g:unknownVerb",
             "/openai/deployments/",
-            "/anthropic/v1/files",
+            "/anthropic/v1/filesystem",
+            "/v1/messages/batchess",
             "/passthrough/",
             "/v1/filesystem",
             "/v1/responses/",

@@ -12,6 +12,7 @@ use http::header::{
 };
 use http::{Method, Response, StatusCode};
 use policy::Deployment;
+use providers::dialects::Dialect;
 use providers::flow::Flow;
 use providers::flow::passing::{Kind, Passing, usage_in};
 use providers::request::Raw;
@@ -21,6 +22,7 @@ use super::{Miss, Up, sync_if_durable, troubled};
 use crate::body::Body;
 use crate::exchange::Exchange;
 use crate::flight::Flight;
+use crate::raw::addresses;
 use crate::refusal::{Code, Refusal};
 use crate::relay::{self, Relay};
 use crate::settle::{self, Ending};
@@ -54,7 +56,8 @@ pub(super) fn build(
         head.add(&headers::REQUEST_ID, &exchange.upstream_id());
     }
     let version = HeaderName::from_static("anthropic-version");
-    if raw == Raw::CountTokens && !head.is_set(&version) && !up.client.contains_key(&version) {
+    if raw.dialect() == Some(Dialect::Messages) && !head.is_set(&version) && !up.client.contains_key(&version)
+    {
         head.add(&version, &HeaderValue::from_static("2023-06-01"));
     }
     for (name, value) in headers::upwards(up.client, &up.hops) {
@@ -107,7 +110,8 @@ pub(super) async fn answer(
 fn is_whole(raw: Raw, head: &HeaderMap) -> bool {
     let length = head.get(CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.trim().parse().ok());
     let most = relay::MAX_WHOLE;
-    length.map_or(!raw.is_of_a_provider(), |length: usize| length <= most)
+    let short = !raw.is_of_a_provider() || raw == Raw::MessageBatches;
+    length.map_or(short, |length: usize| length <= most)
 }
 
 /// Answers with a body that is there; accounted for before.
@@ -130,6 +134,8 @@ async fn whole(mut flight: Box<Flight>, raw: Raw, head: Head, body: Bytes) -> Re
     let own = exchange.own_time(now, exchange.times.dispatched).saturating_add(now.since(first));
     // An answer to HEAD tells a length that it does not have.
     let length = head.headers.get(CONTENT_LENGTH).filter(|_| body.is_empty()).cloned();
+    let here = exchange.raw.as_ref().and_then(|wanted| wanted.here.as_deref());
+    let body = here.and_then(|here| addresses::of_results(&body, here)).unwrap_or(body);
     let mut answer = Response::new(Body::whole(body));
     *answer.status_mut() = head.status;
     *answer.headers_mut() = downwards(exchange, head.headers);

@@ -34,6 +34,10 @@ pub enum Raw {
     Files,
     /// `/v1/batches…`
     Batches,
+    /// `/v1/messages/batches…`
+    MessageBatches,
+    /// `/v1/files…` as Anthropic's clients ask
+    AnthropicFiles,
     /// `/v1/videos…`
     Videos,
     /// `GET /v1/realtime`, a session over a WebSocket
@@ -69,8 +73,8 @@ impl Raw {
             Self::Speech => "speech",
             Self::Transcriptions => "transcriptions",
             Self::Translations => "translations",
-            Self::Files => "files",
-            Self::Batches => "batches",
+            Self::Files | Self::AnthropicFiles => "files",
+            Self::Batches | Self::MessageBatches => "batches",
             Self::Videos => "videos",
             Self::Realtime => "realtime",
             Self::Passthrough => "passthrough",
@@ -88,7 +92,7 @@ impl Raw {
     pub const fn dialect(self) -> Option<Dialect> {
         match self {
             Self::StoredResponses | Self::InputTokens | Self::Compact => Some(Dialect::Responses),
-            Self::CountTokens => Some(Dialect::Messages),
+            Self::CountTokens | Self::MessageBatches | Self::AnthropicFiles => Some(Dialect::Messages),
             Self::GeminiCountTokens | Self::EmbedContent | Self::BatchEmbedContents => Some(Dialect::Gemini),
             _ => None,
         }
@@ -96,7 +100,15 @@ impl Raw {
 
     /// Whether the request names no model, and goes to a provider as a whole.
     pub const fn is_of_a_provider(self) -> bool {
-        matches!(self, Self::Files | Self::Batches | Self::Videos | Self::Passthrough)
+        matches!(
+            self,
+            Self::Files
+                | Self::Batches
+                | Self::MessageBatches
+                | Self::AnthropicFiles
+                | Self::Videos
+                | Self::Passthrough
+        )
     }
 
     /// Whether only tokens are counted.

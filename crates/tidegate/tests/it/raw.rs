@@ -463,3 +463,52 @@ async fn embeddings_of_google_go_to_google() {
     let line = logged(&mut stand, 1).await.remove(0);
     assert_eq!(line["endpoint"], "batch_embed_contents");
 }
+
+#[tokio::test]
+async fn batches_and_files_of_anthropic_go_to_anthropic_and_their_results_come_from_here() {
+    let claude = Upstream::start(fakes::upstream::Script::default()).await.unwrap();
+    let more =
+        format!("[providers.anthropic]\nbase_url = \"{}\"\ncredential = \"env:CLAUDE\"\n", claude.base_url());
+    let environment = vec![("CLAUDE".to_owned(), "sk-ant".to_owned())];
+    let mut stand = Stand::start(Setup { more, environment, ..Setup::default() }).await;
+    let batch = r#"{"id":"msgbatch_1", "odd":1.0,"results_url":"https://api.anthropic.com/v1/messages/batches/msgbatch_1/results"}"#;
+    claude.set_plan(Plan { body: Some(batch.to_owned()), ..Plan::default() });
+    let client = stand.client();
+    for (method, path) in [
+        ("POST", "/v1/messages/batches"),
+        ("GET", "/v1/messages/batches/msgbatch_1"),
+        ("POST", "/anthropic/v1/messages/batches/msgbatch_1/cancel"),
+        ("DELETE", "/v1/messages/batches/msgbatch_1"),
+        ("GET", "/anthropic/v1/files?limit=2"),
+    ] {
+        let body =
+            if method == "POST" { "not \0 json" } else { "" };
+        let reply = client.send(method, path, body).await.unwrap();
+        assert_eq!(reply.status, 200, "{path}: {}", reply.text());
+        let sent = claude.journal().last().unwrap();
+        let own = path.strip_prefix("/anthropic").unwrap_or(path);
+        assert_eq!((sent.method.as_str(), sent.path.as_str(), &sent.raw[..]), (method, own, body.as_bytes()));
+        assert_eq!(
+            (sent.header("x-api-key"), sent.header("anthropic-version")),
+            (Some("sk-ant"), Some("2023-06-01"))
+        );
+        if path.contains("batches") {
+            let mount = if path.starts_with("/anthropic") { "/anthropic" } else { "" };
+            let wanted = format!("http://{}{mount}/v1", stand.address);
+            assert_eq!(reply.text(), batch.replace("https://api.anthropic.com/v1", &wanted), "{path}");
+        }
+    }
+    let version = "anthropic-version";
+    assert_eq!(stand.client().header(version, "2023-06-01").get("/v1/files").await.unwrap().status, 200);
+    assert_eq!(claude.journal().last().unwrap().path, "/v1/files");
+    assert_eq!((claude.journal().count(), stand.upstream.journal().count()), (6, 0));
+    assert_eq!(stand.client().get("/v1/files").await.unwrap().status, 200);
+    assert_eq!(stand.upstream.journal().count(), 1, "OpenAI's files");
+    let lines = logged(&mut stand, 7).await;
+    let endpoints: Vec<_> = lines.iter().map(|line| line["model"].as_str().unwrap()).collect();
+    assert_eq!(
+        endpoints[..5],
+        ["anthropic/batches"; 4].into_iter().chain(["anthropic/files"]).collect::<Vec<_>>()[..]
+    );
+    assert!(lines.iter().all(|line| line["cost"].is_null()), "what nobody tells is unknown");
+}
