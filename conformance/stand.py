@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The stand that client suites run on: an upstream, a gateway in front of it, both on loopback, both ours to end.
 
-    stand.py [--llama SERVER MODEL] [--no-upstream] [--loops] -- COMMAND [ARGUMENT...]
+    stand.py [--llama SERVER MODEL] [--no-upstream] [--loops] [--vectors] -- COMMAND [ARGUMENT...]
 
 Starts the scripted upstream (or llama-server), then `tidegate serve` with a settings file written for the occasion,
 waits until it is ready, runs the command with the addresses and keys in its environment, and ends what it started, by
@@ -11,6 +11,9 @@ process id. The code is the command's.
 at /openai/v1. A request for `anthropic/demo/tools` leaves the gateway in Anthropic's dialect and comes back to it as a
 request for `demo/tools`. So every dialect is written, read and answered without a fake of our own for it, and what goes
 over those wires is written down (`recorder.py`).
+
+`--vectors` adds makers of embeddings and sorters of documents that take their own words and no others: `openai`, `gemini`,
+`cohere`, `jina`.
 
 Why a program of its own: the same stand serves the Python suite, the Node suite, the engine suite and the commands of
 the documentation, and none of them should know how a server is started.
@@ -77,6 +80,17 @@ class Stand:
                 time.sleep(0.05)
         text = (self.folder / f"{name}.log").read_text(errors="replace")
         raise SystemExit(f"{name} did not come up at {url}; it said:\n{text[-4000:]}")
+
+    def listens(self, name, process, port):
+        """Waits until somebody listens at the port."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline and process.poll() is None:
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=5).close()
+                return
+            except OSError:
+                time.sleep(0.05)
+        raise SystemExit(f"{name} did not come up at port {port}")
 
     def end(self):
         for _, process in reversed(self.processes):
@@ -165,6 +179,26 @@ targets = [{{ model = "{model}" }}]
     return providers, routes, {"STAND_RECORD": str(recorder.path), "STAND_MODELS": json.dumps({**names, "": MODELS})}
 
 
+VECTORS = {"openai": "/v1", "gemini": "", "cohere": "/compatibility/v1", "jina": "/v1"}
+
+
+def vectors(stand, fakes):
+    """Each at a port of its own, under the vendor's row with another address."""
+    providers = ""
+    for name, path in VECTORS.items():
+        port = free_port()
+        process = stand.spawn(name, [fakes, "vendor", "--manner", name, "--listen", f"127.0.0.1:{port}"])
+        # No path of theirs answers 200 to a stranger.
+        stand.listens(name, process, port)
+        dialect = 'dialect = "gemini"\n' if name == "gemini" else ""
+        providers += f"""
+[providers.{name}]
+{dialect}base_url = "http://127.0.0.1:{port}{path}"
+credential = "env:STAND_KEY_LOOP"
+"""
+    return providers
+
+
 def engine(stand, server, model):
     port = free_port()
     process = stand.spawn("llama", [server, "--model", model, "--host", "127.0.0.1", "--port", str(port), "--threads",
@@ -208,6 +242,8 @@ def main(arguments):
         elif "--no-upstream" not in options:
             providers, more = scripted(stand, os.environ["FAKES_BIN"])
             environment.update(more)
+        if "--vectors" in options:
+            providers += vectors(stand, os.environ["FAKES_BIN"])
         if "--loops" in options:
             recorder = Recorder(port, folder / "upstream-requests.jsonl")
             circular, routes, more = loops(recorder)

@@ -66,6 +66,15 @@ dialects_suite() {
         pytest_suite "the dialects for Python" "$ROOT/conformance/dialects" "$python" --loops
 }
 
+# Embeddings and rerank by the vendors' own SDKs, against each vendor that has them.
+vectors_suite() {
+    local python
+    python=$(venv "vectors-$OPENAI_PYTHON-$GENAI_PYTHON-$COHERE_PYTHON" "openai==$OPENAI_PYTHON" \
+        "google-genai==$GENAI_PYTHON" "cohere==$COHERE_PYTHON" "pytest==$PYTEST" "pytest-timeout==$PYTEST_TIMEOUT")
+    PYTEST_ADDOPTS="${TIDEGATE_RESULTS:+--junitxml=$TIDEGATE_RESULTS/vectors-python.xml}" \
+        pytest_suite "embeddings and rerank for Python" "$ROOT/conformance/vectors" "$python" --vectors
+}
+
 # The generation before. Its types do not know what this one sends, so it does not judge the upstream requests.
 older_dialects_suite() {
     local openai=${OPENAI_PYTHON_OLDER##* } python

@@ -16,6 +16,7 @@ use fakes::oracle::{Prices, Rules, Tables, judge};
 use fakes::plan::Plan;
 use fakes::proxy::{Proxy, Setting};
 use fakes::upstream::{Accept, Certificate, Script, Upstream};
+use fakes::vendor::{Manner, Vendor};
 use fakes::{h2, load, smuggle};
 use serde_json::json;
 use tokio::io::{AsyncBufReadExt, BufReader};
@@ -32,6 +33,8 @@ struct Cli {
 enum Command {
     /// A scripted upstream. Example: fakes upstream --journal j.jsonl --model ok-t40-d5
     Upstream(UpstreamArgs),
+    /// A vendor that refuses what the real one refuses. Example: fakes vendor --manner cohere
+    Vendor(VendorArgs),
     /// A fault proxy; settings come as JSON lines on its input. Example: fakes proxy --to 127.0.0.1:5432
     Proxy(ProxyArgs),
     /// A load generator. Example: fakes load --url http://127.0.0.1:8080/v1 --key tg-… --rate 300 --streams 0.6
@@ -42,6 +45,16 @@ enum Command {
     Smuggle(AttackArgs),
     /// Makes the HTTP/2 attacks. Example: fakes h2 --to 127.0.0.1:8080 --key tg-… --model fake/ok
     H2(AttackArgs),
+}
+
+#[derive(Args)]
+struct VendorArgs {
+    /// Where to listen; port 0 takes a free one
+    #[arg(long, default_value = "127.0.0.1:0")]
+    listen: SocketAddr,
+    /// Whose: openai, anthropic, gemini, cohere or jina
+    #[arg(long)]
+    manner: String,
 }
 
 #[derive(Args)]
@@ -232,12 +245,21 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> anyhow::Result<bool> {
     match command {
         Command::Upstream(args) => upstream(args).await,
+        Command::Vendor(args) => vendor(args).await,
         Command::Proxy(args) => proxy(args).await,
         Command::Load(args) => generate(args).await,
         Command::Oracle(args) => oracle(args).await,
         Command::Smuggle(args) => smuggling(args).await,
         Command::H2(args) => attacks(args).await,
     }
+}
+
+async fn vendor(args: VendorArgs) -> anyhow::Result<bool> {
+    let manner = Manner::of(&args.manner).with_context(|| format!("no vendor `{}`", args.manner))?;
+    let vendor = Vendor::start_at(manner, args.listen).await?;
+    say(&json!({ "root": vendor.root() }))?;
+    std::future::pending::<()>().await;
+    Ok(true)
 }
 
 fn say(line: &serde_json::Value) -> anyhow::Result<()> {

@@ -70,6 +70,21 @@ pub struct Seen {
     pub status: u16,
 }
 
+impl Manner {
+    /// By its name on a command line.
+    #[must_use]
+    pub fn of(name: &str) -> Option<Self> {
+        Some(match name {
+            "openai" => Self::OpenAi,
+            "anthropic" => Self::Anthropic,
+            "gemini" => Self::Gemini,
+            "cohere" => Self::Cohere,
+            "jina" => Self::Jina,
+            _ => return None,
+        })
+    }
+}
+
 impl Seen {
     /// The body as JSON; `null` where it is none.
     #[must_use]
@@ -166,7 +181,15 @@ impl Vendor {
     /// # Errors
     /// When no port can be had.
     pub async fn start(manner: Manner) -> anyhow::Result<Self> {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+        Self::start_at(manner, SocketAddr::from((Ipv4Addr::LOCALHOST, 0))).await
+    }
+
+    /// The same at an address.
+    ///
+    /// # Errors
+    /// When it cannot be had.
+    pub async fn start_at(manner: Manner, listen: SocketAddr) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(listen).await?;
         let address = listener.local_addr()?;
         let seen = Arc::new(Mutex::new(Vec::new()));
         let serving = tokio::spawn(serve(listener, manner, Arc::clone(&seen)));
