@@ -119,6 +119,9 @@ fn none(exchange: &Exchange, provider: &Provider) -> Box<Refusal> {
 
 fn asked<'e>(exchange: &'e mut Exchange, client: Shape, body: &Bytes) -> Result<&'e Parsed, Box<Refusal>> {
     if exchange.vectors.is_none() {
+        if let Some(held) = &mut exchange.held {
+            held.translated(body.len() as u64)?;
+        }
         let read = match exchange.operation {
             Operation::Raw(Raw::Rerank | Raw::RerankV2) => rerank::read_request(body).map(Parsed::Rerank),
             operation => {

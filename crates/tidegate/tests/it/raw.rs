@@ -481,8 +481,7 @@ async fn batches_and_files_of_anthropic_go_to_anthropic_and_their_results_come_f
         ("DELETE", "/v1/messages/batches/msgbatch_1"),
         ("GET", "/anthropic/v1/files?limit=2"),
     ] {
-        let body =
-            if method == "POST" { "not \0 json" } else { "" };
+        let body = if method == "POST" { "not \0 json" } else { "" };
         let reply = client.send(method, path, body).await.unwrap();
         assert_eq!(reply.status, 200, "{path}: {}", reply.text());
         let sent = claude.journal().last().unwrap();
