@@ -336,24 +336,39 @@ impl Bench<'_> {
             load(target, 32, 2_000, false)?;
         }
         let total = self.amount(30_000);
+        let used_few = format!("CPU per request, µs: {count} keys exist, 10 are used");
+        let used_all = format!("CPU per request, µs: {count} keys exist, all are used in turn");
+        let kinds = [
+            ("CPU per request, µs: 10 keys exist, 10 are used", &few, None),
+            (&*used_few, &many, None),
+            (&*used_all, &many, Some(&spread)),
+        ];
         for round in 0..self.rounds {
             eprintln!("keys: round {} of {}", round + 1, self.rounds);
-            let used_few = format!("CPU per request, µs: {count} keys exist, 10 are used");
-            let used_all = format!("CPU per request, µs: {count} keys exist, all are used in turn");
-            let mut turns = [
-                ("CPU per request, µs: 10 keys exist, 10 are used", &few, None),
-                (&*used_few, &many, None),
-                (&*used_all, &many, Some(&spread)),
-            ];
-            if round % 2 == 1 {
-                turns.reverse();
-            }
-            for (label, target, spread) in turns {
+            // Each kind twice, there and back: a machine that grows slower or faster meanwhile is the same to all.
+            let mut costs = [0.0; 3];
+            for turn in [0, 1, 2, 2, 1, 0] {
+                let (_, target, spread) = &kinds[turn];
                 let requests = spread.map_or_else(|| target.requests(false), Clone::clone);
                 let (_, cpu) =
                     measured(target, &Load { address: target.address, requests, connections: 32, total })?;
-                table.add(label, 1, Kind::Tidegate, cpu / total as f64);
+                costs[turn] += cpu / total as f64 / 2.0;
             }
+            for ((label, ..), cost) in kinds.iter().zip(costs) {
+                table.add(label, 1, Kind::Tidegate, cost);
+            }
+            table.add(
+                "CPU per request: 100,000 keys, 10 used ÷ 10 keys",
+                2,
+                Kind::Tidegate,
+                costs[1] / costs[0],
+            );
+            table.add(
+                "CPU per request: 100,000 keys, all used ÷ 10 keys",
+                2,
+                Kind::Tidegate,
+                costs[2] / costs[0],
+            );
         }
         Ok(())
     }
