@@ -259,7 +259,16 @@ fn plan_of(exchange: &Exchange, provider: &Arc<Provider>) -> Result<Plan, Box<Re
         );
         return Err(Refusal::new(Code::ModelNotAllowed, message));
     }
-    let deployment = match exchange.caller.environment.resolve(name) {
+    let environment = &exchange.caller.environment;
+    if environment.shares_account(&provider.name) {
+        let message = format!(
+            "another environment has the same account at provider `{}`, so `{name}` would show each what is the \
+             other's; give environment `{}` a credential of an account of its own",
+            provider.name, environment.name
+        );
+        return Err(Refusal::new(Code::SharedAccount, message));
+    }
+    let deployment = match environment.resolve(name) {
         Ok(Target::Deployment(known)) if known.provider.name == provider.name => known,
         _ => Arc::new(Deployment {
             name: name.as_str().into(),

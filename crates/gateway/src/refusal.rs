@@ -54,6 +54,7 @@ codes! {
     AmbiguousRequest 400 "invalid_request_error" "ambiguous_request" Useless "the head or the chunks of the request are no HTTP or could be read in two ways; the message says where, and the connection is closed";
     ModelAmbiguous 400 "invalid_request_error" "model_ambiguous" Useless "several providers serve a model of this name; write `provider/model`";
     ModelNotAllowed 403 "invalid_request_error" "model_not_allowed" Useless "the virtual key may not use this model";
+    SharedAccount 403 "invalid_request_error" "shared_account" Useless "the provider's account is also that of another environment, so files, batches, videos and the passage to it are closed: whoever reaches them would see what is not theirs";
     PriceUnknown 403 "invalid_request_error" "price_unknown" Useless "the key has a budget and the model has no known price, so the budget could not hold";
     PreviousResponseNotFound 400 "invalid_request_error" "previous_response_not_found" Useless "`previous_response_id` names no response that is kept for this environment: unknown, deleted, expired, or made with `store: false`";
     ResponseNotFound 404 "invalid_request_error" "response_not_found" Useless "no response of this id is kept for this environment";

@@ -4,6 +4,7 @@
 //! rows become providers, catalogue and settings become deployments with prices, routes point at them, bare
 //! names are counted. What is wrong is reported together, with the places that the document remembers.
 
+mod accounts;
 mod keys;
 mod models;
 mod providers;
@@ -164,11 +165,15 @@ pub fn compile(
     };
     let mut snapshot = Snapshot::default();
     let mut file_keys = Vec::new();
+    let mut environments = Vec::with_capacity(document.environments.len());
     for described in &document.environments {
         let environment = environment(&mut work, described);
         keys::compile(&mut work, described, &environment, &mut file_keys);
-        snapshot.environments.insert(described.name.clone(), Arc::new(environment));
+        environments.push(environment);
     }
+    accounts::mark_shared(&mut environments);
+    let named = environments.into_iter().map(|environment| (environment.name.clone(), Arc::new(environment)));
+    snapshot.environments.extend(named);
     if work.findings.has_errors() {
         return Err(work.findings.sorted());
     }
@@ -191,6 +196,7 @@ fn environment(work: &mut Work<'_>, described: &EnvironmentDocument) -> Environm
         names: HashMap::new(),
         providers,
         closed: HashSet::new(),
+        shared: HashSet::new(),
         entries: Vec::new(),
     };
     models::compile(work, described, &mut environment);

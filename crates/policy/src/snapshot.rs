@@ -426,6 +426,8 @@ pub struct Environment {
     pub(crate) providers: HashMap<Name, Arc<Provider>>,
     /// Providers that serve what they list and nothing else.
     pub(crate) closed: HashSet<Name>,
+    /// Providers whose account another environment has too.
+    pub(crate) shared: HashSet<Name>,
     pub(crate) entries: Vec<ModelEntry>,
 }
 
@@ -451,6 +453,11 @@ impl Environment {
     /// The providers, in no order.
     pub fn providers(&self) -> impl Iterator<Item = &Arc<Provider>> {
         self.providers.values()
+    }
+
+    /// Whether another environment has the account of this provider too, and so sees whatever is kept there.
+    pub fn shares_account(&self, provider: &str) -> bool {
+        self.shared.contains(provider)
     }
 
     /// The provider of that name.

@@ -24,6 +24,7 @@ mod raw;
 mod realtime;
 mod stand;
 mod stored;
+mod tenants;
 mod vendors;
 mod way;
 mod wishes;
