@@ -5,12 +5,13 @@ for `egress`, the dialect that the gateway speaks upstream, and runs for the cli
 """
 
 import functools
-import importlib.metadata
 import json
 import os
 
+import cells
 import pydantic
 import pytest
+
 
 URL = os.environ["TIDEGATE_URL"]
 KEY = os.environ["STAND_KEY_APP"]
@@ -45,15 +46,8 @@ def pytest_generate_tests(metafunc):
 @pytest.fixture(autouse=True)
 def cell(request, record_property):
     """The client, the two dialects and the feature, for the page that is made of the results."""
-    mark = request.node.get_closest_marker("shows")
-    if mark:
-        arguments = getattr(request.node, "callspec", None)
-        arguments = arguments.params if arguments else {}
-        package = request.module.PACKAGE
-        ingress = arguments.get("ingress") or request.module.INGRESSES[0]
-        way = {True: ", streamed", False: ", whole"}.get(arguments.get("stream"), "")
-        record_property("cell", json.dumps([f"{package} (Python) {importlib.metadata.version(package)}", ingress,
-                                            arguments.get("egress") or "-", mark.args[0] + way]))
+    if request.node.get_closest_marker("shows"):
+        cells.record(request, record_property, request.module.PACKAGE, request.module.INGRESSES[0])
 
 
 @pytest.fixture

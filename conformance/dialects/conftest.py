@@ -1,12 +1,13 @@
 """Fixtures, and what a test says of itself for docs/compatibility.md."""
 
 import functools
-import importlib.metadata
 import json
 import os
 import pathlib
 
+import cells
 import pytest
+
 from speakers import INGRESS, model
 
 SDKS = {"chat": "openai", "responses": "openai", "messages": "anthropic", "gemini": "google-genai"}
@@ -25,15 +26,8 @@ def pytest_generate_tests(metafunc):
 @pytest.fixture(autouse=True)
 def cell(request, record_property):
     """The client, the two dialects and the feature, for the page that is made of the results."""
-    mark = request.node.get_closest_marker("shows")
-    if mark:
-        arguments = getattr(request.node, "callspec", None)
-        arguments = arguments.params if arguments else {}
-        ingress = arguments.get("ingress") or getattr(request.module, "INGRESS", None)
-        sdk = SDKS[ingress]
-        way = {True: ", streamed", False: ", whole"}.get(arguments.get("stream"), "")
-        record_property("cell", json.dumps([f"{sdk} (Python) {importlib.metadata.version(sdk)}", ingress,
-                                            arguments.get("egress") or "-", mark.args[0] + way]))
+    if request.node.get_closest_marker("shows"):
+        cells.record(request, record_property, SDKS.get, getattr(request.module, "INGRESS", None))
 
 
 @pytest.fixture

@@ -1,10 +1,10 @@
 """Clients, and what a test says of itself for docs/compatibility.md."""
 
-import importlib.metadata
-import json
 import os
 
+import cells
 import pytest
+
 
 URL, KEY = os.environ["TIDEGATE_URL"], os.environ["TIDEGATE_API_KEY"]
 # The client's fixture: the SDK, and the words it speaks.
@@ -15,14 +15,9 @@ SDKS = {"openai_client": ("openai", "vectors-openai"), "genai_client": ("google-
 @pytest.fixture(autouse=True)
 def cell(request, record_property):
     """The client, the two dialects and the feature, for the page that is made of the results."""
-    mark = request.node.get_closest_marker("shows")
     client = next((name for name in SDKS if name in request.fixturenames), None)
-    if mark and client:
-        sdk, ingress = SDKS[client]
-        arguments = getattr(request.node, "callspec", None)
-        egress = arguments.params.get("egress", "-") if arguments else "-"
-        record_property("cell", json.dumps([f"{sdk} (Python) {importlib.metadata.version(sdk)}", ingress, egress,
-                                            mark.args[0]]))
+    if client and request.node.get_closest_marker("shows"):
+        cells.record(request, record_property, *SDKS[client])
 
 
 @pytest.fixture
