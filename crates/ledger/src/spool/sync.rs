@@ -85,7 +85,7 @@ impl Spool {
     pub(crate) fn sync_now(&self) -> Result<(), SpoolUnavailable> {
         // A descriptor that fails is replaced once; a disk that fails twice is left alone for now.
         for _ in 0..2 {
-            let (files, names, ticket) = {
+            let (files, closed, names, ticket) = {
                 let mut writer = self.writer.lock();
                 writer.push(self);
                 if self.state() == State::Down {
@@ -93,14 +93,15 @@ impl Spool {
                 }
                 writer.tail.cover();
                 let names = std::mem::take(&mut writer.names_unsynced);
-                (writer.unsynced_files(), names, self.in_kernel.load(Ordering::Acquire))
+                let (files, closed) = writer.unsynced_files();
+                (files, closed, names, self.in_kernel.load(Ordering::Acquire))
             };
             let names_done = if names { self.disk.sync_names() } else { Ok(()) };
             let done = sync_files(&files);
             let mut writer = self.writer.lock();
             match done {
                 Ok(()) => {
-                    writer.synced(&files);
+                    writer.synced(&files[..closed]);
                     if names_done.is_err() {
                         writer.names_unsynced = true;
                         return Err(SpoolUnavailable);

@@ -373,27 +373,28 @@ impl Writer {
     /// A sync by the writer itself, under its lock.
     fn sync_here(&mut self) -> Result<(), (Vec<Descriptor>, Failed)> {
         self.tail.cover();
-        let files = self.unsynced_files();
+        let (files, closed) = self.unsynced_files();
         match sync_files(&files) {
             Ok(()) => {
-                self.synced(&files);
+                self.synced(&files[..closed]);
                 Ok(())
             }
             Err(failed) => Err((files, failed)),
         }
     }
 
-    /// The descriptors that a sync must ask.
-    pub(super) fn unsynced_files(&self) -> Vec<Descriptor> {
+    /// The descriptors that a sync must ask, and how many of them, the first, are closed.
+    pub(super) fn unsynced_files(&self) -> (Vec<Descriptor>, usize) {
         let mut files = self.retired.clone();
         files.extend(self.active.as_ref().map(|active| (active.segment.number, active.file.clone())));
-        files
+        (files, self.retired.len())
     }
 
-    /// `files` are on the device, with everything that the tail covered.
-    pub(super) fn synced(&mut self, files: &Descriptors) {
+    /// What the tail covered is on the device, and with it all of the files that were closed when the sync began. The
+    /// one that was being written then may have got more since, and may be closed by now: that is for the next sync.
+    pub(super) fn synced(&mut self, closed: &Descriptors) {
         self.tail.done();
-        self.retired.retain(|(number, _)| files.iter().all(|(synced, _)| synced != number));
+        self.retired.retain(|(number, _)| closed.iter().all(|(synced, _)| synced != number));
     }
 
     /// A descriptor failed to sync: it is never asked again, and what it held is appended anew.

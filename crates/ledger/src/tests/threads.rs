@@ -78,9 +78,16 @@ fn one_write_serves_many() {
 }
 
 #[test]
-fn many_waiters_share_few_syncs() {
-    let bench = Bench::new();
+fn what_waited_for_a_sync_is_on_the_device() {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    // Now and then a segment is closed while a sync of it runs.
+    for _ in 0..40 {
+        wait_for_syncs(&runtime);
+    }
+}
+
+fn wait_for_syncs(runtime: &tokio::runtime::Runtime) {
+    let bench = Bench::new();
     runtime.block_on(async {
         let mut waiters = tokio::task::JoinSet::new();
         for number in 0..200 {
