@@ -19,6 +19,7 @@ Why a program of its own: the same stand serves the Python suite, the Node suite
 the documentation, and none of them should know how a server is started.
 """
 
+import itertools
 import json
 import os
 import pathlib
@@ -49,10 +50,22 @@ KEYS = {
 }
 
 
+# Below those that Linux hands out, so that no outgoing connection takes one before its program listens there.
+PORTS = range(12_000, 32_000)
+turns = itertools.count(os.getpid() * 97)
+
+
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    for turn in itertools.islice(turns, len(PORTS)):
+        port = PORTS[turn % len(PORTS)]
+        with socket.socket() as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise SystemExit("no port is free")
 
 
 class Stand:

@@ -357,18 +357,10 @@ impl Bench<'_> {
             for ((label, ..), cost) in kinds.iter().zip(costs) {
                 table.add(label, 1, Kind::Tidegate, cost);
             }
-            table.add(
-                "CPU per request: 100,000 keys, 10 used ÷ 10 keys",
-                2,
-                Kind::Tidegate,
-                costs[1] / costs[0],
-            );
-            table.add(
-                "CPU per request: 100,000 keys, all used ÷ 10 keys",
-                2,
-                Kind::Tidegate,
-                costs[2] / costs[0],
-            );
+            for (used, cost) in [("10 used", costs[1]), ("all used", costs[2])] {
+                let label = format!("CPU per request: {count} keys, {used} ÷ 10 keys");
+                table.add(&label, 2, Kind::Tidegate, cost / costs[0]);
+            }
         }
         Ok(())
     }

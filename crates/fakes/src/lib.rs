@@ -7,8 +7,8 @@
 //! # Reading order
 //! [`plan`] (how an answer is asked for), [`upstream`] (who answers), [`journal`] (what is written down),
 //! [`vendor`] (vendors that refuse what
-//! the real ones refuse), [`proxy`] (what goes wrong between), [`postgres`] (a server to stop), [`load`] (who asks), [`oracle`] (what must
-//! hold afterwards); then the attacks: [`smuggle`] and [`h2`].
+//! the real ones refuse), [`proxy`] (what goes wrong between), [`ports`] (where they listen), [`postgres`] (a server to
+//! stop), [`load`] (who asks), [`oracle`] (what must hold afterwards); then the attacks: [`smuggle`] and [`h2`].
 #![expect(
     clippy::disallowed_methods,
     reason = "a test tool with a runtime, a clock and a process of its own; the product's rules on them do not reach here"
@@ -20,6 +20,7 @@ pub mod journal;
 pub mod load;
 pub mod oracle;
 pub mod plan;
+pub mod ports;
 pub mod postgres;
 pub mod proxy;
 pub mod random;

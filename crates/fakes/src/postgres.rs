@@ -11,7 +11,6 @@
 //! allowed.
 
 use std::io::Read;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -22,8 +21,6 @@ use anyhow::{Context, ensure};
 
 /// The user that the server and its data have.
 const NAME: &str = "tidegate";
-/// Ports below what connections are given by default.
-const PORTS: std::ops::Range<u32> = 20_000..32_000;
 
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
@@ -51,7 +48,7 @@ impl Server {
         server.initialise()?;
         // Somebody else may take a port between the look and the start.
         for attempt in 0.. {
-            server.port = free_port()?;
+            server.port = crate::ports::free()?.port();
             match server.start_again() {
                 Ok(()) => break,
                 Err(error) if attempt == 4 => return Err(error),
@@ -242,15 +239,6 @@ fn password() -> anyhow::Result<String> {
     let mut bytes = [0; 16];
     std::fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(format!("{:032x}", u128::from_le_bytes(bytes)))
-}
-
-fn free_port() -> anyhow::Result<u16> {
-    let width = PORTS.end - PORTS.start;
-    let start = std::process::id().wrapping_mul(97).wrapping_add(COUNT.fetch_add(1, Ordering::Relaxed) * 389);
-    (0..width)
-        .filter_map(|step| u16::try_from(PORTS.start + start.wrapping_add(step) % width).ok())
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
-        .context("no port is free")
 }
 
 /// The processes whose parent is `main`.

@@ -18,6 +18,8 @@ enum Action {
 struct Point {
     action: Action,
     probability: f64,
+    /// How often it still lets pass before it may act.
+    spared: u64,
     /// How often it may still act.
     left: u64,
 }
@@ -44,7 +46,8 @@ fn from_environment() -> HashMap<String, Point> {
         .collect()
 }
 
-/// `panic`, `abort`, `sleep(milliseconds)`; `@0.1` = one time in ten; `#3` = three times at most.
+/// `panic`, `abort`, `sleep(milliseconds)`; then, in this order, `+20` = not the first twenty times, `@0.1` = one time in
+/// ten, `#3` = three times at most.
 fn parse(what: &str) -> Option<Point> {
     let (what, left) = match what.trim().split_once('#') {
         Some((what, left)) => (what, left.parse().ok()?),
@@ -54,6 +57,10 @@ fn parse(what: &str) -> Option<Point> {
         Some((what, probability)) => (what, probability.parse().ok()?),
         None => (what, 1.0),
     };
+    let (what, spared) = match what.split_once('+') {
+        Some((what, spared)) => (what, spared.parse().ok()?),
+        None => (what, 0),
+    };
     let action = match what.trim() {
         "panic" => Action::Panic,
         "abort" => Action::Abort,
@@ -62,7 +69,7 @@ fn parse(what: &str) -> Option<Point> {
             Action::Sleep(Duration::from_millis(millis.parse().ok()?))
         }
     };
-    Some(Point { action, probability, left })
+    Some(Point { action, probability, spared, left })
 }
 
 /// Sets a point from within a test: `set("ledger.reserve", "panic#1")`; `"off"` removes it. False when `what`
@@ -86,6 +93,10 @@ pub fn hit(name: &str) {
     let action = {
         let mut points = points();
         match points.get_mut(name) {
+            Some(point) if point.spared > 0 => {
+                point.spared -= 1;
+                return;
+            }
             Some(point) if point.left > 0 && crate::Dice::unit() < point.probability => {
                 point.left -= 1;
                 point.action
@@ -106,12 +117,20 @@ mod tests {
 
     #[test]
     fn rules_are_read() {
-        let point = |action, probability, left| Some(Point { action, probability, left });
-        assert_eq!(parse("panic"), point(Action::Panic, 1.0, u64::MAX));
-        assert_eq!(parse("sleep(50)"), point(Action::Sleep(Duration::from_millis(50)), 1.0, u64::MAX));
-        assert_eq!(parse("abort@0.1#2"), point(Action::Abort, 0.1, 2));
+        let point = |action, probability, spared, left| Some(Point { action, probability, spared, left });
+        assert_eq!(parse("panic"), point(Action::Panic, 1.0, 0, u64::MAX));
+        assert_eq!(parse("sleep(50)"), point(Action::Sleep(Duration::from_millis(50)), 1.0, 0, u64::MAX));
+        assert_eq!(parse("abort@0.1#2"), point(Action::Abort, 0.1, 0, 2));
+        assert_eq!(parse("abort+7@0.1#2"), point(Action::Abort, 0.1, 7, 2));
         assert_eq!(parse("panik"), None);
         assert_eq!(parse("sleep(x)"), None);
+    }
+
+    #[test]
+    fn a_point_spares_the_first() {
+        assert!(set("test.spared", "panic+2#1"));
+        let passes = || std::panic::catch_unwind(|| crate::failpoint!("test.spared")).is_ok();
+        assert_eq!([passes(), passes(), passes(), passes()], [true, true, false, true]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 
+use runtime::Dice;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -92,7 +93,7 @@ pub(super) fn error_event(refusal: &Refusal, of: Option<&str>) -> String {
     let failing = refusal.failing("");
     json!({
         "type": "error",
-        "event_id": "event_tidegate",
+        "event_id": format!("event_{:032x}", u128::from_le_bytes(Dice::bytes())),
         "error": {
             "type": failing.kind,
             "code": failing.code,
@@ -154,5 +155,7 @@ mod tests {
         assert_eq!(event["type"], "error");
         assert_eq!(event["error"]["code"], "rate_limit_exceeded");
         assert_eq!(event["error"]["message"], "later");
+        let next: serde_json::Value = serde_json::from_str(&error_event(&refusal, None)).unwrap();
+        assert_ne!(next["event_id"], event["event_id"]);
     }
 }

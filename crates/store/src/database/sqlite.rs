@@ -24,7 +24,7 @@ use tokio::sync::{Mutex, OnceCell};
 
 use super::day::Day;
 use super::{Connection, Place, Session};
-use crate::statements::Home;
+use crate::statements::{Home, text};
 use crate::{StoreError, migrations};
 
 /// How long a statement waits for another process that writes the same file.
@@ -210,7 +210,7 @@ impl File {
         }
         for mut connection in idle {
             // It only saves memory: a failure costs nothing and says nothing.
-            let _ = sqlx::query("PRAGMA shrink_memory").execute(&mut *connection).await;
+            let _ = sqlx::query(text::SHRINK.sql()).execute(&mut *connection).await;
         }
     }
 

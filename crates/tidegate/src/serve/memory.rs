@@ -22,7 +22,10 @@ pub(crate) fn start(engine: &Arc<Engine>) {
 
 /// Left to itself glibc raises the threshold when large blocks are freed, to many megabytes, and `malloc_trim` does not
 /// reach what other threads than the first have free at their end (SQLite's are such).
-#[expect(unsafe_code, reason = "the allocator's own door, which no safe crate opens")]
+#[cfg_attr(
+    all(target_os = "linux", target_env = "gnu"),
+    expect(unsafe_code, reason = "the allocator's own door, which no safe crate opens")
+)]
 fn hold_to_the_threshold() {
     #[cfg(all(target_os = "linux", target_env = "gnu"))]
     // SAFETY: takes no pointer and may be called at any time.

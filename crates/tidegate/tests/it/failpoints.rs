@@ -110,8 +110,11 @@ async fn panics(postgres: bool) {
 async fn crashes(postgres: bool) {
     for point in ON_THE_WAY.into_iter().chain(BESIDE) {
         // Some calls go well before, so that there is something to lose; some places are passed less often.
-        let seldom = point == "gateway.ack" || BESIDE.contains(&point);
-        let what = if seldom { "abort@0.4" } else { "abort@0.05" };
+        let what = match point {
+            _ if BESIDE.contains(&point) => "abort@0.4",
+            "gateway.ack" => "abort+5",
+            _ => "abort+20",
+        };
         let mut crossing = Crossing::start(point, postgres, what).await;
         let report = crossing.load(0.6, 1.0).await;
         // A place beside the requests may be passed at any moment, or never.

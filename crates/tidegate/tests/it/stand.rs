@@ -2,7 +2,7 @@
 //!
 //! Every stand takes free ports and a fresh folder; the child is ended by its own id when the stand is dropped.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -59,10 +59,6 @@ pub(crate) fn fresh_dir() -> PathBuf {
     dir
 }
 
-pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
-
 pub(crate) fn binary() -> &'static str {
     env!("CARGO_BIN_EXE_tidegate")
 }
@@ -87,8 +83,15 @@ impl Stand {
         let upstream = Upstream::start(setup.script.clone().unwrap_or_default()).await.unwrap();
         let dir = fresh_dir();
         let data_dir = setup.data_dir.clone().unwrap_or_else(|| dir.join("data"));
-        let stand =
-            Self { upstream, dir, data_dir, address: free_address(), key: offline_key(), setup, child: None };
+        let stand = Self {
+            upstream,
+            dir,
+            data_dir,
+            address: fakes::ports::free().unwrap(),
+            key: offline_key(),
+            setup,
+            child: None,
+        };
         stand.write_settings("");
         stand
     }
