@@ -194,23 +194,24 @@ impl Session {
     }
 
     /// Inserts rows that have the values `shared` in common, and whose own values follow one another in `values`: as
-    /// many at a time as there are prepared texts for.
+    /// many at a time as there are prepared texts for. How many rows it wrote.
     pub(crate) async fn insert(
         &mut self,
         bulk: &Bulk,
         shared: &[Value],
         values: Vec<Value>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<u64, StoreError> {
         let width = bulk.width();
         let mut values = values.into_iter();
+        let mut written = 0;
         for (size, rows) in Bulk::SIZES.into_iter().enumerate() {
             while values.len() >= rows * width {
                 let sql = bulk.sql(self.dialect(), size);
                 let chunk = values.by_ref().take(rows * width);
-                self.execute_sql(bulk.name, sql, shared.iter().cloned().chain(chunk)).await?;
+                written += self.execute_sql(bulk.name, sql, shared.iter().cloned().chain(chunk)).await?;
             }
         }
-        Ok(())
+        Ok(written)
     }
 
     /// Has the database read a statement without running it.

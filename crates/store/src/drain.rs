@@ -7,7 +7,8 @@
 //!
 //! What the views have to add up is kept short by folding: [`Store::fold`] adds the entries since the last fold to
 //! the stored sums. Why not with each batch: a batch of a thousand records of a thousand keys would write a thousand
-//! pages, where a fold of a hundred thousand writes each page once.
+//! pages, where a fold of a hundred thousand writes each page once. What it adds was mostly kept as the entries came
+//! (`sums.rs`).
 
 use std::collections::{BTreeMap, HashSet};
 use std::future::Future;
@@ -18,18 +19,24 @@ use std::time::Duration;
 use ledger::{Drain, DrainError, Drained, Entry, RequestLog};
 
 use crate::database::day::Day;
-use crate::database::{Database, Dialect, Place};
-use crate::statements::text;
+use crate::database::{Database, Dialect, Place, Session};
+use crate::statements::{Bulk, text};
+use crate::sums::{Sums, Use};
 use crate::value::Value;
 use crate::{Store, StoreError, entries, request_log};
 
 /// How long a batch or a fold may take before it is rolled back and reported as unavailable.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// Entries after which sums are folded at the latest: reading that many takes half a second.
-const FOLD_AT_LAST: u64 = 250_000;
-/// Entries after which they are folded when there is time for it. Folding sorts entries by key, and costs less for
-/// each the more there are: under load it waits.
+/// Entries after which sums are folded: reading that many takes half a second.
+const FOLD_AT: u64 = 250_000;
+/// Entries after which they are folded when there is time for it.
 const FOLD_WHEN_QUIET: u64 = 20_000;
+/// A row of the sums costs several times what an entry does. So before a fold there are to be that many entries for each,
+/// which takes a while where a hundred thousand keys are used in turn; but at the latest at so many.
+const ENTRIES_A_ROW: u64 = 4;
+const FOLD_AT_LAST: u64 = 1_000_000;
+/// Rows of the sums in one statement.
+const AT_ONCE: usize = Bulk::SIZES[0];
 /// A batch of fewer records than this says that there is time: the ledger hands over what it has five times a second.
 const QUIET: usize = 250;
 
@@ -42,7 +49,7 @@ impl Drain for Store {
             patient(self.take(batch)).await.map_err(DrainError::from)?;
             let entries = batch.iter().filter(|record| matches!(record, Drained::Entry(_))).count() as u64;
             let unfolded = self.unfolded.fetch_add(entries, Ordering::Relaxed) + entries;
-            if unfolded >= if batch.len() < QUIET { FOLD_WHEN_QUIET } else { FOLD_AT_LAST } {
+            if self.is_fold_due(unfolded, batch.len()).await {
                 self.unfolded.store(0, Ordering::Relaxed);
                 // The batch is taken whether or not this succeeds: sums are right before and after.
                 if let Err(error) = self.fold().await {
@@ -79,16 +86,33 @@ impl Store {
     async fn insert_entries(&self, batch: &[&Entry]) -> Result<(), StoreError> {
         let mut groups: BTreeMap<entries::Shared<'_>, Vec<Value>> = BTreeMap::new();
         for entry in batch {
-            entries::push(groups.entry(entries::Shared::of(entry)).or_default(), entry);
+            let shared = entries::Shared::of(entry);
+            shared.push(groups.entry(shared).or_default(), entry);
         }
+        let mut held = self.sums.lock().await;
+        // Given back when all went well: nothing is believed of a batch that was broken off.
+        let mut sums = std::mem::take(&mut *held);
         let mut session = self.database.write(Place::Control).await?;
-        if self.database.dialect() == Dialect::Postgres {
-            session.fetch(&text::SHARE_ENTRIES, Vec::new()).await?;
+        match self.database.dialect() {
+            Dialect::Postgres => drop(session.fetch(&text::SHARE_ENTRIES, Vec::new()).await?),
+            Dialect::Sqlite if sums.is_known() => {}
+            Dialect::Sqlite => {
+                let (from, to) = unfolded(&mut session).await?;
+                if from == to {
+                    sums.begin(to);
+                }
+            }
         }
+        let mut written = 0;
         for (shared, values) in groups {
-            session.insert(&text::INSERT_ENTRIES, &shared.values(), values).await?;
+            written += session.insert(shared.bulk(), &shared.values(), values).await?;
         }
-        session.commit().await
+        session.commit().await?;
+        if written == batch.len() as u64 {
+            sums.add(batch);
+            *held = sums;
+        }
+        Ok(())
     }
 
     /// SQLite finds a line by its id alone, and so its file too; PostgreSQL's partitions are by time.
@@ -129,33 +153,49 @@ impl Store {
     async fn insert_logs(&self, place: Place, logs: &[&RequestLog]) -> Result<(), StoreError> {
         let mut groups: BTreeMap<request_log::Shared<'_>, Vec<Value>> = BTreeMap::new();
         for log in logs {
-            request_log::push(groups.entry(request_log::Shared::of(log)).or_default(), log);
+            let shared = request_log::Shared::of(log);
+            shared.push(groups.entry(shared).or_default(), log);
         }
         let mut session = self.database.write(place).await?;
         for (shared, values) in groups {
-            session.insert(&text::INSERT_LOGS, &shared.values(), values).await?;
+            session.insert(shared.bulk(), &shared.values(), values).await?;
         }
         session.commit().await
+    }
+
+    async fn is_fold_due(&self, unfolded: u64, batch: usize) -> bool {
+        let sums = self.sums.lock().await;
+        let worth = unfolded >= ENTRIES_A_ROW * sums.rows() as u64;
+        let enough = unfolded >= if batch < QUIET { FOLD_WHEN_QUIET } else { FOLD_AT };
+        sums.is_full() || (enough && worth) || unfolded >= FOLD_AT_LAST
     }
 
     /// Adds the entries since the last fold to the stored sums, in one transaction. Changes no sum that anybody can see.
     pub(crate) async fn fold(&self) -> Result<(), StoreError> {
         patient(async {
+            let mut held = self.sums.lock().await;
+            let sums = std::mem::take(&mut *held);
             let mut session = self.database.write(Place::Control).await?;
-            if self.database.dialect() == Dialect::Postgres {
+            let alone = self.database.dialect() == Dialect::Sqlite;
+            if !alone {
                 session.fetch(&text::LOCK_ENTRIES, Vec::new()).await?;
             }
-            let Some(mut row) = session.fetch(&text::UNFOLDED, Vec::new()).await?.into_iter().next() else {
-                return Err(StoreError::Corrupt("the table `folded` has no row".into()));
-            };
-            let (from, to) = (row.int()?, row.int()?);
+            let (from, to) = unfolded(&mut session).await?;
             if from >= to {
                 return session.roll_back().await;
             }
-            session.execute(&text::FOLD_BALANCES, vec![from.into(), to.into()]).await?;
-            session.execute(&text::FOLD_USAGE, vec![from.into(), to.into()]).await?;
+            if sums.cover(from, to) {
+                add(&mut session, &sums).await?;
+            } else {
+                session.execute(&text::FOLD_BALANCES, vec![from.into(), to.into()]).await?;
+                session.execute(&text::FOLD_USAGE, vec![from.into(), to.into()]).await?;
+            }
             session.execute(&text::FOLDED, vec![Value::Int(to)]).await?;
             session.commit().await?;
+            if alone {
+                held.begin(to);
+            }
+            drop(held);
             if let Database::Sqlite(files) = &*self.database {
                 for place in files.open_places().await {
                     let mut session = self.database.write(place).await?;
@@ -167,4 +207,28 @@ impl Store {
         })
         .await
     }
+}
+
+/// How far the entries are folded, and how far they reach.
+async fn unfolded(session: &mut Session) -> Result<(i64, i64), StoreError> {
+    let row = session.fetch(&text::UNFOLDED, Vec::new()).await?.into_iter().next();
+    let mut row = row.ok_or_else(|| StoreError::Corrupt("the table `folded` has no row".into()))?;
+    Ok((row.int()?, row.int()?))
+}
+
+/// Adds sums that were kept.
+async fn add(session: &mut Session, sums: &Sums) -> Result<(), StoreError> {
+    let windows = sums.windows();
+    let alike = windows.chunk_by(|a, b| a.is_like(b));
+    for rows in alike.flat_map(|rows| rows.chunks(AT_ONCE)) {
+        let values = rows.iter().flat_map(|window| window.values()).collect();
+        session.insert(&text::ADD_BALANCES, &rows[0].shared(), values).await?;
+    }
+    let uses = sums.uses();
+    let alike = uses.chunk_by(|a, b| a.is_like(b));
+    for rows in alike.flat_map(|rows| rows.chunks(AT_ONCE)) {
+        let values = rows.iter().flat_map(Use::values).collect();
+        session.insert(&text::ADD_USAGE, &rows[0].shared(), values).await?;
+    }
+    Ok(())
 }

@@ -8,6 +8,7 @@ use std::sync::LazyLock;
 use ledger::{Basis, Entry, EntryKind, Labels, Outcome};
 use policy::{Currency, Name, Timestamp, Usage};
 
+use crate::statements::{Bulk, text};
 use crate::value::{Value, foreign_or_none};
 
 struct Words {
@@ -57,10 +58,16 @@ fn basis(basis: Basis) -> &'static Name {
 /// What a group of entries has in common: bound once for all of them. Compared by value.
 #[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
 pub(crate) struct Shared<'a> {
+    /// None of them fills a rare column.
+    plain: bool,
     place: Place<'a>,
     kind: &'static Name,
     seq: u16,
     endpoint: &'a Name,
+    provider: &'a Name,
+    model: &'a Name,
+    outcome: &'static Name,
+    basis: &'static Name,
     estimated: bool,
     cost_currency: Option<Currency>,
     charge_currency: Option<Currency>,
@@ -71,10 +78,15 @@ pub(crate) struct Shared<'a> {
 impl<'a> Shared<'a> {
     pub(crate) fn of(entry: &'a Entry) -> Self {
         Self {
+            plain: !is_usage_rare(&entry.usage) && !is_marked(&entry.end_user, &entry.session, &entry.tags),
             place: Place::of(&entry.labels),
             kind: kind(entry.kind),
             seq: entry.seq,
             endpoint: &entry.endpoint,
+            provider: &entry.provider,
+            model: &entry.model,
+            outcome: outcome(entry.outcome),
+            basis: basis(entry.basis),
             estimated: entry.estimated,
             cost_currency: entry.cost.map(|cost| cost.currency),
             charge_currency: entry.charge.map(|charge| charge.currency),
@@ -83,12 +95,21 @@ impl<'a> Shared<'a> {
         }
     }
 
+    /// The statement for these.
+    pub(crate) fn bulk(&self) -> &'static Bulk {
+        if self.plain { &text::INSERT_PLAIN_ENTRIES } else { &text::INSERT_ENTRIES }
+    }
+
     pub(crate) fn values(&self) -> Vec<Value> {
         let mut values = self.place.values();
         values.extend([
             Value::from(self.kind),
             Value::from(self.seq),
             Value::from(self.endpoint),
+            Value::from(self.provider),
+            Value::from(self.model),
+            Value::from(self.outcome),
+            Value::from(self.basis),
             Value::from(self.estimated),
             code(self.cost_currency),
             code(self.charge_currency),
@@ -96,6 +117,32 @@ impl<'a> Shared<'a> {
             Value::from(self.overrun),
         ]);
         values
+    }
+
+    /// Appends the values that an entry of these has of its own.
+    pub(crate) fn push(&self, values: &mut Vec<Value>, entry: &Entry) {
+        values.extend([
+            Value::from(&entry.request_id),
+            Value::from(entry.attempt_no),
+            Value::from(entry.at),
+            Value::from(entry.settled_at),
+            Value::from(&entry.labels.key_id),
+            Value::from(&entry.labels.key_name),
+        ]);
+        push_usage(values, &entry.usage);
+        values.extend([
+            Value::from(entry.cost.map(|cost| cost.nano)),
+            Value::from(entry.charge.map(|charge| charge.nano)),
+            Value::Text(budgets(&entry.budgets)),
+        ]);
+        if !self.plain {
+            values.extend([
+                foreign_or_none(&entry.end_user),
+                foreign_or_none(&entry.session),
+                tags(&entry.tags),
+            ]);
+            push_rare_usage(values, &entry.usage);
+        }
     }
 }
 
@@ -140,38 +187,31 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Appends the values that an entry has of its own.
-pub(crate) fn push(values: &mut Vec<Value>, entry: &Entry) {
-    values.extend([
-        Value::from(&entry.request_id),
-        Value::from(entry.attempt_no),
-        Value::from(entry.at),
-        Value::from(entry.settled_at),
-        Value::from(&entry.labels.key_id),
-        Value::from(&entry.labels.key_name),
-        Value::from(&entry.provider),
-        Value::from(&entry.model),
-        foreign_or_none(&entry.end_user),
-        foreign_or_none(&entry.session),
-        tags(&entry.tags),
-        Value::from(outcome(entry.outcome)),
-    ]);
-    push_usage(values, &entry.usage);
-    values.extend([
-        Value::from(basis(entry.basis)),
-        Value::from(entry.cost.map(|cost| cost.nano)),
-        Value::from(entry.charge.map(|charge| charge.nano)),
-        Value::Text(budgets(&entry.budgets)),
-    ]);
+/// Whether the client said whose call it is.
+pub(crate) fn is_marked(end_user: &Option<Name>, session: &Option<Name>, tags: &[(Name, Name)]) -> bool {
+    end_user.is_some() || session.is_some() || !tags.is_empty()
+}
+
+/// Whether it fills a column of [`push_rare_usage`].
+pub(crate) fn is_usage_rare(usage: &Usage) -> bool {
+    usage.cache_write.is_some()
+        || usage.audio_input.is_some()
+        || usage.audio_output.is_some()
+        || usage.images.is_some()
 }
 
 pub(crate) fn push_usage(values: &mut Vec<Value>, usage: &Usage) {
     values.extend([
         Value::from(usage.input),
         Value::from(usage.cached_input),
-        Value::from(usage.cache_write),
         Value::from(usage.output),
         Value::from(usage.reasoning),
+    ]);
+}
+
+pub(crate) fn push_rare_usage(values: &mut Vec<Value>, usage: &Usage) {
+    values.extend([
+        Value::from(usage.cache_write),
         Value::from(usage.audio_input),
         Value::from(usage.audio_output),
         Value::from(usage.images),

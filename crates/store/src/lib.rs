@@ -7,7 +7,7 @@
 //! away comes back; errors say whether waiting helps ([`StoreError::Unavailable`]).
 //!
 //! Reading order: `statements/text.rs` (all the SQL), `database.rs` (how it is run), `drain.rs` (the one hot path:
-//! a batch of the ledger's records), then `keys.rs`, `releases.rs`, `logs.rs`, `usage.rs`,
+//! a batch of the ledger's records), `sums.rs`, then `keys.rs`, `releases.rs`, `logs.rs`, `usage.rs`,
 //! `responses.rs`, `retention.rs`.
 
 use std::future::Future;
@@ -18,6 +18,7 @@ use std::time::Duration;
 
 use policy::{Currency, Money, Name, StoreUrl, Timestamp};
 use runtime::Clock;
+use tokio::sync::Mutex;
 
 mod database;
 mod drain;
@@ -31,6 +32,7 @@ mod request_log;
 mod responses;
 mod retention;
 mod statements;
+mod sums;
 mod usage;
 mod value;
 
@@ -42,6 +44,7 @@ pub use usage::{UsageBy, UsageFilter, UsageRow};
 
 use database::{Database, Place};
 use statements::text;
+use sums::Sums;
 use value::{Row, Value};
 
 /// How long an operation other than the drain may take in all.
@@ -58,6 +61,8 @@ pub struct Store {
     clock: Clock,
     /// Entries taken since the last fold, about.
     unfolded: Arc<AtomicU64>,
+    /// What they add to the sums. Held while entries are written or folded.
+    sums: Arc<Mutex<Sums>>,
 }
 
 impl Store {
@@ -76,7 +81,7 @@ impl Store {
                 Database::Postgres(database::postgres::Server::open(url, &clock).await?)
             }
         };
-        Ok(Self { database: Arc::new(database), clock, unfolded: Arc::default() })
+        Ok(Self { database: Arc::new(database), clock, unfolded: Arc::default(), sums: Arc::default() })
     }
 
     /// Whether the database answers.
