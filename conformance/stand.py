@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The stand that client suites run on: an upstream, a gateway in front of it, both on loopback, both ours to end.
 
-    stand.py [--llama SERVER MODEL] [--no-upstream] [--loops] [--vectors] -- COMMAND [ARGUMENT...]
+    stand.py [--llama SERVER MODEL] [--no-upstream] [--loops] [--vectors] [--media] -- COMMAND [ARGUMENT...]
 
 Starts the scripted upstream (or llama-server), then `tidegate serve` with a settings file written for the occasion,
 waits until it is ready, runs the command with the addresses and keys in its environment, and ends what it started, by
@@ -14,6 +14,8 @@ over those wires is written down (`recorder.py`).
 
 `--vectors` adds makers of embeddings and sorters of documents that take their own words and no others: `openai`, `gemini`,
 `cohere`, `jina`.
+
+`--media` adds `openai`, `anthropic` and `gemini` of a vendor of pictures, sound, files and batches (`media/vendor.py`).
 
 Why a program of its own: the same stand serves the Python suite, the Node suite, the engine suite and the commands of
 the documentation, and none of them should know how a server is started.
@@ -212,6 +214,22 @@ credential = "env:STAND_KEY_LOOP"
     return providers
 
 
+def media(stand):
+    port = free_port()
+    journal = stand.folder / "media.jsonl"
+    process = stand.spawn("media", [sys.executable, str(pathlib.Path(__file__).parent / "media" / "vendor.py"),
+                                    str(port), str(journal)])
+    stand.listens("media", process, port)
+    rows = {"openai": "/v1", "anthropic": "/anthropic/v1", "gemini": "/google/v1beta"}
+    providers = "".join(f"""
+[providers.{name}]
+dialect = "{name}"
+base_url = "http://127.0.0.1:{port}{path}"
+credential = "env:STAND_VENDOR"
+""" for name, path in rows.items())
+    return providers, {"STAND_MEDIA": str(journal), "STAND_VENDOR": "vendors-own-credential"}
+
+
 def engine(stand, server, model):
     port = free_port()
     process = stand.spawn("llama", [server, "--model", model, "--host", "127.0.0.1", "--port", str(port), "--threads",
@@ -257,6 +275,10 @@ def main(arguments):
             environment.update(more)
         if "--vectors" in options:
             providers += vectors(stand, os.environ["FAKES_BIN"])
+        if "--media" in options:
+            more_providers, more = media(stand)
+            providers += more_providers
+            environment.update(more)
         if "--loops" in options:
             recorder = Recorder(port, folder / "upstream-requests.jsonl")
             circular, routes, more = loops(recorder)

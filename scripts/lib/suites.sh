@@ -75,6 +75,14 @@ vectors_suite() {
         pytest_suite "embeddings and rerank for Python" "$ROOT/conformance/vectors" "$python" --vectors
 }
 
+# Pictures, sound, files and batches by the vendors' own SDKs, against a vendor that has them.
+media_suite() {
+    local python
+    python=$(dialects_python)
+    PYTEST_ADDOPTS="${TIDEGATE_RESULTS:+--junitxml=$TIDEGATE_RESULTS/media-python.xml}" \
+        pytest_suite "pictures, sound, files and batches for Python" "$ROOT/conformance/media" "$python" --media
+}
+
 # The generation before. Its types do not know what this one sends, so it does not judge the upstream requests.
 older_dialects_suite() {
     local openai=${OPENAI_PYTHON_OLDER##* } python

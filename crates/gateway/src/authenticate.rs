@@ -4,12 +4,27 @@
 //! look-up in a table of hashes. No database is asked, whatever is presented.
 
 use http::HeaderMap;
+use http::request::Parts;
 use policy::{KeyRefusal, KeyState};
+use providers::request::{Operation, Raw};
 use std::sync::Arc;
 
 use crate::Gateway;
 use crate::exchange::Caller;
+use crate::raw::upload;
 use crate::refusal::{Code, Refusal};
+
+/// The key's holder; an upload that goes on shows a pass instead of a key.
+pub(crate) fn caller(gateway: &Gateway, operation: Operation, parts: &Parts) -> Result<Caller, Box<Refusal>> {
+    let (headers, query) = (&parts.headers, parts.uri.query());
+    if operation == Operation::Raw(Raw::GoogleUpload)
+        && places(headers, query).next().is_none()
+        && let Some(holder) = upload::holder(gateway, query)
+    {
+        return served(gateway, holder?);
+    }
+    authenticate(gateway, headers, query)
+}
 
 /// The key's holder, or the refusal that says what is wrong with it.
 pub(crate) fn authenticate(
@@ -17,11 +32,15 @@ pub(crate) fn authenticate(
     headers: &HeaderMap,
     query: Option<&str>,
 ) -> Result<Caller, Box<Refusal>> {
+    served(gateway, find_key(gateway, headers, query)?)
+}
+
+/// A key that is known, in the release of this moment.
+fn served(gateway: &Gateway, key: Arc<KeyState>) -> Result<Caller, Box<Refusal>> {
     let published = gateway.published.load();
     let Some(snapshot) = published.as_ref() else {
         return Err(Refusal::new(Code::NotReady, "the gateway has no release to serve yet"));
     };
-    let key = find_key(gateway, headers, query)?;
     key.active(gateway.clock.now()).map_err(|refusal| match refusal {
         KeyRefusal::Revoked => {
             Refusal::new(Code::KeyRevoked, format!("key `{}` was revoked", key.record.name))

@@ -46,7 +46,7 @@ pub(crate) async fn answer(
     let path = request.uri().path().to_owned();
     let mut answer = match find(request.method(), &path) {
         Endpoint::Call(asked) => {
-            if asked.operation == Operation::Raw(Raw::MessageBatches) {
+            if matches!(asked.operation, Operation::Raw(Raw::MessageBatches | Raw::GoogleUpload)) {
                 // Its answers tell an address of ours.
                 request.extensions_mut().insert(client);
             }
@@ -167,7 +167,7 @@ pub(crate) fn admitted(
     started: policy::Moment,
     parts: &Parts,
 ) -> Result<Box<Exchange>, Box<Response<Body>>> {
-    let caller = match authenticate::authenticate(gateway, &parts.headers, parts.uri.query()) {
+    let caller = match authenticate::caller(gateway, operation, parts) {
         Ok(caller) => caller,
         Err(refusal) => {
             gateway.metrics.count_unauthenticated(refusal.status());

@@ -7,6 +7,7 @@
 
 pub(crate) mod addresses;
 mod form;
+pub(crate) mod upload;
 
 use std::sync::Arc;
 
@@ -55,6 +56,8 @@ enum Names {
     None,
     Json,
     Form(std::ops::Range<usize>),
+    /// A form that leaves it to the path: the part that names it goes here, with this boundary.
+    NewPart(usize, Vec<u8>),
     /// As Google's clients repeat it: `models/NAME`, in quotes.
     Google(Vec<providers::json::Span>),
 }
@@ -92,26 +95,34 @@ pub(crate) fn read(
         query: parts.uri.query().and_then(without_key),
         names: Names::None,
         provider: None,
-        here: if raw == Raw::MessageBatches { addresses::here(parts, call.rest) } else { None },
+        here: match raw {
+            Raw::MessageBatches | Raw::GoogleUpload => addresses::here(parts, call.rest),
+            _ => None,
+        },
         by_cohere: parts.headers.get("x-fern-sdk-name").is_some_and(|name| name == "cohere"),
     };
     if raw.is_of_a_provider() {
         let provider = match raw {
             Raw::Passthrough => named_in_path(exchange, call.model.unwrap_or_default())?,
+            Raw::GoogleUpload => match upload::provider(exchange, parts.uri.query()) {
+                Some(name) => named_in_path(exchange, &name)?,
+                None => provider(exchange, raw, &parts.headers)?,
+            },
             _ => provider(exchange, raw, &parts.headers)?,
         };
         exchange.asked.model = format!("{}/{}", provider.name, raw.name());
-        exchange.asked.input_bound = weight(body);
+        exchange.asked.input_bound = if raw.is_of_files() { 0 } else { weight(body) };
+        if raw == Raw::GoogleUpload {
+            wanted.query =
+                wanted.query.as_deref().map(upload::without_pass).filter(|query| !query.is_empty());
+        }
         wanted.provider = Some(provider);
     } else if raw.dialect() == Some(Dialect::Gemini) {
         exchange.asked = request::read(Operation::Gemini, body).map_err(bad)?;
         wanted.names = Names::Google(model_names(body).map_err(bad)?);
     } else if let Some(boundary) = content_type(&parts.headers).and_then(form::boundary) {
-        let form = boundary.and_then(|boundary| form::read(body, &boundary)).map_err(|bad| bad_form(&bad))?;
-        exchange.asked.model = String::from_utf8_lossy(&body[form.model.clone()]).into_owned();
-        exchange.asked.stream = form.stream;
-        exchange.asked.input_bound = weight(body);
-        wanted.names = Names::Form(form.model);
+        wanted.names =
+            read_form(exchange, boundary, call.model.is_some(), body).map_err(|bad| bad_form(&bad))?;
     } else {
         let kind = match raw {
             Raw::CountTokens => Operation::Messages,
@@ -127,6 +138,27 @@ pub(crate) fn read(
     exchange.asked.choices = exchange.asked.choices.max(1);
     exchange.raw = Some(Box::new(wanted));
     Ok(())
+}
+
+/// A form. Azure's clients may leave the model to the path (`named`).
+fn read_form(
+    exchange: &mut Exchange,
+    boundary: Result<Vec<u8>, form::BadForm>,
+    named: bool,
+    body: &Bytes,
+) -> Result<Names, form::BadForm> {
+    let boundary = boundary?;
+    let form = form::read(body, &boundary)?;
+    exchange.asked.stream = form.stream;
+    exchange.asked.input_bound = weight(body);
+    match form.model {
+        Some(place) => {
+            exchange.asked.model = String::from_utf8_lossy(&body[place.clone()]).into_owned();
+            Ok(Names::Form(place))
+        }
+        None if named => Ok(Names::NewPart(form.start, boundary)),
+        None => Err(form::BadForm::NoModel),
+    }
 }
 
 /// Tokens that a body of media has at most.
@@ -214,7 +246,11 @@ fn provider(exchange: &Exchange, raw: Raw, client: &HeaderMap) -> Result<Arc<Pro
         ([], _) => Err(unclear(format!(
             "environment `{}` has no provider that speaks {} dialect",
             environment.name,
-            if dialect == Dialect::Messages { "Anthropic's" } else { "OpenAI's" }
+            match dialect {
+                Dialect::Messages => "Anthropic's",
+                Dialect::Gemini => "Google's",
+                _ => "OpenAI's",
+            }
         ))),
         _ => {
             let message = format!(
@@ -331,6 +367,7 @@ pub(crate) fn target(
             upstream.gemini("batchEmbedContents", &deployment.upstream_model)?.into_owned()
         }
         Raw::Passthrough => format!("{base}/{}", beyond(base, &wanted.rest)),
+        Raw::GoogleUpload => format!("{}/{}", uploads(base), wanted.rest),
         _ => vectors::own_path(Operation::Raw(raw), None, provider)
             .filter(|_| raw.is_of_vectors())
             .unwrap_or_else(|| format!("{base}/{}", wanted.rest)),
@@ -340,6 +377,25 @@ pub(crate) fn target(
         target.push_str(query);
     }
     Ok(target)
+}
+
+/// Google's uploads: `/upload/v1beta` beside `/v1beta`.
+fn uploads(base: &str) -> String {
+    let (before, version) = base.rsplit_once('/').unwrap_or(("", base));
+    format!("{before}/upload/{version}")
+}
+
+/// Has the addresses of an upload lead here.
+pub(crate) fn lead_uploads_here(exchange: &Exchange, deployment: &Deployment, answer: &mut HeaderMap) {
+    let here = exchange.raw.as_ref().and_then(|wanted| wanted.here.as_deref());
+    if exchange.operation != Operation::Raw(Raw::GoogleUpload) {
+        return;
+    }
+    let Some(here) = here else { return };
+    let provider = &deployment.provider;
+    let base = provider.endpoint(policy::Dialect::Gemini).map_or(&*provider.base_path, |(base, _)| &**base);
+    let base = format!("{}/files", uploads(base));
+    upload::lead_here(exchange, &provider.name, &base, &format!("{here}files"), answer);
 }
 
 /// The path behind a base, whether or not the client repeats the base.
@@ -367,6 +423,10 @@ pub(crate) fn body(exchange: &Exchange, wanted: &Wanted, deployment: &Deployment
             rewrite(body, &exchange.asked, &edits)
         }
         Names::Form(place) => splice(body, std::iter::once((place.clone(), model.as_bytes()))),
+        Names::NewPart(at, boundary) => {
+            let part = form::naming(boundary, model);
+            splice(body, std::iter::once((*at..*at, part.as_slice())))
+        }
         Names::Google(places) => {
             let mut name = Vec::new();
             encode(&google_name(model), &mut name);
@@ -377,14 +437,14 @@ pub(crate) fn body(exchange: &Exchange, wanted: &Wanted, deployment: &Deployment
 
 fn splice<'a>(body: &Bytes, edits: impl Iterator<Item = (std::ops::Range<usize>, &'a [u8])>) -> Bytes {
     let mut copied = 0;
-    let mut out = Vec::new();
+    let mut out: Vec<u8> = Vec::new();
     for (place, with) in edits.filter(|(place, with)| &body[place.clone()] != *with) {
         out.reserve(body.len() - copied + with.len());
         out.extend_from_slice(&body[copied..place.start]);
         out.extend_from_slice(with);
         copied = place.end;
     }
-    if copied == 0 {
+    if out.is_empty() {
         return body.clone();
     }
     out.extend_from_slice(&body[copied..]);

@@ -84,7 +84,8 @@ pub(crate) async fn receive(
         && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
     {
         Box::pin(linger(body, LINGER_BYTES)).await;
-        let message = "the body has a content-encoding; send it without one";
+        let encoding = String::from_utf8_lossy(encoding.as_bytes());
+        let message = format!("the body has `content-encoding: {encoding}`; send it without one");
         return Err(Refusal::new(Code::UnsupportedEncoding, message));
     }
     let announced = http_body::Body::size_hint(&body).exact();

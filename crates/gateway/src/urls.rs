@@ -75,14 +75,24 @@ pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Endpoint<'a> {
         "/v2/embed" if mount.is_none() => return post(method, Call::raw(Raw::Embed, "")),
         _ => {}
     }
+    let google = mount.is_none_or(|mount| mount == Mount::Gemini);
+    if google && let Some(rest) = rest.strip_prefix("/upload").and_then(version) {
+        return google_upload(method, rest.1).unwrap_or(Endpoint::Unknown);
+    }
     let relays = mount.is_none_or(|mount| mount == Mount::OpenAi);
     let endpoint = match version(rest) {
         Some(("v1", "realtime")) if relays => Some(session(method)),
+        Some(("v1", rest)) if mount == Some(Mount::Gemini) && is_below(rest, "files") => {
+            Some(whole_family(method, Raw::GoogleFiles, rest))
+        }
         Some(("v1", rest)) => openai(method, rest)
             .or_else(|| if relays { openai_raw(method, rest) } else { None })
             .or_else(|| anthropic(method, rest))
             .or_else(|| gemini(method, rest))
             .or_else(|| models(method, mount, rest)),
+        Some((_, rest)) if google && is_below(rest, "files") => {
+            Some(whole_family(method, Raw::GoogleFiles, rest))
+        }
         Some((_, rest)) => gemini(method, rest).or_else(|| models(method, Some(Mount::Gemini), rest)),
         None if mount == Some(Mount::OpenAi) && rest == "/realtime" => Some(session(method)),
         None if mount == Some(Mount::OpenAi) => azure(method, rest),
@@ -148,9 +158,14 @@ fn openai_raw<'a>(method: &Method, rest: &'a str) -> Option<Endpoint<'a>> {
             false => Endpoint::WrongMethod,
         });
     }
-    let family = rest.split('/').next()?;
-    let raw = match family {
-        "files" => Raw::Files,
+    openai_family(method, rest)
+}
+
+/// What an account keeps.
+fn openai_family<'a>(method: &Method, rest: &'a str) -> Option<Endpoint<'a>> {
+    let raw = match rest.split('/').next()? {
+        // A file that is sent in parts.
+        "files" | "uploads" => Raw::Files,
         "batches" => Raw::Batches,
         "videos" => Raw::Videos,
         _ => return None,
@@ -200,8 +215,11 @@ fn passthrough<'a>(method: &Method, rest: &'a str) -> Endpoint<'a> {
 
 /// `/openai/deployments/{deployment}/chat/completions?api-version=…`, as the classic Azure client asks.
 fn azure<'a>(method: &Method, rest: &'a str) -> Option<Endpoint<'a>> {
+    let Some(rest) = rest.strip_prefix("/deployments/") else {
+        // What is no model's: `/openai/files?api-version=…`.
+        return openai_family(method, rest.strip_prefix('/')?);
+    };
     // Older clients leave the slashes of a name such as `openai/gpt` as they are, so the end says where the name ends.
-    let rest = rest.strip_prefix("/deployments/")?;
     let mut ends = rest.match_indices('/').map(|(at, _)| (&rest[..at], &rest[at + 1..]));
     let (deployment, call) = ends.find_map(|(deployment, end)| match openai_operation(end) {
         Some(operation) => Some((deployment, Call::of(operation))),
@@ -221,6 +239,15 @@ fn anthropic<'a>(method: &Method, rest: &'a str) -> Option<Endpoint<'a>> {
     }
 }
 
+/// A file is announced at `upload/v1beta/files`, and its pieces are sent to the address that is told then.
+fn google_upload<'a>(method: &Method, rest: &'a str) -> Option<Endpoint<'a>> {
+    if !is_below(rest, "files") {
+        return None;
+    }
+    let takes = [Method::POST, Method::PUT, Method::GET].contains(method);
+    Some(if takes { Endpoint::Call(Call::raw(Raw::GoogleUpload, rest)) } else { Endpoint::WrongMethod })
+}
+
 fn is_below(rest: &str, family: &str) -> bool {
     rest.strip_prefix(family).is_some_and(|more| more.is_empty() || more.starts_with('/'))
 }
@@ -236,6 +263,9 @@ pub(crate) fn as_asked(operation: Operation, headers: &HeaderMap) -> Operation {
     match operation {
         Operation::Raw(Raw::Files) if headers.contains_key("anthropic-version") => {
             Operation::Raw(Raw::AnthropicFiles)
+        }
+        Operation::Raw(Raw::Files) if headers.contains_key("x-goog-api-client") => {
+            Operation::Raw(Raw::GoogleFiles)
         }
         other => other,
     }
@@ -353,6 +383,13 @@ mod tests {
             ("/openai/v1/responses/input_tokens", Operation::Raw(Raw::InputTokens)),
             ("/v1/responses/compact", Operation::Raw(Raw::Compact)),
             ("/v1/files", Operation::Raw(Raw::Files)),
+            ("/v1beta/files", Operation::Raw(Raw::GoogleFiles)),
+            ("/gemini/v1/files/f", Operation::Raw(Raw::GoogleFiles)),
+            ("/upload/v1beta/files", Operation::Raw(Raw::GoogleUpload)),
+            ("/gemini/upload/v1/files", Operation::Raw(Raw::GoogleUpload)),
+            ("/v1/uploads/u/parts", Operation::Raw(Raw::Files)),
+            ("/openai/files", Operation::Raw(Raw::Files)),
+            ("/openai/batches/b/cancel", Operation::Raw(Raw::Batches)),
             ("/v1/batches/b/cancel", Operation::Raw(Raw::Batches)),
             ("/v1/videos/v/remix", Operation::Raw(Raw::Videos)),
             ("/passthrough/openai/assistants", Operation::Raw(Raw::Passthrough)),
@@ -389,6 +426,9 @@ mod tests {
             "/v1/messages/batchess",
             "/passthrough/",
             "/v1/filesystem",
+            "/v1beta/filesystem",
+            "/upload/v1beta/models",
+            "/openai/upload/v1beta/files",
             "/v1/responses/",
             "/v1/responses/resp_1",
             "/v1/responses/resp_1/steps",

@@ -94,13 +94,14 @@ pub(super) async fn answer(
         let _ = flow.push(first, &mut ready);
     }
     let first = flight.last_byte();
+    let deployment = Arc::clone(&flight.deployment);
     let exchange = flight.exchange();
     exchange.times.first_byte = Some(first);
     let now = exchange.gateway.clock.moment();
     let own = exchange.own_time(now, exchange.times.dispatched).saturating_add(now.since(first));
     let mut answer = Response::new(());
     *answer.status_mut() = head.status;
-    *answer.headers_mut() = downwards(exchange, head.headers);
+    *answer.headers_mut() = downwards(exchange, &deployment, head.headers);
     headers::add_ours(exchange, answer.headers_mut(), own);
     let relay = Box::new(Relay::new(flight, ready));
     Ok(answer.map(|()| Body::stream(relay)))
@@ -138,7 +139,7 @@ async fn whole(mut flight: Box<Flight>, raw: Raw, head: Head, body: Bytes) -> Re
     let body = here.and_then(|here| addresses::of_results(&body, here)).unwrap_or(body);
     let mut answer = Response::new(Body::whole(body));
     *answer.status_mut() = head.status;
-    *answer.headers_mut() = downwards(exchange, head.headers);
+    *answer.headers_mut() = downwards(exchange, &deployment, head.headers);
     let down = answer.headers_mut();
     if let Some(length) = length.filter(|_| exchange.raw.as_ref().is_some_and(|w| w.method == Method::HEAD)) {
         down.insert(CONTENT_LENGTH, length);
@@ -157,13 +158,14 @@ fn told(raw: Raw, body: &[u8]) -> Option<providers::Usage> {
 }
 
 /// The provider's headers; how its body is encoded stays true.
-fn downwards(exchange: &Exchange, mut head: HeaderMap) -> HeaderMap {
+fn downwards(exchange: &Exchange, deployment: &Deployment, mut head: HeaderMap) -> HeaderMap {
     let encoding = head.get(CONTENT_ENCODING).cloned();
     headers::downwards(&mut head, exchange.requests_standing.is_some());
     headers::without_empty_limits(exchange, &mut head);
     if let Some(encoding) = encoding {
         head.insert(CONTENT_ENCODING, encoding);
     }
+    raw::lead_uploads_here(exchange, deployment, &mut head);
     head
 }
 

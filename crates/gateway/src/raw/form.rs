@@ -20,8 +20,10 @@ const LONGEST_BOUNDARY: usize = 200;
 /// What a form says that the gateway must know.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(crate) struct Form {
-    /// The bytes of the model's name.
-    pub(crate) model: Range<usize>,
+    /// The bytes of the model's name, where it has one.
+    pub(crate) model: Option<Range<usize>>,
+    /// Where its first part begins, with the boundary.
+    pub(crate) start: usize,
     pub(crate) stream: bool,
 }
 
@@ -110,17 +112,17 @@ fn quoted(text: &[u8]) -> Option<(Vec<u8>, usize)> {
 pub(crate) fn read(body: &[u8], boundary: &[u8]) -> Result<Form, BadForm> {
     let delimiter = [b"\r\n--", boundary].concat();
     let finder = memmem::Finder::new(&delimiter);
-    let mut at = if body.starts_with(&delimiter[2..]) {
-        delimiter.len() - 2
+    let start = if body.starts_with(&delimiter[2..]) {
+        0
     } else {
-        finder.find(body).ok_or(BadForm::Malformed("its boundary does not occur"))? + delimiter.len()
+        finder.find(body).ok_or(BadForm::Malformed("its boundary does not occur"))? + 2
     };
+    let mut at = start + delimiter.len() - 2;
     let (mut model, mut stream) = (None, None);
     for _ in 0..MAX_PARTS {
         let rest = &body[at..];
         if rest.starts_with(b"--") {
-            let model: Range<usize> = model.ok_or(BadForm::NoModel)?;
-            return Ok(Form { model, stream: stream.unwrap_or(false) });
+            return Ok(Form { model, start, stream: stream.unwrap_or(false) });
         }
         let padding = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
         if !rest[padding..].starts_with(b"\r\n") {
@@ -153,6 +155,12 @@ enum Field {
     Model,
     Stream,
     Other,
+}
+
+/// A part that names a model, to be put where the first part begins.
+pub(crate) fn naming(boundary: &[u8], model: &str) -> Vec<u8> {
+    let head = b"\r\ncontent-disposition: form-data; name=\"model\"\r\n\r\n";
+    [b"--", boundary, head, model.as_bytes(), b"\r\n"].concat()
 }
 
 /// Which field the head of a part begins.
@@ -229,18 +237,32 @@ mod tests {
         ] {
             let body = form(&parts);
             let found = read(body.as_bytes(), b"b").unwrap();
-            assert_eq!((&body[found.model], found.stream), ("w-1", false));
+            assert_eq!((&body[found.model.unwrap()], found.stream), ("w-1", false));
         }
         let body = format!("preamble\r\n{}", form(&[("name=\"stream\"", "true"), ("name=\"model\"", "m")]));
         assert!(read(body.as_bytes(), b"b").unwrap().stream);
     }
 
     #[test]
+    fn a_form_without_a_model_can_be_given_one() {
+        for before in ["", "preamble\r\n"] {
+            for parts in [vec![], vec![("name=\"file\"", "\r\nx\0")]] {
+                let body = format!("{before}{}", form(&parts));
+                let found = read(body.as_bytes(), b"b").unwrap();
+                assert_eq!((&found.model, found.start), (&None, before.len()));
+                let mut named = body.clone().into_bytes();
+                named.splice(found.start..found.start, naming(b"b", "w-1"));
+                let place = read(&named, b"b").unwrap().model.unwrap();
+                assert_eq!(&named[place], b"w-1");
+                assert!(String::from_utf8(named).unwrap().ends_with(&form(&parts)));
+            }
+        }
+    }
+
+    #[test]
     fn what_two_readers_could_take_differently_is_refused() {
         let model = ("name=\"model\"", "m");
         for (parts, expected) in [
-            (vec![], BadForm::NoModel),
-            (vec![("name=\"file\"", "x")], BadForm::NoModel),
             (vec![model, model], BadForm::Twice("model")),
             (vec![model, ("name=\"Model\"", "n")], BadForm::Respelled("Model".to_owned(), "model")),
             (vec![("name=\"model\"", "")], BadForm::Name),

@@ -38,6 +38,10 @@ pub enum Raw {
     MessageBatches,
     /// `/v1/files…` as Anthropic's clients ask
     AnthropicFiles,
+    /// `/v1beta/files…`
+    GoogleFiles,
+    /// `/upload/v1beta/files`: a file of Google's, announced and then sent in pieces
+    GoogleUpload,
     /// `/v1/videos…`
     Videos,
     /// `GET /v1/realtime`, a session over a WebSocket
@@ -73,7 +77,7 @@ impl Raw {
             Self::Speech => "speech",
             Self::Transcriptions => "transcriptions",
             Self::Translations => "translations",
-            Self::Files | Self::AnthropicFiles => "files",
+            Self::Files | Self::AnthropicFiles | Self::GoogleFiles | Self::GoogleUpload => "files",
             Self::Batches | Self::MessageBatches => "batches",
             Self::Videos => "videos",
             Self::Realtime => "realtime",
@@ -93,7 +97,11 @@ impl Raw {
         match self {
             Self::StoredResponses | Self::InputTokens | Self::Compact => Some(Dialect::Responses),
             Self::CountTokens | Self::MessageBatches | Self::AnthropicFiles => Some(Dialect::Messages),
-            Self::GeminiCountTokens | Self::EmbedContent | Self::BatchEmbedContents => Some(Dialect::Gemini),
+            Self::GeminiCountTokens
+            | Self::EmbedContent
+            | Self::BatchEmbedContents
+            | Self::GoogleFiles
+            | Self::GoogleUpload => Some(Dialect::Gemini),
             _ => None,
         }
     }
@@ -106,9 +114,16 @@ impl Raw {
                 | Self::Batches
                 | Self::MessageBatches
                 | Self::AnthropicFiles
+                | Self::GoogleFiles
+                | Self::GoogleUpload
                 | Self::Videos
                 | Self::Passthrough
         )
+    }
+
+    /// Whether files are kept or read, which takes no tokens.
+    pub const fn is_of_files(self) -> bool {
+        matches!(self, Self::Files | Self::AnthropicFiles | Self::GoogleFiles | Self::GoogleUpload)
     }
 
     /// Whether only tokens are counted.
