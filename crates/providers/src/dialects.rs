@@ -179,6 +179,15 @@ pub fn error_status(dialect: Dialect, failing: &Failing<'_>) -> u16 {
     }
 }
 
+/// What a provider refused, in its own words, for a client that reads another dialect: status and body. `code` is the
+/// provider's, or ours where it has none.
+pub fn retell(client: Dialect, status: u16, code: &str, message: &str, request_id: &str) -> (u16, Vec<u8>) {
+    let mut failing = Failing { status, code, kind: "", message, param: None, retry_after: None, request_id };
+    // Google's errors say the status in the body too.
+    failing.status = error_status(client, &failing);
+    (failing.status, error_body(client, &failing))
+}
+
 /// Reads a provider's stream. Push the data of each server-sent event; after the last byte call `end`.
 #[derive(Debug)]
 pub enum StreamReader {

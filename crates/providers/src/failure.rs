@@ -1,7 +1,8 @@
 //! Whose fault an upstream's refusal is, and whether another attempt elsewhere makes sense.
 //!
 //! Decided by status, and by the documented `code` (else `type`) of the error object where a status
-//! is ambiguous; never by words of a message. The retry logic reads [`Failure`] and nothing else.
+//! is ambiguous; never by words of a message, which only lend a code where a vendor has none for what it says. The retry
+//! logic reads [`Failure`] and nothing else.
 
 use std::time::Duration;
 
@@ -52,8 +53,8 @@ const LONGEST_CODE: usize = 100;
 
 /// Codes (and types) by which vendors say that our account or key is at fault, whatever the status:
 /// OpenAI, Moonshot, DashScope (`Arrearage`, `InvalidApiKey`), Zhipu (1000-1004 authentication, 1112
-/// and 1113 account), by their pages on errors, 2026-11.
-const CREDENTIAL_CODES: [&str; 19] = [
+/// and 1113 account), Google (a bad key is a 400 with this `reason`), by their pages on errors, 2026-11.
+const CREDENTIAL_CODES: [&str; 20] = [
     "insufficient_quota",
     "billing_not_active",
     "billing_hard_limit_reached",
@@ -73,16 +74,33 @@ const CREDENTIAL_CODES: [&str; 19] = [
     "1004",
     "1112",
     "1113",
+    BAD_KEY_OF_GOOGLE,
 ];
+const BAD_KEY_OF_GOOGLE: &str = "API_KEY_INVALID";
+
+/// OpenAI's code of a conversation that is too long, by which its clients know it.
+const TOO_LONG: &str = "context_length_exceeded";
+/// How Anthropic and Google say the same in a 400 of no code of its own (their pages on errors, 2026-11).
+const TOO_LONG_IN_WORDS: [&str; 2] = ["prompt is too long", "exceeds the maximum number of tokens"];
 
 /// Understands a refusal.
 ///
 /// `header` looks up a response header by its lower-case name; `body` is what came, whole or cut.
 pub fn classify<'h>(status: u16, header: &dyn Fn(&str) -> Option<&'h str>, body: &[u8]) -> Failure {
-    let (message, code) = read_error(body);
+    let (message, mut code, wait) = read_error(body);
+    let says = |words: &&str| message.as_deref().is_some_and(|message| message.contains(words));
+    if status == 400 && TOO_LONG_IN_WORDS.iter().any(|words| says(words)) {
+        code = Some(TOO_LONG.to_owned());
+    }
     let by_code = code.as_deref().is_some_and(|code| CREDENTIAL_CODES.contains(&code));
     let blame = if by_code && (400..500).contains(&status) { Blame::Credential } else { by_status(status) };
-    Failure { blame, retryable: blame != Blame::Client, retry_after: retry_after(header), message, code }
+    Failure {
+        blame,
+        retryable: blame != Blame::Client,
+        retry_after: retry_after(header).or(wait),
+        message,
+        code,
+    }
 }
 
 fn by_status(status: u16) -> Blame {
@@ -121,27 +139,51 @@ fn retry_after<'h>(header: &dyn Fn(&str) -> Option<&'h str>) -> Option<Duration>
     Some(Duration::from_secs_f64(seconds.min(LONGEST_WAIT.as_secs_f64())))
 }
 
-/// The message and the code (else type) of an error body, in the shapes in which servers write them:
+/// The message, the code (else type) and the wait of an error body, in the shapes in which servers write them:
 /// `{"error": {…}}`, `{"error": "…"}`, the members without the wrapper, `{"detail": …}`, and any of
 /// them alone in an array.
-pub(crate) fn read_error(body: &[u8]) -> (Option<String>, Option<String>) {
+pub(crate) fn read_error(body: &[u8]) -> (Option<String>, Option<String>, Option<Duration>) {
     if body.len() > LARGEST_BODY {
-        return (None, None);
+        return (None, None, None);
     }
-    let Ok(value) = serde_json::from_slice::<Value>(body) else { return (None, None) };
+    let Ok(value) = serde_json::from_slice::<Value>(body) else { return (None, None, None) };
     let outer = value.get(0).unwrap_or(&value);
     let error = match outer.get("error") {
         Some(error) if !error.is_null() => error,
         _ => outer,
     };
     if let Some(message) = error.as_str() {
-        return (non_empty(message, LONGEST_MESSAGE), text(outer.get("code"), LONGEST_CODE));
+        return (non_empty(message, LONGEST_MESSAGE), text(outer.get("code"), LONGEST_CODE), None);
     }
     let message = text(error.get("message"), LONGEST_MESSAGE)
         .or_else(|| text(error.get("msg"), LONGEST_MESSAGE))
         .or_else(|| detail(outer.get("detail")?));
-    let code = text(error.get("code"), LONGEST_CODE).or_else(|| text(error.get("type"), LONGEST_CODE));
-    (message, code)
+    let code = word_of_google(error)
+        .or_else(|| text(error.get("code"), LONGEST_CODE))
+        .or_else(|| text(error.get("type"), LONGEST_CODE));
+    (message, code, delay_of_google(error))
+}
+
+/// Google's `code` is the status again; what it means stands in `status`, and of a bad key only in a detail.
+fn word_of_google(error: &Value) -> Option<String> {
+    if !error.get("code")?.is_number() {
+        return None;
+    }
+    let details = error.get("details").and_then(Value::as_array);
+    let reason = |detail: &Value| detail.get("reason").and_then(Value::as_str) == Some(BAD_KEY_OF_GOOGLE);
+    if details.is_some_and(|details| details.iter().any(reason)) {
+        return Some(BAD_KEY_OF_GOOGLE.to_owned());
+    }
+    let word = error.get("status")?.as_str()?;
+    non_empty(word, LONGEST_CODE)
+}
+
+/// `retryDelay` in Google's details: `"37s"`, `"1.5s"`.
+fn delay_of_google(error: &Value) -> Option<Duration> {
+    let details = error.get("details")?.as_array()?;
+    let delay = details.iter().find_map(|detail| detail.get("retryDelay")?.as_str())?;
+    let seconds = delay.strip_suffix('s')?.parse::<f64>().ok().filter(|seconds| *seconds >= 0.0)?;
+    Some(Duration::from_secs_f64(seconds.min(LONGEST_WAIT.as_secs_f64())))
 }
 
 /// FastAPI's `detail`: a text, or a list of what is wrong where.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
-use providers::dialects::{self, Dialect, Failing};
+use providers::dialects::{self, Dialect};
 use providers::failure::Blame;
 
 use crate::body::Body;
@@ -80,13 +80,9 @@ pub(super) fn refuse(
 fn retold(exchange: &Exchange, status: u16, message: &str, code: &str) -> http::Response<Body> {
     let id = exchange.id.to_string();
     let dialect = exchange.operation.dialect().unwrap_or(Dialect::Chat);
-    let mut failing =
-        Failing { status, code, kind: "", message, param: None, retry_after: None, request_id: &id };
-    // Google's errors say the status in the body too.
-    failing.status = dialects::error_status(dialect, &failing);
-    let mut answer = http::Response::new(Body::whole(dialects::error_body(dialect, &failing)));
-    *answer.status_mut() =
-        http::StatusCode::from_u16(failing.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
+    let (status, body) = dialects::retell(dialect, status, code, message, &id);
+    let mut answer = http::Response::new(Body::whole(body));
+    *answer.status_mut() = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::BAD_GATEWAY);
     answer.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
 }

@@ -70,7 +70,18 @@ fn codes_tell_what_a_status_hides() {
             Blame::Client,
             "context_length_exceeded",
         ),
-        (400, r#"[{"error":{"code":400,"message":"m","status":"INVALID_ARGUMENT"}}]"#, Blame::Client, "400"),
+        (
+            400,
+            r#"[{"error":{"code":400,"message":"m","status":"INVALID_ARGUMENT"}}]"#,
+            Blame::Client,
+            "INVALID_ARGUMENT",
+        ),
+        (
+            400,
+            r#"{"error":{"code":400,"message":"m","status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}"#,
+            Blame::Credential,
+            "API_KEY_INVALID",
+        ),
         (
             500,
             r#"{"error":{"message":"m","code":"insufficient_quota"}}"#,
@@ -81,6 +92,18 @@ fn codes_tell_what_a_status_hides() {
         let failure = classified(status, &[], body);
         assert_eq!((failure.blame, failure.code.as_deref()), (blame, Some(code)), "{body}");
         assert_eq!(failure.message.as_deref(), Some("m"));
+    }
+    // Who has no code for it says it in words.
+    for body in [
+        r#"{"type":"error","error":{"type":"invalid_request_error","message":"prompt is too long: 3 tokens > 2 maximum"}}"#,
+        r#"{"error":{"code":400,"message":"The input token count (3) exceeds the maximum number of tokens allowed (2).","status":"INVALID_ARGUMENT"}}"#,
+    ] {
+        let failure = classified(400, &[], body);
+        assert_eq!(
+            (failure.blame, failure.code.as_deref()),
+            (Blame::Client, Some("context_length_exceeded"))
+        );
+        assert_ne!(classified(500, &[], body).code.as_deref(), Some("context_length_exceeded"));
     }
     // The words of a message decide nothing.
     let words = classified(400, &[], r#"{"error":{"message":"insufficient_quota, please retry"}}"#);
@@ -127,4 +150,22 @@ fn waits_are_read_in_each_form() {
     ] {
         assert_eq!(classified(429, headers, "").retry_after, wanted, "{headers:?}");
     }
+}
+
+#[test]
+fn google_says_in_the_body_when_to_come_back() {
+    let delay = |text: &str| {
+        let body = format!(
+            r#"{{"error":{{"code":429,"status":"RESOURCE_EXHAUSTED","details":[{{"x":1}},{{"retryDelay":"{text}"}}]}}}}"#
+        );
+        classified(429, &[], &body).retry_after
+    };
+    assert_eq!(delay("37s"), Some(Duration::from_secs(37)));
+    assert_eq!(delay("1.5s"), Some(Duration::from_millis(1500)));
+    assert_eq!(delay("1e300s"), Some(LONGEST_WAIT));
+    for nonsense in ["", "s", "-1s", "5", "NaNs"] {
+        assert_eq!(delay(nonsense), None, "{nonsense}");
+    }
+    let body = r#"{"error":{"code":429,"details":[{"retryDelay":"37s"}]}}"#;
+    assert_eq!(classified(429, &[("retry-after", "2")], body).retry_after, Some(Duration::from_secs(2)));
 }

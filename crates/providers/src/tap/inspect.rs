@@ -241,7 +241,7 @@ fn is_error(data: &[u8], object: &Object) -> bool {
 }
 
 fn error_verdict(data: &[u8]) -> Verdict {
-    let (message, code) = read_error(data);
+    let (message, code, _) = read_error(data);
     Verdict::Error { message, code }
 }
 

@@ -292,7 +292,7 @@ pub fn read_answer(target: Shape, ask: &Ask, body: &[u8]) -> Result<Answer, Unan
         Shape::Cohere | Shape::CohereV1 => cohere::read_answer(body),
     };
     answer.map(|answer| Answer { counted: super::counted(body), ..answer }).map_err(|message| {
-        let (told, code) = crate::failure::read_error(body);
+        let (told, code, _) = crate::failure::read_error(body);
         let is_error = crate::json::top_level(body).is_ok_and(|object| object.value(body, "error").is_some());
         Unanswered { message, error: told.filter(|_| is_error).map(|told| (told, code)) }
     })

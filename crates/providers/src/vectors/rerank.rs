@@ -176,7 +176,7 @@ struct Given {
 /// When it is no answer.
 pub fn read_answer(body: &[u8]) -> Result<Answer, Unanswered> {
     let told: Told = serde_json::from_slice(body).map_err(|error| {
-        let (told, code) = crate::failure::read_error(body);
+        let (told, code, _) = crate::failure::read_error(body);
         let is_error = crate::json::top_level(body).is_ok_and(|object| object.value(body, "error").is_some());
         let error_told = told.filter(|_| is_error).map(|told| (told, code));
         Unanswered { message: error.to_string(), error: error_told }

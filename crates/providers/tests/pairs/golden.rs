@@ -8,7 +8,7 @@ use providers::dialects::Dialect;
 use crate::{asked, inputs, pairs, read_answer, read_request, reply, translate, wire, write_request};
 
 /// Compares with a file, or writes it.
-fn check(client: Dialect, provider: Dialect, what: &str, text: &str) {
+pub(crate) fn check(client: Dialect, provider: Dialect, what: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/pairs/golden")
         .join(format!("{}-client-{}-provider", client.name(), provider.name()))
@@ -26,7 +26,7 @@ fn check(client: Dialect, provider: Dialect, what: &str, text: &str) {
 }
 
 /// JSON with a line for each thing of the outer three levels.
-fn lines(json: &str) -> String {
+pub(crate) fn lines(json: &str) -> String {
     let (mut out, mut depth, mut quoted, mut escaped) = (String::new(), 0usize, false, false);
     for letter in json.chars() {
         if quoted {

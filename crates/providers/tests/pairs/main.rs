@@ -6,6 +6,7 @@
 //! read by people. `TIDEGATE_BLESS=1` writes it anew.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
+mod errors;
 mod golden;
 mod inputs;
 mod odd;
