@@ -27,7 +27,7 @@ def pytest_generate_tests(metafunc):
 def cell(request, record_property):
     """The client, the two dialects and the feature, for the page that is made of the results."""
     if request.node.get_closest_marker("shows"):
-        cells.record(request, record_property, SDKS.get, getattr(request.module, "INGRESS", None))
+        cells.record(request, record_property, SDKS.get, getattr(request.cls or request.module, "INGRESS", None))
 
 
 @pytest.fixture

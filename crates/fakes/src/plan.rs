@@ -50,6 +50,8 @@ pub struct Plan {
     pub echo: bool,
     /// Finishes with `length` instead of `stop`.
     pub length: bool,
+    /// Finishes with `content_filter`.
+    pub filter: bool,
     /// The body, verbatim, instead of a made one.
     pub body: Option<String>,
     /// The stream, verbatim: each element is one write and counts as one event.
@@ -98,6 +100,7 @@ impl Default for Plan {
             tools: 0,
             echo: false,
             length: false,
+            filter: false,
             body: None,
             events: None,
             content_type: None,

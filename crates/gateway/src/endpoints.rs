@@ -245,7 +245,7 @@ fn read(
         refusal
     })?;
     if let Some(model) = call.model {
-        exchange.asked.name(urls::unescape(model));
+        exchange.asked.name(urls::model_name(model));
     }
     if let Some(stream) = call.stream {
         exchange.asked.stream = stream;

@@ -133,7 +133,7 @@ pub(crate) fn read(
         wanted.names = Names::Json;
     }
     if let Some(model) = call.model.filter(|_| !raw.is_of_a_provider()) {
-        exchange.asked.name(urls::unescape(model));
+        exchange.asked.name(urls::model_name(model));
     }
     exchange.asked.choices = exchange.asked.choices.max(1);
     exchange.raw = Some(Box::new(wanted));

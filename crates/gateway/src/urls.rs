@@ -274,6 +274,7 @@ pub(crate) fn as_asked(operation: Operation, headers: &HeaderMap) -> Operation {
 /// `models/{model}:generateContent` and the other verbs. A client that takes a name with a slash for a whole resource
 /// leaves `models/` out (`@ai-sdk/google` does).
 fn gemini<'a>(method: &Method, rest: &'a str) -> Option<Endpoint<'a>> {
+    let rest = of_a_project(rest);
     let named = rest.strip_prefix("models/").or_else(|| rest.contains('/').then_some(rest));
     let (model, verb) = named?.rsplit_once(':')?;
     let generate = |stream| Call { stream: Some(stream), ..Call::of(Operation::Gemini) };
@@ -287,6 +288,18 @@ fn gemini<'a>(method: &Method, rest: &'a str) -> Option<Endpoint<'a>> {
     };
     let call = Call { model: Some(model), ..call };
     (!model.is_empty()).then(|| post(method, call))
+}
+
+/// Google's cloud writes `projects/{project}/locations/{place}/publishers/google/models/{model}`, or without the first two
+/// where a key stands for them; what another vendor publishes there is `{vendor}/{model}` here, which is how its SDK came
+/// to that path.
+fn of_a_project(rest: &str) -> &str {
+    let mut parts = rest.splitn(5, '/');
+    let within = match (parts.next(), parts.next(), parts.next(), parts.next(), parts.next()) {
+        (Some("projects"), Some(_), Some("locations"), Some(_), Some(within)) => within,
+        _ => rest,
+    };
+    within.strip_prefix("publishers/google/").unwrap_or(within)
 }
 
 fn models<'a>(method: &Method, mount: Option<Mount>, rest: &'a str) -> Option<Endpoint<'a>> {
@@ -322,6 +335,13 @@ pub(crate) fn asker_at(path: &str, headers: &HeaderMap, query: Option<&str>) -> 
     let (mount, rest) = unmount(path);
     let google = version(rest).is_some_and(|(version, _)| version != "v1");
     asker(mount.or(google.then_some(Mount::Gemini)), headers, query)
+}
+
+/// The name of the model that a path says.
+pub(crate) fn model_name(said: &str) -> String {
+    let name = unescape(said);
+    let published = name.strip_prefix("publishers/").and_then(|name| name.split_once("/models/"));
+    published.map(|(vendor, model)| format!("{vendor}/{model}")).unwrap_or(name)
 }
 
 /// Undoes `%2F` and its like; what is not an escape stays.
@@ -461,6 +481,27 @@ mod tests {
         assert_eq!(asker("/v1beta/models/g:unknownVerb"), Mount::Gemini);
         assert_eq!(asker("/gemini/v1/x"), Mount::Gemini);
         assert_eq!(asker("/v1/x"), Mount::OpenAi);
+    }
+
+    #[test]
+    fn googles_cloud_names_the_same_models() {
+        for (path, name) in [
+            ("/v1beta1/projects/p/locations/us-central1/publishers/google/models/g:generateContent", "g"),
+            ("/v1beta1/publishers/google/models/g:streamGenerateContent", "g"),
+            ("/v1/projects/p/locations/global/publishers/openai/models/gpt-5:countTokens", "openai/gpt-5"),
+            ("/v1beta1/publishers/anthropic/models/a%2Fb:generateContent", "anthropic/a/b"),
+            ("/v1beta/models/openai/gpt-5:generateContent", "openai/gpt-5"),
+        ] {
+            assert_eq!(
+                call(path).and_then(|call| call.model).map(model_name).as_deref(),
+                Some(name),
+                "{path}"
+            );
+        }
+        assert_eq!(
+            call("/v1beta1/projects/p/locations/l:generateContent").and_then(|call| call.model),
+            Some("projects/p/locations/l")
+        );
     }
 
     #[test]

@@ -8,7 +8,7 @@
 //! | `f300` | 300 ms before the head | `i100` `c20` `r30` | input, cached, reasoning tokens |
 //! | `ualways` `uchoices` `uevery` `unone` `utwice` `ulie` `unull` | usage | `nodone` | no `[DONE]` |
 //! | `crlf` `cr` | line ends | `split1` `splitms5` | pieces of 1 byte, 5 ms apart |
-//! | `ping3` | a comment each 3 events | `utf8` `think` `echo` `length` | as the fields |
+//! | `ping3` | a comment each 3 events | `utf8` `think` `echo` `length` `filter` | as the fields |
 //! | `tools2` | two tool calls | `html` `errjson` `empty` `garbage` | 200 with another body |
 //! | `badtype` | wrong content type | `gzip` `bomb100` | packed |
 //! | `huge1024` | one line of 1024 KiB | `endless` | never ends |
@@ -97,6 +97,7 @@ fn plain(plan: &mut Plan, word: &str) -> bool {
         "think" => plan.think = true,
         "echo" => plan.echo = true,
         "length" => plan.length = true,
+        "filter" => plan.filter = true,
         "gzip" => plan.gzip = true,
         "endless" => plan.endless = true,
         "uncapped" => plan.uncapped = true,

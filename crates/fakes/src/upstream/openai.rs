@@ -211,7 +211,12 @@ impl Deltas {
     fn of(asked: &Asked<'_>, plan: &Plan) -> Self {
         let wanted = if plan.endless { u64::MAX } else { plan.tokens };
         let count = asked.cap().filter(|_| !plan.uncapped).map_or(wanted, |cap| cap.min(wanted));
-        let finish = if plan.length || count < wanted { "length" } else { "stop" };
+        let finish = match plan {
+            Plan { filter: true, .. } => "content_filter",
+            Plan { length: true, .. } => "length",
+            _ if count < wanted => "length",
+            _ => "stop",
+        };
         if plan.tools > 0 {
             return Self { kind: DeltaKind::Tools(plan.tools), finish: "tool_calls" };
         }
