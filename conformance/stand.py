@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The stand that client suites run on: an upstream, a gateway in front of it, both on loopback, both ours to end.
 
-    stand.py [--llama SERVER MODEL] [--no-upstream] [--loops] [--vectors] [--media] -- COMMAND [ARGUMENT...]
+    stand.py [--llama SERVER MODEL] [--no-upstream] [--loops] [--vectors] [--media] [--agent] -- COMMAND [ARGUMENT...]
 
 Starts the scripted upstream (or llama-server), then `tidegate serve` with a settings file written for the occasion,
 waits until it is ready, runs the command with the addresses and keys in its environment, and ends what it started, by
@@ -16,6 +16,8 @@ over those wires is written down (`recorder.py`).
 `cohere`, `jina`.
 
 `--media` adds `openai`, `anthropic` and `gemini` of a vendor of pictures, sound, files and batches (`media/vendor.py`).
+
+`--agent` adds a model that tells an agent step by step what to do (`agents/model.py`); of the loops' names it is `agent`.
 
 Why a program of its own: the same stand serves the Python suite, the Node suite, the engine suite and the commands of
 the documentation, and none of them should know how a server is started.
@@ -230,6 +232,18 @@ credential = "env:STAND_VENDOR"
     return providers, {"STAND_MEDIA": str(journal), "STAND_VENDOR": "vendors-own-credential"}
 
 
+def agent(stand):
+    port = free_port()
+    process = stand.spawn("agent", [sys.executable, str(pathlib.Path(__file__).parent / "agents" / "model.py"), str(port)])
+    stand.listens("agent", process, port)
+    return f"""
+[providers.agent]
+dialect = "openai"
+base_url = "http://127.0.0.1:{port}/v1"
+models = ["steps"]
+"""
+
+
 def engine(stand, server, model):
     port = free_port()
     process = stand.spawn("llama", [server, "--model", model, "--host", "127.0.0.1", "--port", str(port), "--threads",
@@ -279,6 +293,9 @@ def main(arguments):
             more_providers, more = media(stand)
             providers += more_providers
             environment.update(more)
+        if "--agent" in options:
+            providers += agent(stand)
+            MODELS["agent"] = "agent/steps"
         if "--loops" in options:
             recorder = Recorder(port, folder / "upstream-requests.jsonl")
             circular, routes, more = loops(recorder)

@@ -159,3 +159,16 @@ verdict() {
     echo "$PASSED passed, $FAILED failed"
     [ "$FAILED" = 0 ]
 }
+
+# Agents that run on a command line, headless. Large (0.9 GB), so not among what stands for the others.
+agents_suite() {
+    local python modules
+    python=$(dialects_python)
+    modules=$(node_modules agents "@anthropic-ai/claude-code@$CLAUDE_CODE" "@openai/codex@$CODEX" "@google/gemini-cli@$GEMINI_CLI")
+    STAND_CLAUDE_CODE="$modules/node_modules/.bin/claude" STAND_CLAUDE_CODE_VERSION=$CLAUDE_CODE \
+        STAND_CODEX="$modules/node_modules/.bin/codex" STAND_CODEX_VERSION=$CODEX \
+        STAND_GEMINI_CLI="[\"npx\", \"--yes\", \"--package\", \"node@$NODE_NEWER\", \"--\", \"node\", \"$modules/node_modules/.bin/gemini\"]" \
+        STAND_GEMINI_CLI_VERSION=$GEMINI_CLI \
+        PYTEST_ADDOPTS="${TIDEGATE_RESULTS:+--junitxml=$TIDEGATE_RESULTS/agents.xml}" \
+        pytest_suite "Claude Code, Codex and Gemini CLI" "$ROOT/conformance/agents" "$python" --loops --agent
+}

@@ -8,6 +8,9 @@
 use crate::blocks::{Answer, Event, Part, PartHead, Request, Tool, ToolChoice};
 use crate::dialects::Dialect;
 
+/// Stands between the two names of a tool in a namespace (`dialects::responses`), and fits no alphabet.
+pub(crate) const WITHIN: char = '\u{1f}';
+
 /// Hexadecimal digits of the digest.
 const DIGITS: usize = 8;
 
@@ -40,6 +43,12 @@ impl Alphabet {
         name.len() <= self.longest
             && name.bytes().all(|byte| self.takes(byte))
             && name.as_bytes().first().is_none_or(begins)
+    }
+
+    /// `files__read` for `read` of the namespace `files`, where that fits.
+    fn joined(self, name: &str) -> Option<String> {
+        let (namespace, name) = name.split_once(WITHIN)?;
+        Some(format!("{namespace}__{name}")).filter(|joined| self.fits(joined))
     }
 
     fn fitting(self, name: &str, salt: u32) -> String {
@@ -101,7 +110,8 @@ impl ToolNames {
         odd.sort_unstable();
         let mut changed = Vec::with_capacity(odd.len());
         for name in odd {
-            let sent = (0..).map(|salt| alphabet.fitting(name, salt)).find(|sent| !taken.contains(sent));
+            let fitting = (0..).map(|salt| alphabet.fitting(name, salt));
+            let sent = alphabet.joined(name).into_iter().chain(fitting).find(|sent| !taken.contains(sent));
             let Some(sent) = sent else { continue };
             taken.push(sent.clone());
             changed.push((name.to_owned(), sent));
@@ -261,6 +271,19 @@ mod tests {
         let longer = asked(&["y".repeat(100).as_str()]);
         assert!(ToolNames::of(&longer, Dialect::Messages).is_none());
         assert!(ToolNames::of(&longer, Dialect::Responses).is_some());
+    }
+
+    #[test]
+    fn a_namespace_stands_before_the_name() {
+        let sent = |names: &[&str]| {
+            let request = asked(names);
+            let changed = ToolNames::of(&request, Dialect::Chat).unwrap();
+            changed.changed.into_iter().map(|(_, sent)| sent).collect::<Vec<_>>()
+        };
+        assert_eq!(sent(&["files\u{1f}read"]), ["files__read"]);
+        // Somebody has the name already; or it is too long.
+        assert_ne!(sent(&["files\u{1f}read", "files__read"]), ["files__read"]);
+        assert!(sent(&[&format!("files\u{1f}{}", "x".repeat(70))])[0].len() <= 64);
     }
 
     /// The same name is the same in every call, whatever else is said there, so that prompt caches hit.

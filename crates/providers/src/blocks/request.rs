@@ -105,6 +105,33 @@ pub struct Ours {
     pub background: bool,
 }
 
+impl Request {
+    /// Whether a tool that providers run may be left out, and reported, for one that does not run it: an agent that offers
+    /// tools of its own offers a search beside them, and goes on without. A search alone is what was asked for, and what
+    /// the question itself stands on (files to be searched, a computer, code) may not be left out, nor what is demanded.
+    pub(crate) fn can_do_without(&self, kind: &str) -> bool {
+        let extra = kind.starts_with("web_search")
+            || ["tool_search", "image_generation", "googleSearch", "google_search"].contains(&kind);
+        let demanded = self.tool_choice == Some(ToolChoice::Required)
+            || self.extra.iter().any(|(name, _)| name == "tool_choice");
+        let own = |tool: &Tool| matches!(tool, Tool::Function { .. } | Tool::Custom { .. });
+        extra && !demanded && self.tools.iter().any(own)
+    }
+
+    /// The tools that are told to a provider, which `runs` some of them itself: what it does not run and the model can do
+    /// without is reported and left out.
+    pub(crate) fn tools_for(&self, written: &mut Written, runs: impl Fn(&str, &Raw) -> bool) -> Vec<&Tool> {
+        let mut told = |tool: &&Tool| match tool {
+            Tool::Hosted { kind, raw } if !runs(kind, raw) && self.can_do_without(kind) => {
+                written.drop_param(&format!("tools.{kind}"));
+                false
+            }
+            _ => true,
+        };
+        self.tools.iter().filter(|tool| told(tool)).collect()
+    }
+}
+
 /// Who speaks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Role {
@@ -158,7 +185,8 @@ pub enum Tool {
         /// Its grammar, verbatim.
         format: Option<Raw>,
     },
-    /// A tool that the provider runs (web search, code, …): verbatim, for its own dialect alone. Others refuse it.
+    /// A tool that the provider runs (web search, code, …): verbatim, for its own dialect alone. Others refuse it, or leave it
+    /// out and say so: see [`Request::can_do_without`].
     Hosted {
         /// Its `type` or name.
         kind: String,

@@ -2,7 +2,8 @@
 //!
 //! Reading order: `request` and `input` (a client's body), `write` and `write_items` (a provider's), `answer`
 //! over `items` and `shape` (whole answers), `stream_read`, `stream_write`. `settings` and `known` hold what
-//! both directions share; `build` and `members` are JSON, written and taken apart. `history` is what is kept of an answer.
+//! both directions share; `build` and `members` are JSON, written and taken apart. `history` is what is kept of an answer,
+//! `namespaces` how tools in one are named for everybody else.
 
 mod answer;
 mod build;
@@ -12,6 +13,7 @@ mod input;
 mod items;
 mod known;
 mod members;
+mod namespaces;
 mod request;
 mod settings;
 mod shape;

@@ -173,7 +173,8 @@ pub(super) fn write_tools(
     written: &mut Written,
     json: &mut Json,
 ) -> Result<(), Refused> {
-    if request.tools.is_empty() {
+    let tools = request.tools_for(written, |_, _| false);
+    if tools.is_empty() {
         return match request.tool_choice {
             None | Some(ToolChoice::Auto | ToolChoice::None) => Ok(()),
             Some(_) => {
@@ -189,7 +190,7 @@ pub(super) fn write_tools(
         _ => None,
     };
     json.array("tools");
-    for tool in &request.tools {
+    for tool in tools {
         if shown.as_ref().is_none_or(|names| names.contains(tool_name(tool))) {
             write_tool(tool, written, json)?;
         }

@@ -56,15 +56,21 @@ pub(crate) fn write_request(request: &Request, target: &Target<'_>) -> Result<Wr
     Ok(written)
 }
 
+/// Whether Google runs it.
+fn runs(kind: &str, raw: &Raw) -> bool {
+    HOSTED.contains(&kind) && has_member(raw, kind)
+}
+
 fn write_tools(request: &Request, body: &mut Object<'_>, written: &mut Written) -> Result<(), Refused> {
-    if request.tools.is_empty() {
+    let told = request.tools_for(written, runs);
+    if told.is_empty() {
         return Ok(());
     }
     let mut tools = List::new(body.name("tools"));
     let mut functions = Vec::new();
     let mut list = List::new(&mut functions);
     let mut any = false;
-    for tool in &request.tools {
+    for tool in told {
         match tool {
             Tool::Function { name, description, parameters, strict, cache } => {
                 any = true;
@@ -90,7 +96,7 @@ fn write_tools(request: &Request, body: &mut Object<'_>, written: &mut Written) 
                 return Err(Refused::new("tools", message));
             }
             Tool::Hosted { kind, raw } => {
-                if !HOSTED.contains(&kind.as_str()) || !has_member(raw, kind) {
+                if !runs(kind, raw) {
                     let message = format!("tools holds \"{kind}\", which this model's provider does not run");
                     return Err(Refused::new("tools", message));
                 }

@@ -114,7 +114,7 @@ pub(super) fn write_tools(
     let mut items = Vec::new();
     let mut list = Out::array(&mut items);
     let mut any = false;
-    for tool in &request.tools {
+    for tool in request.tools_for(written, |kind, raw| is_own(kind) && raw.is_object()) {
         match tool {
             Tool::Function { name, description, parameters, strict, cache } => {
                 if !allowed(name) {

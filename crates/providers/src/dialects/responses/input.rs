@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 
 use super::content;
 use super::members::{Extra, Members, invalid, keep, missing, wrong};
+use super::namespaces;
 use crate::blocks::{Opaque, OpaqueKind, Part, Reasoning, Role, ToolCall, ToolKind, ToolResult, Turn};
 use crate::dialects::Dialect;
 use crate::request::BadRequest;
@@ -109,6 +110,7 @@ impl Reader<'_> {
         let name = item
             .text("name", "input.name")?
             .ok_or_else(|| missing("input.name", "a tool call must have a `name`"))?;
+        let name = namespaces::joined(item.text("namespace", "input.namespace")?, name);
         let (key, param) = match kind {
             ToolKind::Function => ("arguments", "input.arguments"),
             ToolKind::Custom => ("input", "input.input"),

@@ -3,6 +3,7 @@
 use super::build::{Object, object};
 use super::known::is_item;
 use super::members::Members;
+use super::namespaces;
 use super::write_items::write_thought;
 use crate::blocks::{Choice, Opaque, Part, Raw, ToolCall, ToolKind};
 use crate::dialects::Dialect;
@@ -156,16 +157,21 @@ impl Item {
                     o.text("type", "message").text("status", self.status).text("role", "assistant");
                     o.array("content", content, Content::write);
                 }
-                Body::Call { call_id, name, arguments, kind } => match kind {
-                    ToolKind::Function => {
-                        o.text("type", "function_call").text("status", self.status).text("call_id", call_id);
-                        o.text("name", name).text("arguments", arguments);
-                    }
-                    ToolKind::Custom => {
-                        o.text("type", "custom_tool_call").text("call_id", call_id);
-                        o.text("name", name).text("input", arguments);
-                    }
-                },
+                Body::Call { call_id, name, arguments, kind } => {
+                    let member = match kind {
+                        ToolKind::Function => {
+                            o.text("type", "function_call").text("status", self.status);
+                            "arguments"
+                        }
+                        ToolKind::Custom => {
+                            o.text("type", "custom_tool_call");
+                            "input"
+                        }
+                    };
+                    let (namespace, name) = namespaces::parted(name);
+                    o.text("call_id", call_id).text_if("namespace", namespace);
+                    o.text("name", name).text(member, arguments);
+                }
                 Body::Reasoning { summary, text, hidden } => {
                     o.text("type", "reasoning");
                     write_thought(summary, text, o);

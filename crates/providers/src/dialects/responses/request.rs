@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use super::input;
 use super::known::{INCLUDE_ENCRYPTED, INCLUDE_LOGPROBS};
 use super::members::{Extra, Members, invalid, keep, missing, wrong};
+use super::namespaces;
 use crate::blocks::request::Unreadable;
 use crate::blocks::{Format, Part, Request, Role, Thinking, Tool, ToolChoice, ToolKind, Turn};
 use crate::request::BadRequest;
@@ -169,7 +170,11 @@ fn read_text(members: &mut Members<'_>, request: &mut Request, extra: &mut Extra
 
 fn read_tools(members: &mut Members<'_>, request: &mut Request, extra: &mut Extra) -> Result<(), BadRequest> {
     for raw in members.list("tools", "tools")?.unwrap_or_default() {
-        request.tools.push(read_tool(raw, extra)?);
+        let tool = Members::of(raw.get()).ok_or_else(|| wrong("tools", "an array of objects"))?;
+        match tool.peek("type").as_deref() {
+            Some("namespace") => request.tools.extend(namespaces::read(tool, extra, read_tool)?),
+            _ => request.tools.push(read_tool(raw, extra)?),
+        }
     }
     let Some(choice) = members.take("tool_choice") else { return Ok(()) };
     match read_choice(choice)? {

@@ -4,13 +4,16 @@ use std::collections::HashSet;
 
 use super::build::{array, object};
 use super::known::{INCLUDE_ENCRYPTED, is_hosted};
+use super::namespaces::{self, parted};
 use crate::blocks::{Format, Part, Raw, Request, Role, Tool, ToolChoice, ToolKind};
 
 /// Writes one tool. Hosted tools go verbatim.
 pub(super) fn write_tool(tool: &Tool, out: &mut Vec<u8>) {
     match tool {
         Tool::Function { name, description, parameters, strict, .. } => object(out, |o| {
-            o.text("type", "function").text("name", name).text_if("description", description.as_deref());
+            o.text("type", "function")
+                .text("name", parted(name).1)
+                .text_if("description", description.as_deref());
             match parameters {
                 Some(schema) => o.json("parameters", schema.get()),
                 None => o.json("parameters", r#"{"type":"object","properties":{}}"#),
@@ -19,7 +22,9 @@ pub(super) fn write_tool(tool: &Tool, out: &mut Vec<u8>) {
             o.flag("strict", strict.unwrap_or(false));
         }),
         Tool::Custom { name, description, format } => object(out, |o| {
-            o.text("type", "custom").text("name", name).text_if("description", description.as_deref());
+            o.text("type", "custom")
+                .text("name", parted(name).1)
+                .text_if("description", description.as_deref());
             if let Some(format) = format {
                 write_grammar(format, o.value("format"));
             }
@@ -132,7 +137,7 @@ pub(super) fn echo(request: &Request) -> Vec<u8> {
             (None, Some(raw)) => _ = o.json("tool_choice", raw.get()),
             (None, None) => _ = o.text("tool_choice", "auto"),
         }
-        o.array("tools", &request.tools, write_tool);
+        namespaces::write(&request.tools, o.value("tools"));
         o.json("top_logprobs", &request.top_logprobs.unwrap_or(0).to_string());
         o.raw_or_null("top_p", request.top_p.as_ref());
         match find_extra(request, "truncation") {

@@ -9,6 +9,7 @@ use bytes::BytesMut;
 
 use super::build::{Object, object};
 use super::items::{Body, Content, Item, add_logprobs, fill_arguments, is_annotation, write_logprobs};
+use super::namespaces;
 use super::shape::{Failure, Shape, State, status_of};
 use crate::Usage;
 use crate::blocks::{Delta, Event, Opaque, PartHead, Stop, ToolCall, ToolKind, fold};
@@ -477,7 +478,7 @@ fn arguments_done(sequence: &mut u64, (index, id): (usize, &str), body: &mut Bod
         stand(o, index, id).text(member, arguments);
         if *kind == ToolKind::Function {
             // Required by the type of the SDK's second major (2.46), gone in its third.
-            o.text("name", name);
+            o.text("name", namespaces::parted(name).1);
         }
     });
 }

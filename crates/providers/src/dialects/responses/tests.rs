@@ -4,6 +4,7 @@
 mod answers;
 mod any;
 mod kept;
+mod namespaces;
 mod reading;
 mod streams;
 mod writing;

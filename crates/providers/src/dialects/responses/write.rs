@@ -1,10 +1,12 @@
 //! The form into a provider's body.
 
 use super::build::Object;
-use super::known::{EFFORTS, INCLUDE_LOGPROBS, SUMMARIES, TIERS, is_hosted_choice, may_pass, never_reasons};
+use super::known::{
+    EFFORTS, INCLUDE_LOGPROBS, SUMMARIES, TIERS, is_hosted, is_hosted_choice, may_pass, never_reasons,
+};
 use super::settings::{has_tool, write_choice, write_format, write_include, write_tool};
 use super::write_items::ItemWriter;
-use crate::blocks::{Format, Param, Raw, Refused, Request, Thinking, Written};
+use crate::blocks::{Format, Param, Raw, Refused, Request, Thinking, Tool, Written};
 use crate::dialects::Target;
 
 /// The least that the API takes as `max_output_tokens`.
@@ -28,8 +30,9 @@ pub(crate) fn write_request(request: &Request, target: &Target<'_>) -> Result<Wr
     o.text("model", target.model);
     o.text_if("instructions", instructions.as_deref());
     o.value("input").extend_from_slice(&input);
-    if !request.tools.is_empty() {
-        o.array("tools", &request.tools, write_tool);
+    let tools = request.tools_for(&mut written, |kind, raw| is_hosted(kind) && raw.is_object());
+    if !tools.is_empty() {
+        o.array("tools", &tools, |tool, out| write_tool(tool, out));
         report_tool_marks(request, &mut written);
     }
     match &request.tool_choice {
@@ -67,6 +70,10 @@ pub(crate) fn write_request(request: &Request, target: &Target<'_>) -> Result<Wr
     Ok(written)
 }
 
+fn is_left_out(request: &Request, tool: &Tool) -> bool {
+    matches!(tool, Tool::Hosted { kind, .. } if request.can_do_without(kind))
+}
+
 /// What cannot be asked for here, and may not be left out.
 fn refuse(request: &Request) -> Result<(), Refused> {
     if request.choices.is_some_and(|choices| choices > 1) {
@@ -78,9 +85,9 @@ fn refuse(request: &Request) -> Result<(), Refused> {
             "`stop` does not exist in the Responses API: leave it out, or use a model of another API";
         return Err(Refused::new("stop", message));
     }
-    if let Some(tool) = request.tools.iter().find(|tool| !has_tool(tool)) {
+    if let Some(tool) = request.tools.iter().find(|tool| !has_tool(tool) && !is_left_out(request, tool)) {
         let kind = match tool {
-            crate::blocks::Tool::Hosted { kind, .. } => kind.as_str(),
+            Tool::Hosted { kind, .. } => kind.as_str(),
             _ => "",
         };
         let message =
@@ -143,8 +150,7 @@ fn report_unsaid(request: &Request, written: &mut Written) {
 }
 
 fn report_tool_marks(request: &Request, written: &mut Written) {
-    let marked =
-        |tool: &crate::blocks::Tool| matches!(tool, crate::blocks::Tool::Function { cache: Some(_), .. });
+    let marked = |tool: &Tool| matches!(tool, Tool::Function { cache: Some(_), .. });
     if request.tools.iter().any(marked) {
         written.drop_param("cache_control");
     }
