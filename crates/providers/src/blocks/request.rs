@@ -186,7 +186,7 @@ pub enum Tool {
         format: Option<Raw>,
     },
     /// A tool that the provider runs (web search, code, …): verbatim, for its own dialect alone. Others refuse it, or leave it
-    /// out and say so: see [`Request::can_do_without`].
+    /// out and say so.
     Hosted {
         /// Its `type` or name.
         kind: String,
