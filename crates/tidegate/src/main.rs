@@ -5,6 +5,7 @@
 //! gateways' settings), [`environment`] (everything read
 //! from the process environment).
 
+mod allocator;
 mod cli;
 mod client;
 mod commands;
@@ -24,7 +25,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: allocator::Allocator = allocator::Allocator;
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
