@@ -89,7 +89,7 @@ older_dialects_suite() {
     python=$(venv "dialects-$openai-$ANTHROPIC_PYTHON_OLDER-$GENAI_PYTHON_OLDER" "openai==$openai" \
         "anthropic==$ANTHROPIC_PYTHON_OLDER" "google-genai==$GENAI_PYTHON_OLDER" "pytest==$PYTEST" \
         "pytest-timeout==$PYTEST_TIMEOUT")
-    PYTEST_ADDOPTS="--ignore-glob=*test_zz_* --ignore-glob=*test_fits*" \
+    PYTEST_ADDOPTS="--ignore-glob=*test_zz_* --ignore-glob=*test_fits* --ignore-glob=*test_goldens*" \
         pytest_suite "the dialects for Python, older SDKs" "$ROOT/conformance/dialects" "$python" --loops
 }
 
