@@ -109,7 +109,7 @@ fn places<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> impl Iterator<I
 }
 
 /// Browsers can give a WebSocket no headers, so OpenAI's clients offer the key as one of its protocols.
-fn in_protocol(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+pub(crate) fn in_protocol(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let values = headers.get_all("sec-websocket-protocol").iter().filter_map(|value| value.to_str().ok());
     let offered = values.flat_map(|value| value.split(',')).map(str::trim);
     offered.filter_map(|one| one.strip_prefix("openai-insecure-api-key.")).map(str::as_bytes)

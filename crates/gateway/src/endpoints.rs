@@ -15,6 +15,8 @@ use runtime::Dice;
 use crate::body::Body;
 use crate::exchange::{Caller, Exchange, Limit, Times};
 use crate::listen::Client;
+use crate::realtime::turns;
+use crate::receive::Held;
 use crate::refusal::{Code, Refusal};
 use crate::urls::{self, Endpoint, find};
 use crate::{
@@ -51,6 +53,9 @@ pub(crate) async fn answer(
                 request.extensions_mut().insert(client);
             }
             call(gateway, asked, request).await
+        }
+        Endpoint::Session(asked) if asked.operation == Operation::Responses => {
+            Box::pin(turns::answer(gateway, &client, request)).await
         }
         Endpoint::Session(asked) => Box::pin(realtime::answer(gateway, &client, asked, request)).await,
         Endpoint::Aside if gateway.serves_admin => gateway.aside.call(request).await.map(Body::aside),
@@ -125,7 +130,36 @@ async fn call(gateway: Arc<Gateway>, asked: urls::Call<'_>, request: Request<Inc
         Err(refusal) => return refuse(&mut exchange, &refusal),
     };
     exchange.held = Some(held);
-    exchange.times.received = gateway.clock.moment();
+    received(exchange, asked, parts, body).await
+}
+
+/// The same for a call that came by another way than a request of its own (`realtime::turns`).
+pub(crate) async fn begun(
+    gateway: Arc<Gateway>,
+    asked: urls::Call<'static>,
+    parts: Parts,
+    body: Bytes,
+    held: Held,
+) -> Response<Body> {
+    let started = gateway.clock.moment();
+    let id = Dice::request_id(&gateway.clock);
+    match admitted(&gateway, asked.operation, id, started, &parts) {
+        Ok(mut exchange) => {
+            exchange.held = Some(held);
+            received(exchange, asked, parts, body).await
+        }
+        Err(answer) => *answer,
+    }
+}
+
+/// From the whole body to the answer.
+async fn received(
+    mut exchange: Box<Exchange>,
+    asked: urls::Call<'_>,
+    parts: Parts,
+    body: Bytes,
+) -> Response<Body> {
+    exchange.times.received = exchange.gateway.clock.moment();
     let mut body = named(exchange.operation, &asked, body);
     if exchange.operation == Operation::Raw(Raw::StoredResponses) {
         return Box::pin(stored::serve(exchange, &asked, &parts, body)).await;

@@ -2,7 +2,7 @@
 //!
 //! Everything that can be refused is refused before the upgrade, as an ordinary error: key, model, limits, budget, a
 //! provider that is away. Only then is the client told 101, so a fallback is possible up to there. What follows is a
-//! [`session`]: messages pass both ways as they came, and a tap counts.
+//! [`session`]: messages pass both ways as they came, and a tap counts. Connections of Responses ([`turns`]) are calls one after another.
 //!
 //! The framing of WebSockets is a library's, on both sides: this room routes and counts, it does not mask bytes.
 
@@ -10,6 +10,7 @@ mod asks;
 mod counts;
 mod handshake;
 mod session;
+pub(crate) mod turns;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -67,6 +67,13 @@ impl Held {
     }
 }
 
+impl Memory {
+    /// The share of a body that is there already; `None` when there is no room.
+    pub(crate) fn hold_body(self: &Arc<Self>, length: u64) -> Option<Held> {
+        self.hold(length.saturating_mul(COPIES))
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         self.memory.held.fetch_sub(self.bytes, Ordering::Relaxed);

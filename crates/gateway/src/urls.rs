@@ -37,7 +37,7 @@ pub(crate) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    const fn of(operation: Operation) -> Self {
+    pub(crate) const fn of(operation: Operation) -> Self {
         Self { operation, model: None, stream: None, rest: "" }
     }
 
@@ -82,6 +82,9 @@ pub(crate) fn find<'a>(method: &Method, path: &'a str) -> Endpoint<'a> {
     let relays = mount.is_none_or(|mount| mount == Mount::OpenAi);
     let endpoint = match version(rest) {
         Some(("v1", "realtime")) if relays => Some(session(method)),
+        Some(("v1", "responses")) if relays && method == Method::GET => {
+            Some(Endpoint::Session(Call::of(Operation::Responses)))
+        }
         Some(("v1", rest)) if mount == Some(Mount::Gemini) && is_below(rest, "files") => {
             Some(whole_family(method, Raw::GoogleFiles, rest))
         }
@@ -471,7 +474,8 @@ mod tests {
         assert!(stored(Method::DELETE, "/openai/v1/responses/resp_1"));
         assert!(stored(Method::GET, "/v1/responses/resp_1/input_items"));
         assert_eq!(find(&Method::GET, "/v1/responses/resp_1/cancel"), Endpoint::WrongMethod);
-        assert_eq!(find(&Method::GET, "/v1/responses"), Endpoint::WrongMethod);
+        assert!(matches!(find(&Method::GET, "/v1/responses"), Endpoint::Session(_)));
+        assert_eq!(find(&Method::DELETE, "/v1/responses"), Endpoint::WrongMethod);
     }
 
     #[test]
