@@ -174,7 +174,7 @@ MODELS = {
     **{name: f"demo/{name}" for name in ("echo", "story", "tools", "json", "vision", "refuse", "fail", "slow")},
     "plain": "up/ok", "think": "up/ok-think-t12", "cached": "up/ok-i100-c40", "dies": "up/ok-t20-d2-rst5",
     "errs": "up/ok-t20-d2-err5", "busy": "up/ok-s429-ra2", "broken": "up/ok-s503", "wrong": "up/ok-s400",
-    "filtered": "up/ok-filter", "endless": "up/ok-t4000-d5", "hangs": "up/ok-hang",
+    "filtered": "up/ok-filter", "pings": "up/ok-t12-d5-ping3", "endless": "up/ok-t4000-d5", "hangs": "up/ok-hang",
 }
 FAMILIES = {"anthropic": ("anthropic", "claude-opus-5"), "gemini": ("gemini", "gemini-3-pro"),
             "openai": ("openai/v1", "gpt-5")}

@@ -219,3 +219,20 @@ def test_dropped(client, egress):
     error = refused(anthropic.BadRequestError, create(client, model(egress, "echo"), extra_body=body,
                                                       extra_headers={"x-tidegate-strict": "true"}))
     assert field in error.body["error"]["message"]
+
+
+@pytest.mark.third
+@pytest.mark.shows("A body that is too large, an overloaded provider")
+def test_rarer_errors(named):
+    with pytest.raises(anthropic.RequestTooLargeError if hasattr(anthropic, "RequestTooLargeError") else anthropic.APIStatusError) as large:
+        create(Messages.make(), named("plain"), messages=ask("x" * 70_000_000))()
+    assert (large.value.status_code, large.value.body["error"]["type"]) == (413, "request_too_large")
+    with pytest.raises(anthropic.APIStatusError) as busy:
+        create(Messages.make(), named("broken"))()
+    assert (busy.value.status_code, busy.value.body["error"]["type"]) == (529, "overloaded_error")
+
+
+@pytest.mark.shows("Pings and comments in a stream while nothing else comes")
+def test_pings(client, named):
+    with client.messages.stream(model=named("pings"), messages=ask("hello"), max_tokens=100) as stream:
+        assert len("".join(stream.text_stream).split()) == 12

@@ -99,6 +99,33 @@ def test_length(client, named):
         client.chat.completions.parse(model=named("json"), messages=ask(), response_format=Ferry, max_completion_tokens=2)
 
 
+@pytest.mark.shows("Stop by a filter raises in parse()")
+def test_filter(client, named):
+    assert create(client, named("filtered"))().choices[0].finish_reason == "content_filter"
+    with pytest.raises(openai.ContentFilterFinishReasonError):
+        client.chat.completions.parse(model=named("filtered"), messages=ask(), response_format=Ferry)
+
+
+@pytest.mark.shows("A refusal")
+@pytest.mark.parametrize("egress", ["chat", "messages"])
+def test_refusal(client, named, stream):
+    answer = create(client, named("refuse"), stream=stream)()
+    if stream:
+        parts = [choice for part in answer for choice in part.choices]
+        refused = "".join(part.delta.refusal or "" for part in parts)
+        said, finish = "".join(part.delta.content or "" for part in parts), parts[-1].finish_reason
+    else:
+        refused, said = answer.choices[0].message.refusal or "", answer.choices[0].message.content or ""
+        finish = answer.choices[0].finish_reason
+    assert refused or finish == "content_filter", (refused, said, finish)
+
+
+@pytest.mark.shows("Comments in a stream while nothing else comes")
+def test_comments(client, named):
+    parts = list(create(client, named("pings"), stream=True)())
+    assert len("".join(part.choices[0].delta.content or "" for part in parts if part.choices).split()) == 12
+
+
 @pytest.mark.third
 @pytest.mark.shows("Reasoning")
 def test_reasoning(speaker, named, stream):

@@ -245,6 +245,11 @@ impl Ledger {
     }
 
     #[cfg(test)]
+    pub(crate) fn close_segment(&self) {
+        self.0.spool.checkpoint();
+    }
+
+    #[cfg(test)]
     pub(crate) fn retry(&self) {
         self.0.spool.retry();
     }

@@ -55,6 +55,8 @@ struct State {
     syncs: u64,
     /// Writes and syncs through a descriptor that had failed before.
     reused: u64,
+    /// What happens once while a sync runs: after the device has taken what was there, before the sync is told to be over.
+    meanwhile: Option<Box<dyn FnOnce() + Send>>,
 }
 
 impl State {
@@ -75,6 +77,11 @@ impl MemoryDisk {
 
     pub(crate) fn set(&self, faults: Faults) {
         self.0.lock().faults = faults;
+    }
+
+    /// Has this happen while the next sync runs.
+    pub(crate) fn while_syncing(&self, happen: impl FnOnce() + Send + 'static) {
+        self.0.lock().meanwhile = Some(Box::new(happen));
     }
 
     /// What another process finds after a `kill -9` now.
@@ -200,6 +207,11 @@ impl SpoolFile for Handle {
         }
         if !content.lying {
             content.device = content.kernel.clone();
+        }
+        let meanwhile = state.meanwhile.take();
+        drop((content, state));
+        if let Some(happen) = meanwhile {
+            happen();
         }
         Ok(())
     }
