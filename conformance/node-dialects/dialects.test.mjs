@@ -25,6 +25,116 @@ const google = new GoogleGenAI({ apiKey: KEY, httpOptions: { baseUrl: URL } });
 for (const [egress, provider] of Object.entries(EGRESS)) {
   const model = (short) => MODELS[provider][short];
 
+  // At its own providers it has a suite of its own (`node`).
+  if (egress !== "chat") {
+    const asked = [{ role: "user", content: text }];
+
+    test(`chat → ${egress}: Stream helper equals the whole answer`, async () => {
+      const whole = await openai.chat.completions.create({ model: model("story"), messages: asked });
+      const final = await openai.chat.completions.stream({ model: model("story"), messages: asked }).finalChatCompletion();
+      assert.equal(final.choices[0].message.content, whole.choices[0].message.content);
+      assert.equal(final.choices[0].finish_reason, "stop");
+      assert.ok(whole.usage.prompt_tokens > 0 && whole.usage.completion_tokens > 0);
+    });
+
+    test(`chat → ${egress}: Tool round trip with parallel calls`, async () => {
+      const tools = names.map((name) => ({ type: "function", function: { name, parameters: city } }));
+      const ask = { model: model("tools"), messages: asked, tools };
+      const final = await openai.chat.completions.stream(ask).finalChatCompletion();
+      const said = final.choices[0].message;
+      assert.deepEqual(said.tool_calls.map((call) => call.function.name), names);
+      const results = said.tool_calls.map((call) => ({ role: "tool", tool_call_id: call.id, content: "mild" }));
+      const after = await openai.chat.completions.create({ ...ask, messages: [...asked, said, ...results] });
+      assert.ok(after.choices[0].message.content);
+    });
+
+    test(`chat → ${egress}: Structured output`, async () => {
+      const json_schema = { name: "place", strict: true, schema: { ...city, additionalProperties: false } };
+      const answer = await openai.chat.completions.create({ model: model("json"), messages: asked, response_format: { type: "json_schema", json_schema } });
+      assert.deepEqual(Object.keys(JSON.parse(answer.choices[0].message.content)), ["city"]);
+    });
+
+    test(`chat → ${egress}: An error in mid-stream raises`, async () => {
+      await assert.rejects(openai.chat.completions.stream({ model: model("errs"), messages: asked }).finalChatCompletion(), OpenAI.APIError);
+    });
+  }
+
+  test(`chat → ${egress}: Errors of the upstream: 400, 429, 503`, async () => {
+    const ask = (short) => openai.chat.completions.create({ model: model(short), messages: [{ role: "user", content: text }] });
+    await assert.rejects(ask("wrong"), OpenAI.BadRequestError);
+    await assert.rejects(ask("busy"), OpenAI.RateLimitError);
+    await assert.rejects(ask("broken"), OpenAI.InternalServerError);
+  });
+
+  test(`messages → ${egress}: Tool round trip over three turns, one result an error`, async () => {
+    const tools = names.map((name) => ({ name, description: name, input_schema: city }));
+    const messages = [{ role: "user", content: text }];
+    for (let turn = 0; turn < 2; turn += 1) {
+      const said = await anthropic.messages.create({ model: model("tools"), max_tokens: 500, tools, messages, tool_choice: { type: "any" } });
+      const calls = said.content.filter((block) => block.type === "tool_use");
+      assert.ok(calls.length > 0);
+      const results = calls.map((call, at) => ({ type: "tool_result", tool_use_id: call.id, content: "mild", is_error: at === 0 }));
+      messages.push({ role: "assistant", content: said.content }, { role: "user", content: results });
+    }
+    const last = await anthropic.messages.create({ model: model("tools"), max_tokens: 500, tools, messages });
+    assert.ok(last.content.some((block) => block.type === "text"));
+  });
+
+  test(`messages → ${egress}: Thinking`, async () => {
+    const ask = { model: model("think"), max_tokens: 4000, thinking: { type: "enabled", budget_tokens: 2000 }, messages: [{ role: "user", content: text }] };
+    const final = await anthropic.messages.stream(ask).finalMessage();
+    assert.ok(final.content.some((block) => block.type === "thinking" && block.thinking));
+    assert.ok(final.content.some((block) => block.type === "text" && block.text));
+  });
+
+  test(`messages → ${egress}: Tokens are counted before a call`, async () => {
+    const counted = await anthropic.messages.countTokens({ model: model("plain"), messages: [{ role: "user", content: text }] });
+    assert.ok(counted.input_tokens > 0 && counted.input_tokens < 60);
+  });
+
+  test(`messages → ${egress}: Errors of the upstream: 400, 429, 529`, async () => {
+    const ask = (short) => anthropic.messages.create({ model: model(short), max_tokens: 50, messages: [{ role: "user", content: text }] });
+    await assert.rejects(ask("wrong"), Anthropic.BadRequestError);
+    await assert.rejects(ask("busy"), Anthropic.RateLimitError);
+    await assert.rejects(ask("broken"), (error) => error instanceof Anthropic.InternalServerError && [503, 529].includes(error.status));
+  });
+
+  test(`gemini → ${egress}: Output by a JSON schema`, async () => {
+    const config = { responseMimeType: "application/json", responseJsonSchema: city };
+    const answer = await google.models.generateContent({ model: model("json"), contents: text, config });
+    assert.deepEqual(Object.keys(JSON.parse(answer.text)), ["city"]);
+  });
+
+  test(`gemini → ${egress}: Function round trip`, async () => {
+    const tools = [{ functionDeclarations: names.map((name) => ({ name, description: name, parametersJsonSchema: city })) }];
+    const ask = { model: model("tools"), config: { tools } };
+    const said = await google.models.generateContent({ ...ask, contents: text });
+    const results = said.functionCalls.map((call) => ({ functionResponse: { id: call.id, name: call.name, response: { result: "mild" } } }));
+    const contents = [{ role: "user", parts: [{ text }] }, said.candidates[0].content, { role: "user", parts: results }];
+    const after = await google.models.generateContent({ ...ask, contents });
+    assert.ok(after.text);
+  });
+
+  test(`gemini → ${egress}: Tokens are counted before a call`, async () => {
+    const counted = await google.models.countTokens({ model: model("plain"), contents: text });
+    assert.ok(counted.totalTokens > 0 && counted.totalTokens < 60);
+  });
+
+  test(`gemini → ${egress}: Errors of the upstream: 400, 429, 503`, async () => {
+    const ask = (short) => google.models.generateContent({ model: model(short), contents: text });
+    for (const [short, status] of [["wrong", 400], ["busy", 429], ["broken", 503]]) {
+      await assert.rejects(ask(short), (error) => error.status === status);
+    }
+  });
+
+  test(`responses → ${egress}: Going on from an earlier answer`, async () => {
+    const first = await openai.responses.create({ model: model("echo"), input: text });
+    const second = await openai.responses.create({ model: model("echo"), input: text, previous_response_id: first.id });
+    assert.ok(second.usage.input_tokens > first.usage.input_tokens);
+    const kept = await openai.responses.retrieve(second.id);
+    assert.equal(kept.output_text ?? kept.output[0].content[0].text, second.output_text);
+  });
+
   test(`responses → ${egress}: Text and usage`, async () => {
     const answer = await openai.responses.create({ model: model("echo"), input: text, store: false });
     assert.equal(answer.status, "completed");

@@ -103,6 +103,16 @@ node_dialects_suite() {
         "dialects-node${node:+-newer}" "$node"
 }
 
+# The same for pictures, sound, files and batches.
+node_media_suite() {
+    local openai=${1:-$OPENAI_NODE} anthropic=${2:-$ANTHROPIC_NODE} genai=${3:-$GENAI_NODE} node=${4:-}
+    STAND_NODE_PACKAGES=$(node_modules "dialects-$openai-$anthropic-$genai" "openai@$openai" \
+        "@anthropic-ai/sdk@$anthropic" "@google/genai@$genai")
+    export STAND_NODE_PACKAGES
+    STAND_OPTIONS=--media node_tests "pictures, sound, files and batches for Node (openai $openai)" node-media \
+        "media-node${node:+-newer}" "$node"
+}
+
 # node_tests NAME FOLDER RESULTS [NODE]: the tests of a folder of conformance/, with the packages that are exported.
 node_tests() {
     local name=$1 folder=$2 results=$3 node=${4:-} log code=0 report=() runner=(node)
@@ -111,7 +121,7 @@ node_tests() {
     [ -z "${TIDEGATE_RESULTS:-}" ] || report=(--test-reporter=junit
         "--test-reporter-destination=$TIDEGATE_RESULTS/$results.xml")
     log=$(mktemp)
-    AI_SDK_LOG_WARNINGS=false python3 "$ROOT/conformance/stand.py" --loops -- "${runner[@]}" --test --test-reporter=tap \
+    AI_SDK_LOG_WARNINGS=false python3 "$ROOT/conformance/stand.py" "${STAND_OPTIONS:---loops}" -- "${runner[@]}" --test --test-reporter=tap \
         --test-reporter-destination=stdout ${report[@]+"${report[@]}"} --test-timeout=60000 \
         "$ROOT/conformance/$folder"/*.test.mjs >"$log" 2>&1 || code=$?
     [ "$code" -eq 0 ] || grep -vE '^ *(duration_ms|type):' "$log" | tail -n 150 >&2
