@@ -60,7 +60,7 @@ def test_tools(client, named):
 def test_errors(client, named):
     with client.responses.connect() as connection:
         for wrong, status, param in [({"model": "demo/none", "input": "x"}, 404, "model"), ({"input": "x"}, 400, "model"),
-                                     ({"model": named("echo"), "input": "x", "temperature": "hot"}, 400, "temperature"),
+                                     ({"model": "demo/echo", "input": "x", "temperature": "hot"}, 400, "temperature"),
                                      ({"model": named("busy"), "input": "x"}, 429, None)]:
             connection.send({"type": "response.create", **wrong})
             event = connection.recv()
