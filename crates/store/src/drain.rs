@@ -30,7 +30,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Entries after which sums are folded: reading that many takes half a second.
 const FOLD_AT: u64 = 250_000;
 /// Entries after which they are folded when there is time for it.
-const FOLD_WHEN_QUIET: u64 = 20_000;
+pub(crate) const FOLD_WHEN_QUIET: u64 = 20_000;
 /// A row of the sums costs several times what an entry does. So before a fold there are to be that many entries for each,
 /// which takes a while where a hundred thousand keys are used in turn; but at the latest at so many.
 const ENTRIES_A_ROW: u64 = 4;

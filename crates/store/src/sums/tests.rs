@@ -235,6 +235,27 @@ async fn entries_of_an_earlier_process_are_read_back() {
 }
 
 #[tokio::test]
+async fn what_is_much_is_folded_before_the_end() {
+    let mut stand = Stand::open("end").await;
+    let labels = Draws(14).labels();
+    let mut draws = Draws(15);
+    for start in (0..20_500).step_by(500) {
+        // Handed over as when there is much to do, so that nothing is folded in between.
+        let batch: Vec<_> = (start..start + 500).map(|n| draws.entry(n, labels.clone())).collect();
+        stand.drain(&batch).await;
+    }
+    let before = stand.shown().await;
+    stand.store.close().await;
+    stand.store = open(&stand.folder).await;
+    let mut session = stand.store.database.read(crate::database::Place::Control).await.unwrap();
+    let mut row = session.fetch(&crate::statements::text::UNFOLDED, Vec::new()).await.unwrap().remove(0);
+    assert_eq!((row.int().unwrap(), row.int().unwrap()), (20_500, 20_500));
+    drop(session);
+    assert!(stand.shown().await == before);
+    stand.end().await;
+}
+
+#[tokio::test]
 async fn a_batch_that_was_broken_off_is_not_believed() {
     let stand = Stand::open("broken").await;
     let batch = entries(&mut Draws(13), 0..40);
