@@ -19,7 +19,7 @@ pub(crate) fn caller(gateway: &Gateway, operation: Operation, parts: &Parts) -> 
     let (headers, query) = (&parts.headers, parts.uri.query());
     if operation == Operation::Raw(Raw::GoogleUpload)
         && places(headers, query).next().is_none()
-        && let Some(holder) = upload::holder(gateway, query)
+        && let Some(holder) = upload::holder(gateway, parts)
     {
         return served(gateway, holder?);
     }

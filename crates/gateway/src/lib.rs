@@ -133,6 +133,8 @@ pub struct Gateway {
     pub(crate) lifecycle: lifecycle::Lifecycle,
     /// Places for sessions over a WebSocket.
     pub(crate) sessions: Arc<tokio::sync::Semaphore>,
+    /// How many of them each key has.
+    pub(crate) places: Arc<realtime::Places>,
     /// Places to read answers to their end whose clients are gone.
     pub(crate) unattended: Arc<tokio::sync::Semaphore>,
     keys_current: AtomicBool,
@@ -164,6 +166,7 @@ impl Gateway {
             metrics: metrics::Metrics::new(),
             lifecycle: lifecycle::Lifecycle::default(),
             sessions: Arc::new(tokio::sync::Semaphore::new(realtime::MAX_SESSIONS)),
+            places: Arc::default(),
             unattended: Arc::new(tokio::sync::Semaphore::new(MAX_UNATTENDED)),
             keys_current: AtomicBool::new(true),
             layers: ["development", "production", "innovation", "domestic"].map(Name::from),

@@ -47,6 +47,8 @@ pub(crate) struct Wanted {
     pub(crate) here: Option<String>,
     /// Cohere's own SDK asks, at a path that it shares with Jina's clients.
     pub(crate) by_cohere: bool,
+    /// Until when the pass holds that the request showed.
+    pub(crate) pass_ends: Option<i64>,
 }
 
 /// Where a body names its model.
@@ -56,8 +58,8 @@ enum Names {
     None,
     Json,
     Form(std::ops::Range<usize>),
-    /// A form that leaves it to the path: the part that names it goes here, with this boundary.
-    NewPart(usize, Vec<u8>),
+    /// A form that leaves it to the path: the part that names it goes first, with this boundary.
+    NewPart(Vec<u8>),
     /// As Google's clients repeat it: `models/NAME`, in quotes.
     Google(Vec<providers::json::Span>),
 }
@@ -77,6 +79,7 @@ impl Wanted {
             provider: Some(provider),
             here: None,
             by_cohere: false,
+            pass_ends: None,
         })
     }
 }
@@ -100,12 +103,16 @@ pub(crate) fn read(
             _ => None,
         },
         by_cohere: parts.headers.get("x-fern-sdk-name").is_some_and(|name| name == "cohere"),
+        pass_ends: None,
     };
     if raw.is_of_a_provider() {
         let provider = match raw {
             Raw::Passthrough => named_in_path(exchange, call.model.unwrap_or_default())?,
-            Raw::GoogleUpload => match upload::provider(exchange, parts.uri.query()) {
-                Some(name) => named_in_path(exchange, &name)?,
+            Raw::GoogleUpload => match upload::shown(exchange, parts) {
+                Some((name, ends)) => {
+                    wanted.pass_ends = Some(ends);
+                    named_in_path(exchange, &name)?
+                }
                 None => provider(exchange, raw, &parts.headers)?,
             },
             _ => provider(exchange, raw, &parts.headers)?,
@@ -113,8 +120,8 @@ pub(crate) fn read(
         exchange.asked.model = format!("{}/{}", provider.name, raw.name());
         exchange.asked.input_bound = if raw.is_of_files() { 0 } else { weight(body) };
         if raw == Raw::GoogleUpload {
-            wanted.query =
-                wanted.query.as_deref().map(upload::without_pass).filter(|query| !query.is_empty());
+            let own = wanted.query.as_deref().map(upload::without_pass).filter(|query| !query.is_empty());
+            wanted.query = own.map(str::to_owned);
         }
         wanted.provider = Some(provider);
     } else if raw.dialect() == Some(Dialect::Gemini) {
@@ -156,7 +163,7 @@ fn read_form(
             exchange.asked.model = String::from_utf8_lossy(&body[place.clone()]).into_owned();
             Ok(Names::Form(place))
         }
-        None if named => Ok(Names::NewPart(form.start, boundary)),
+        None if named => Ok(Names::NewPart(boundary)),
         None => Err(form::BadForm::NoModel),
     }
 }
@@ -394,8 +401,10 @@ pub(crate) fn lead_uploads_here(exchange: &Exchange, deployment: &Deployment, an
     let Some(here) = here else { return };
     let provider = &deployment.provider;
     let base = provider.endpoint(policy::Dialect::Gemini).map_or(&*provider.base_path, |(base, _)| &**base);
-    let base = format!("{}/files", uploads(base));
-    upload::lead_here(exchange, &provider.name, &base, &format!("{here}files"), answer);
+    // As it is reached from here, or where a proxy stands before it, as Google writes it.
+    let plain = uploads(base.rsplit_once('/').map_or(base, |(_, version)| version));
+    let bases = [uploads(base), plain].map(|base| format!("{base}/files"));
+    upload::lead_here(exchange, &provider.name, &bases, &format!("{here}files"), answer);
 }
 
 /// The path behind a base, whether or not the client repeats the base.
@@ -423,9 +432,8 @@ pub(crate) fn body(exchange: &Exchange, wanted: &Wanted, deployment: &Deployment
             rewrite(body, &exchange.asked, &edits)
         }
         Names::Form(place) => splice(body, std::iter::once((place.clone(), model.as_bytes()))),
-        Names::NewPart(at, boundary) => {
-            let part = form::naming(boundary, model);
-            splice(body, std::iter::once((*at..*at, part.as_slice())))
+        Names::NewPart(boundary) => {
+            splice(body, std::iter::once((0..0, form::naming(boundary, model).as_slice())))
         }
         Names::Google(places) => {
             let mut name = Vec::new();

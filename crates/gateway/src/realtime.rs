@@ -12,6 +12,7 @@ mod handshake;
 mod session;
 pub(crate) mod turns;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,7 +20,10 @@ use http::header::{CONNECTION, HeaderName, HeaderValue, UPGRADE};
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use ledger::{Attempt, Outcome, Reservation};
+use parking_lot::Mutex;
+use policy::KeyId;
 use runtime::Dice;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 
@@ -33,8 +37,9 @@ use crate::refusal::{Code, Refusal};
 use crate::upstream::connect::Socket;
 use crate::{Gateway, admit, headers, settle, urls};
 
-/// Sessions at once, over all keys.
+/// Sessions at once, over all keys and of one.
 pub(crate) const MAX_SESSIONS: usize = 4096;
+const MAX_OF_A_KEY: u32 = 512;
 /// The longest message, bytes: sound is sent in pieces of at most 15 MiB (OpenAI's reference of `input_audio_buffer.append`).
 const MAX_MESSAGE: usize = 16 << 20;
 /// What may wait to be written to a peer that does not read, bytes, beside one message.
@@ -44,6 +49,48 @@ pub(crate) const NEXT_ANSWER: u64 = 4096;
 
 const PROTOCOL: HeaderName = HeaderName::from_static("sec-websocket-protocol");
 const ACCEPT: HeaderName = HeaderName::from_static("sec-websocket-accept");
+
+/// Places for sessions, so that no key has them all.
+#[derive(Default)]
+pub(crate) struct Places(Mutex<HashMap<KeyId, u32>>);
+
+/// A place that is taken; free again when dropped.
+pub(crate) struct Place {
+    places: Arc<Places>,
+    key: KeyId,
+    _one: OwnedSemaphorePermit,
+}
+
+impl Place {
+    /// A place for a session of this key.
+    fn take(gateway: &Gateway, key: &KeyId) -> Result<Self, Box<Refusal>> {
+        let full = |message: String| Refusal::new(Code::Overloaded, message).after(Duration::from_secs(1));
+        let Ok(one) = Arc::clone(&gateway.sessions).try_acquire_owned() else {
+            return Err(full(format!("{MAX_SESSIONS} sessions are open, as many as may be")));
+        };
+        let places = Arc::clone(&gateway.places);
+        let mut taken = places.0.lock();
+        let count = taken.entry(key.clone()).or_default();
+        if *count >= MAX_OF_A_KEY {
+            return Err(full(format!("{MAX_OF_A_KEY} sessions of this key are open, as many as may be")));
+        }
+        *count += 1;
+        drop(taken);
+        Ok(Self { places, key: key.clone(), _one: one })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut taken = self.places.0.lock();
+        if let Some(count) = taken.get_mut(&self.key) {
+            *count -= 1;
+            if *count == 0 {
+                taken.remove(&self.key);
+            }
+        }
+    }
+}
 
 /// A provider that granted the session.
 struct Granted {
@@ -88,10 +135,9 @@ pub(crate) async fn answer(
         Ok(accept) => accept,
         Err(refusal) => return refuse(&mut exchange, &refusal),
     };
-    let Ok(place) = Arc::clone(&gateway.sessions).try_acquire_owned() else {
-        let refusal =
-            Refusal::new(Code::Overloaded, format!("{MAX_SESSIONS} sessions are open, as many as may be"));
-        return refuse(&mut exchange, &refusal.after(Duration::from_secs(1)));
+    let place = match Place::take(&gateway, &exchange.caller.key.record.id) {
+        Ok(place) => place,
+        Err(refusal) => return refuse(&mut exchange, &refusal),
     };
     let (plan, reservation) = match prepare(&mut exchange, parts.uri.query()) {
         Ok(prepared) => prepared,

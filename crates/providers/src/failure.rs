@@ -89,7 +89,8 @@ const TOO_LONG_IN_WORDS: [&str; 2] = ["prompt is too long", "exceeds the maximum
 pub fn classify<'h>(status: u16, header: &dyn Fn(&str) -> Option<&'h str>, body: &[u8]) -> Failure {
     let (message, mut code, wait) = read_error(body);
     let says = |words: &&str| message.as_deref().is_some_and(|message| message.contains(words));
-    if status == 400 && TOO_LONG_IN_WORDS.iter().any(says) {
+    let vague = matches!(code.as_deref(), None | Some("INVALID_ARGUMENT" | "invalid_request_error"));
+    if status == 400 && vague && TOO_LONG_IN_WORDS.iter().any(says) {
         code = Some(TOO_LONG.to_owned());
     }
     let by_code = code.as_deref().is_some_and(|code| CREDENTIAL_CODES.contains(&code));

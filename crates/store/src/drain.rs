@@ -111,6 +111,9 @@ impl Store {
         if written == batch.len() as u64 {
             sums.add(batch);
             *held = sums;
+        } else if written == 0 {
+            // All of it came before, as it does when only its log lines were not taken.
+            *held = sums;
         }
         Ok(())
     }
@@ -196,13 +199,8 @@ impl Store {
                 held.begin(to);
             }
             drop(held);
-            if let Database::Sqlite(files) = &*self.database {
-                for place in files.open_places().await {
-                    let mut session = self.database.write(place).await?;
-                    session.execute(&text::SHRINK, Vec::new()).await?;
-                    session.commit().await?;
-                }
-            }
+            // The pages that were read for it are given back.
+            self.database.rest().await;
             Ok(())
         })
         .await

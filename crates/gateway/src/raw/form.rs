@@ -22,8 +22,6 @@ const LONGEST_BOUNDARY: usize = 200;
 pub(crate) struct Form {
     /// The bytes of the model's name, where it has one.
     pub(crate) model: Option<Range<usize>>,
-    /// Where its first part begins, with the boundary.
-    pub(crate) start: usize,
     pub(crate) stream: bool,
 }
 
@@ -49,7 +47,14 @@ pub(crate) fn boundary(content_type: &[u8]) -> Option<Result<Vec<u8>, BadForm>> 
         return None;
     }
     let mut boundary = None;
-    for (name, value) in parameters(&content_type[kind_end(content_type)..])? {
+    let Some(parameters) = parameters(&content_type[kind_end(content_type)..]) else {
+        return Some(Err(BadForm::Malformed("its content-type cannot be read")));
+    };
+    for (name, value) in parameters {
+        // `boundary*0`: some readers put such pieces together, others do not.
+        if name.contains(&b'*') {
+            return Some(Err(BadForm::Malformed("its content-type has an encoded parameter")));
+        }
         if name.eq_ignore_ascii_case(b"boundary") && boundary.replace(value).is_some() {
             return Some(Err(BadForm::Malformed("two boundaries in its content-type")));
         }
@@ -112,17 +117,20 @@ fn quoted(text: &[u8]) -> Option<(Vec<u8>, usize)> {
 pub(crate) fn read(body: &[u8], boundary: &[u8]) -> Result<Form, BadForm> {
     let delimiter = [b"\r\n--", boundary].concat();
     let finder = memmem::Finder::new(&delimiter);
-    let start = if body.starts_with(&delimiter[2..]) {
-        0
-    } else {
-        finder.find(body).ok_or(BadForm::Malformed("its boundary does not occur"))? + 2
-    };
-    let mut at = start + delimiter.len() - 2;
+    // What stands before the first boundary means nothing, and a part that is hidden there something to some readers.
+    if !body.starts_with(&delimiter[2..]) {
+        return Err(BadForm::Malformed("it does not begin with its boundary"));
+    }
+    let mut at = delimiter.len() - 2;
     let (mut model, mut stream) = (None, None);
-    for _ in 0..MAX_PARTS {
+    for parts in 1..=MAX_PARTS {
         let rest = &body[at..];
         if rest.starts_with(b"--") {
-            return Ok(Form { model, start, stream: stream.unwrap_or(false) });
+            // Anywhere else (after a bare line break, say) others might take it for the beginning of a part.
+            if memmem::find_iter(body, &delimiter[2..]).count() != parts {
+                return Err(BadForm::Malformed("its boundary occurs within a part"));
+            }
+            return Ok(Form { model, stream: stream.unwrap_or(false) });
         }
         let padding = rest.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
         if !rest[padding..].starts_with(b"\r\n") {
@@ -168,6 +176,10 @@ fn field(head: &[u8]) -> Result<Field, BadForm> {
     let (mut name, mut encoded) = (None, false);
     for line in head.split(|byte| *byte == b'\n') {
         let line = line.strip_suffix(b"\r").unwrap_or(line);
+        // Some readers join a line that begins with a space to the one before.
+        if line.contains(&b'\r') || line.first().is_some_and(|first| matches!(first, b' ' | b'\t')) {
+            return Err(BadForm::Malformed("a part's head has a folded line"));
+        }
         let Some(colon) = line.iter().position(|byte| *byte == b':') else {
             return Err(BadForm::Malformed("a line of a part's head is no header"));
         };
@@ -205,7 +217,8 @@ fn disposition(value: &[u8]) -> Result<Vec<u8>, BadForm> {
     };
     let mut name = None;
     for (parameter, value) in parameters {
-        if parameter.eq_ignore_ascii_case(b"name*") {
+        // `name*`, `name*0`: some readers decode them and put pieces together, others do not. A file may have any name.
+        if parameter.contains(&b'*') && !parameter.to_ascii_lowercase().starts_with(b"filename*") {
             return Err(BadForm::Malformed("a field's name is encoded"));
         }
         if parameter.eq_ignore_ascii_case(b"name") && name.replace(value).is_some() {
@@ -239,23 +252,59 @@ mod tests {
             let found = read(body.as_bytes(), b"b").unwrap();
             assert_eq!((&body[found.model.unwrap()], found.stream), ("w-1", false));
         }
-        let body = format!("preamble\r\n{}", form(&[("name=\"stream\"", "true"), ("name=\"model\"", "m")]));
+        let body = form(&[("name=\"stream\"", "true"), ("name=\"model\"", "m")]);
         assert!(read(body.as_bytes(), b"b").unwrap().stream);
     }
 
     #[test]
     fn a_form_without_a_model_can_be_given_one() {
-        for before in ["", "preamble\r\n"] {
-            for parts in [vec![], vec![("name=\"file\"", "\r\nx\0")]] {
-                let body = format!("{before}{}", form(&parts));
-                let found = read(body.as_bytes(), b"b").unwrap();
-                assert_eq!((&found.model, found.start), (&None, before.len()));
-                let mut named = body.clone().into_bytes();
-                named.splice(found.start..found.start, naming(b"b", "w-1"));
-                let place = read(&named, b"b").unwrap().model.unwrap();
-                assert_eq!(&named[place], b"w-1");
-                assert!(String::from_utf8(named).unwrap().ends_with(&form(&parts)));
-            }
+        for parts in [vec![], vec![("name=\"file\"", "\r\nx\0")]] {
+            let body = form(&parts);
+            assert_eq!(read(body.as_bytes(), b"b").unwrap().model, None);
+            let named = [naming(b"b", "w-1"), body.clone().into_bytes()].concat();
+            let place = read(&named, b"b").unwrap().model.unwrap();
+            assert_eq!(&named[place], b"w-1");
+            assert!(String::from_utf8(named).unwrap().ends_with(&body));
+        }
+    }
+
+    /// Each hides a model from this reader and shows it to another one.
+    #[test]
+    fn what_hides_a_part_is_refused() {
+        let model = part("name=\"model\"", "dear");
+        let own = form(&[("name=\"model\"", "m")]);
+        let within =
+            |before: &str| form(&[("name=\"file\"", &format!("x{before}{model}")), ("name=\"model\"", "m")]);
+        for body in [
+            format!("\n{model}{own}"),
+            format!("\r\n{model}{own}"),
+            format!("preamble\r\n{own}"),
+            within("\n"),
+            within("\r"),
+            within(""),
+            format!("{own}{model}"),
+        ] {
+            assert!(matches!(read(body.as_bytes(), b"b"), Err(BadForm::Malformed(_))), "{body}");
+        }
+        for head in [
+            "name=\"x\"; name*0=\"model\"",
+            "name=\"\"; name*0*=\"model\"",
+            "name=\"x\"\r\n ; a=\":\"; name=\"model\"",
+            "name=\"x\"\r\n\t; name=\"model\"",
+            "name=\"x\"\rContent-Disposition: form-data; name=\"model\"",
+        ] {
+            assert!(read(form(&[(head, "dear")]).as_bytes(), b"b").is_err(), "{head}");
+        }
+        assert!(
+            read(form(&[("name=\"f\"; filename*=utf-8''a", "x"), ("name=\"model\"", "m")]).as_bytes(), b"b")
+                .is_ok()
+        );
+        for kind in [
+            "multipart/form-data; boundary=b; boundary*0=c",
+            "multipart/form-data; boundary*=b",
+            "multipart/form-data; boundary=\"b",
+        ] {
+            assert!(boundary(kind.as_bytes()).unwrap().is_err(), "{kind}");
         }
     }
 

@@ -3,13 +3,14 @@
 //! A client says that a file will come, is told an address (`x-goog-upload-url`), and sends the file there in pieces. The
 //! official SDKs send no key with the pieces, and the address is the provider's own. So the address becomes the gateway's,
 //! with a pass in it: whose key, which provider, until when, under a signature of ours over these and the provider's own
-//! query. It opens that one upload and nothing else, and ends with its key.
+//! path and query. It opens that one upload and nothing else, begins none, and ends with its key.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
+use http::request::Parts;
 use policy::key::Pepper;
 use policy::{KeyId, KeyState, Name, Timestamp};
 
@@ -36,42 +37,57 @@ struct Pass<'a> {
 }
 
 impl Pass<'_> {
-    /// What is signed. No part of it can hold a NUL.
-    fn text(&self, query: &str) -> String {
-        format!("{}\0{}\0{}\0{query}", self.key, self.provider, self.ends)
+    /// What is signed: also where the address leads, behind `files`, and the provider's own query. No part of it can hold a
+    /// NUL.
+    fn text(&self, path: &str, query: &str) -> String {
+        format!("{}\0{}\0{}\0{path}\0{query}", self.key, self.provider, self.ends)
     }
 
     /// `key.provider.ends.signature`, where only the provider's name may hold a dot.
-    fn write(&self, pepper: &Pepper, query: &str) -> String {
-        let signature = policy::key::KeyHash(pepper.sign(PURPOSE, self.text(query).as_bytes())).hex();
+    fn write(&self, pepper: &Pepper, path: &str, query: &str) -> String {
+        let signature = pepper.sign(PURPOSE, self.text(path, query).as_bytes());
+        let signature = policy::key::KeyHash(signature).hex();
         format!("{}.{}.{}.{signature}", self.key, self.provider, self.ends)
     }
 }
 
-/// The pass in a query, when it is one of ours.
-fn read<'a>(pepper: &Pepper, query: &'a str) -> Option<Pass<'a>> {
-    let pass = query.split('&').find_map(|part| part.strip_prefix(PASS)?.strip_prefix('='))?;
+/// The pass in a query, when it is one of ours. It stands last: the provider may be such a gateway too, whose own pass is
+/// part of its query.
+fn read<'a>(pepper: &Pepper, path: &str, query: &'a str) -> Option<Pass<'a>> {
+    let last = query.rsplit_once('&').map_or(query, |(_, last)| last);
+    let pass = last.strip_prefix(PASS)?.strip_prefix('=')?;
     let (key, rest) = pass.split_once('.')?;
     let (rest, signature) = rest.rsplit_once('.')?;
     let (provider, ends) = rest.rsplit_once('.')?;
     let pass = Pass { key, provider, ends: ends.parse().ok()? };
     let signature = policy::key::KeyHash::from_hex(signature)?;
-    let text = pass.text(&without_pass(query));
+    let text = pass.text(path, without_pass(query));
     pepper.is_signed(PURPOSE, text.as_bytes(), &signature.0).then_some(pass)
 }
 
 /// The query as the provider made it.
-pub(super) fn without_pass(query: &str) -> String {
-    let own = |part: &&str| !part.strip_prefix(PASS).is_some_and(|rest| rest.starts_with('='));
-    query.split('&').filter(own).collect::<Vec<_>>().join("&")
+pub(super) fn without_pass(query: &str) -> &str {
+    let (before, last) = query.rsplit_once('&').unwrap_or(("", query));
+    if last.strip_prefix(PASS).is_some_and(|rest| rest.starts_with('=')) { before } else { query }
+}
+
+/// What stands behind `files` in the path of an upload, here as at the provider.
+fn behind_files(parts: &Parts) -> &str {
+    let path = parts.uri.path();
+    path.find("/files").and_then(|at| path.get(at + "/files".len()..)).unwrap_or_default()
 }
 
 /// Whose upload goes on here, where the request shows a pass.
-pub(crate) fn holder(gateway: &Gateway, query: Option<&str>) -> Option<Result<Arc<KeyState>, Box<Refusal>>> {
-    let query = query.filter(|query| query.contains(PASS))?;
+pub(crate) fn holder(gateway: &Gateway, parts: &Parts) -> Option<Result<Arc<KeyState>, Box<Refusal>>> {
+    let query = parts.uri.query().filter(|query| query.contains(PASS))?;
     let unknown =
         || Refusal::new(Code::InvalidApiKey, "the address of this upload is none that was told here");
-    let Some(pass) = read(&gateway.pepper, query) else { return Some(Err(unknown())) };
+    let Some(pass) = read(&gateway.pepper, behind_files(parts), query) else { return Some(Err(unknown())) };
+    let command = parts.headers.get("x-goog-upload-command").map_or(&b""[..], HeaderValue::as_bytes);
+    if command.to_ascii_lowercase().windows(5).any(|word| word == b"start") {
+        let message = "an upload is begun with a virtual key; this address is for its pieces";
+        return Some(Err(Refusal::new(Code::InvalidApiKey, message)));
+    }
     if pass.ends < seconds(gateway.clock.now()) {
         let message =
             format!("this upload began more than {} hours ago; begin it anew", LASTS.as_secs() / 3600);
@@ -80,22 +96,29 @@ pub(crate) fn holder(gateway: &Gateway, query: Option<&str>) -> Option<Result<Ar
     Some(gateway.keyring.get(&KeyId(pass.key.into())).ok_or_else(unknown))
 }
 
-/// The provider that an upload goes on at.
-pub(super) fn provider(exchange: &Exchange, query: Option<&str>) -> Option<Name> {
-    let pass = read(&exchange.gateway.pepper, query?)?;
-    (pass.key == &*exchange.caller.key.record.id.0).then(|| pass.provider.into())
+/// The provider that an upload goes on at, and until when.
+pub(super) fn shown(exchange: &Exchange, parts: &Parts) -> Option<(Name, i64)> {
+    let pass = read(&exchange.gateway.pepper, behind_files(parts), parts.uri.query()?)?;
+    (pass.key == &*exchange.caller.key.record.id.0).then(|| (pass.provider.into(), pass.ends))
 }
 
-/// Has the addresses of an upload lead here. `base` is the path of the provider's own uploads, `here` the client's way to
-/// the same place; an address elsewhere stays as it is.
-pub(crate) fn lead_here(exchange: &Exchange, provider: &str, base: &str, here: &str, answer: &mut HeaderMap) {
-    let ends = seconds(exchange.gateway.clock.now().plus(LASTS));
+/// Has the addresses of an upload lead here. `bases` are paths of the provider's own uploads, `here` the client's way to
+/// the same place; an address with another path stays as it is. A pass is never longer than the one that was shown.
+pub(crate) fn lead_here(
+    exchange: &Exchange,
+    provider: &str,
+    bases: &[String; 2],
+    here: &str,
+    answer: &mut HeaderMap,
+) {
+    let shown = exchange.raw.as_ref().and_then(|wanted| wanted.pass_ends);
+    let ends = shown.unwrap_or_else(|| seconds(exchange.gateway.clock.now().plus(LASTS)));
     let key = &exchange.caller.key.record.id.0;
     for name in &ADDRESSES {
         let Some(told) = answer.get(name).and_then(|value| value.to_str().ok()) else { continue };
-        let Some(rest) = behind(told, base) else { continue };
+        let Some(rest) = bases.iter().find_map(|base| behind(told, base)) else { continue };
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let pass = Pass { key, provider, ends }.write(&exchange.gateway.pepper, query);
+        let pass = Pass { key, provider, ends }.write(&exchange.gateway.pepper, path, query);
         let and = if query.is_empty() { "" } else { "&" };
         if let Ok(ours) = HeaderValue::try_from(format!("{here}{path}?{query}{and}{PASS}={pass}")) {
             answer.insert(name, ours);
@@ -123,12 +146,20 @@ mod tests {
         let pepper = Pepper::derive(&[7; 32]);
         let query = "upload_id=AB%20c&upload_protocol=resumable";
         let pass = Pass { key: "key_1", provider: "goo.gle", ends: 1_800_000_000 };
-        let text = pass.write(&pepper, query);
-        for whole in [format!("{query}&{PASS}={text}"), format!("{PASS}={text}&{query}")] {
-            assert_eq!(read(&pepper, &whole), Some(Pass { ..pass }), "{whole}");
-            assert_eq!(without_pass(&whole), query);
-        }
+        let text = pass.write(&pepper, "/f", query);
         let whole = format!("{query}&{PASS}={text}");
+        let read = |pepper: &Pepper, query: &str| read(pepper, "/f", query).map(|pass| pass.ends);
+        assert_eq!(read(&pepper, &whole), Some(pass.ends));
+        assert_eq!(without_pass(&whole), query);
+        // Nowhere else, and with nothing behind it.
+        assert_eq!(super::read(&pepper, "", &whole), None);
+        assert_eq!(read(&pepper, &format!("{PASS}={text}&{query}")), None);
+        assert_eq!(read(&pepper, &format!("{whole}&a=b")), None);
+        // A gateway before a gateway: each has its own.
+        let outer = format!("{whole}&{PASS}={}", pass.write(&pepper, "/f", &whole));
+        assert_eq!((read(&pepper, &outer), without_pass(&outer)), (Some(pass.ends), &*whole));
+        let alone = format!("{PASS}={}", pass.write(&pepper, "/f", ""));
+        assert_eq!((read(&pepper, &alone), without_pass(&alone)), (Some(pass.ends), ""));
         for (from, to) in
             [("key_1", "key_2"), ("goo.gle", "other"), ("1800000000", "1900000000"), ("AB", "AC")]
         {

@@ -29,12 +29,13 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, Role};
 use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 
-use super::{ACCEPT, MAX_SESSIONS, config, handshake};
+use super::{ACCEPT, Place, config, handshake};
 use crate::body::Body;
 use crate::listen::Client;
+use crate::receive::Held;
 use crate::refusal::{Code, Refusal};
 use crate::relay::{MAX_EVENT, MAX_WHOLE};
-use crate::{Gateway, authenticate, endpoints, headers, receive, urls};
+use crate::{Gateway, authenticate, endpoints, headers, urls};
 
 /// How often a client is asked whether it is there; one that has not been heard of for three times that is gone.
 const PING: Duration = Duration::from_secs(30);
@@ -67,16 +68,17 @@ pub(crate) async fn answer(
         answer
     };
     // Each call is admitted by itself; but who has no key gets no connection.
-    if let Err(refusal) = authenticate::authenticate(&gateway, &parts.headers, parts.uri.query()) {
-        return refuse(&refusal);
-    }
+    let caller = match authenticate::authenticate(&gateway, &parts.headers, parts.uri.query()) {
+        Ok(caller) => caller,
+        Err(refusal) => return refuse(&refusal),
+    };
     let accept = match handshake::accept(&parts) {
         Ok(accept) => accept,
         Err(refusal) => return refuse(&refusal),
     };
-    let Ok(place) = Arc::clone(&gateway.sessions).try_acquire_owned() else {
-        let message = format!("{MAX_SESSIONS} sessions are open, as many as may be");
-        return refuse(&Refusal::new(Code::Overloaded, message).after(Duration::from_secs(1)));
+    let place = match Place::take(&gateway, &caller.key.record.id) {
+        Ok(place) => place,
+        Err(refusal) => return refuse(&refusal),
     };
     let mut answer = Response::new(Body::whole(""));
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -123,7 +125,7 @@ struct Turns {
 struct Peer {
     to: ToClient,
     from: FromClient,
-    waiting: VecDeque<Utf8Bytes>,
+    waiting: VecDeque<(Utf8Bytes, Held)>,
     heard: Moment,
 }
 
@@ -157,8 +159,8 @@ impl Turns {
 
     async fn serve(&self, peer: &mut Peer) -> End {
         loop {
-            while let Some(message) = peer.waiting.pop_front() {
-                if let Err(end) = self.turn(message, peer).await {
+            while let Some((message, held)) = peer.waiting.pop_front() {
+                if let Err(end) = self.turn(message, held, peer).await {
                     return end;
                 }
             }
@@ -186,7 +188,11 @@ impl Turns {
             peer.heard = self.gateway.clock.moment();
             match message {
                 Some(Ok(Message::Text(text))) if peer.waiting.len() < MAX_WAITING => {
-                    peer.waiting.push_back(text);
+                    // Counted from here on: what waits takes as much room as what runs.
+                    let Some(held) = self.gateway.memory.hold_body(text.len() as u64) else {
+                        return Err(frame(CloseCode::Again, "the gateway holds as many bytes as it may"));
+                    };
+                    peer.waiting.push_back((text, held));
                     return Ok(());
                 }
                 Some(Ok(Message::Text(_))) => {
@@ -206,14 +212,15 @@ impl Turns {
     }
 
     /// Serves one message. An error ends the connection; what is wrong with the call does not.
-    async fn turn(&self, message: Utf8Bytes, peer: &mut Peer) -> Result<(), End> {
-        let call = match call_of(&message).and_then(|body| self.request(body)) {
-            Ok(call) => call,
+    async fn turn(&self, message: Utf8Bytes, held: Held, peer: &mut Peer) -> Result<(), End> {
+        let body = match call_of(&message) {
+            Ok(body) => body,
             Err(refusal) => {
                 return say(&mut peer.to, error_event(refusal.status(), &refusal_of(&refusal), None)).await;
             }
         };
-        let (parts, (body, held)) = call.into_parts();
+        drop(message);
+        let (parts, ()) = self.request().into_parts();
         let asked = urls::Call::of(Operation::Responses);
         let answering = Box::pin(endpoints::begun(Arc::clone(&self.gateway), asked, parts, body, held));
         let answer = self.unless_gone(answering, peer).await?;
@@ -254,10 +261,9 @@ impl Turns {
         Ok(())
     }
 
-    /// The call as a request, with its share of memory.
-    fn request(&self, body: Bytes) -> Result<Request<(Bytes, receive::Held)>, Box<Refusal>> {
-        let held = self.gateway.memory.hold_body(body.len() as u64).ok_or_else(receive::overloaded)?;
-        let mut request = Request::new((body, held));
+    /// The head of a call.
+    fn request(&self) -> Request<()> {
+        let mut request = Request::new(());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
         // A task of its own polls it, as with HTTP/2.
@@ -265,7 +271,7 @@ impl Turns {
         *request.headers_mut() = self.headers.clone();
         let json = HeaderValue::from_static("application/json");
         request.headers_mut().insert(http::header::CONTENT_TYPE, json);
-        Ok(request)
+        request
     }
 
     /// Waits for something of a call, which is dropped when its client goes away meanwhile.

@@ -112,10 +112,17 @@ impl Request {
     pub(crate) fn can_do_without(&self, kind: &str) -> bool {
         let extra = kind.starts_with("web_search")
             || ["tool_search", "image_generation", "googleSearch", "google_search"].contains(&kind);
-        let demanded = self.tool_choice == Some(ToolChoice::Required)
-            || self.extra.iter().any(|(name, _)| name == "tool_choice");
-        let own = |tool: &Tool| matches!(tool, Tool::Function { .. } | Tool::Custom { .. });
-        extra && !demanded && self.tools.iter().any(own)
+        let own = |tool: &Tool| match tool {
+            Tool::Function { name, .. } | Tool::Custom { name, .. } => Some(name.clone()),
+            Tool::Hosted { .. } => None,
+        };
+        let own: Vec<String> = self.tools.iter().filter_map(own).collect();
+        let demanded = match &self.tool_choice {
+            Some(ToolChoice::Required) => true,
+            Some(ToolChoice::One { name, .. }) => !own.contains(name),
+            _ => self.extra.iter().any(|(name, _)| name == "tool_choice"),
+        };
+        extra && !demanded && !own.is_empty()
     }
 
     /// The tools that are told to a provider, which `runs` some of them itself: what it does not run and the model can do

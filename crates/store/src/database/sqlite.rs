@@ -82,14 +82,6 @@ impl Files {
         self.responses.get_or_try_init(open).await
     }
 
-    /// What is open now: control data, and a few days.
-    pub(crate) async fn open_places(&self) -> Vec<Place> {
-        let days = self.days.lock().await;
-        let responses = self.responses.initialized().then_some(Place::Responses);
-        let days = days.iter().map(|(day, _)| Place::Log(*day));
-        std::iter::once(Place::Control).chain(responses).chain(days).collect()
-    }
-
     /// The file of a day, opened once for all who ask at the same time.
     async fn day(&self, day: Day, make: bool) -> Result<Arc<File>, StoreError> {
         let mut days = self.days.lock().await;

@@ -10,7 +10,7 @@ use serde_json::value::RawValue;
 use super::build::object;
 use super::members::{Extra, Members, missing};
 use super::settings;
-use crate::blocks::Tool;
+use crate::blocks::{Tool, ToolChoice};
 use crate::request::BadRequest;
 use crate::tool_names::WITHIN;
 
@@ -55,6 +55,32 @@ pub(super) fn read(
     }
     namespace.rest("tools.", extra);
     Ok(tools)
+}
+
+/// A choice with the names that the tools have in the form: who names a tool without its namespace means the only one of
+/// that name.
+pub(super) fn resolved(choice: ToolChoice, tools: &[Tool]) -> ToolChoice {
+    let names: Vec<&String> = tools
+        .iter()
+        .filter_map(|tool| match tool {
+            Tool::Function { name, .. } | Tool::Custom { name, .. } => Some(name),
+            Tool::Hosted { .. } => None,
+        })
+        .collect();
+    let resolve = |said: String| {
+        let mut alike = names.iter().filter(|name| parted(name).1 == said);
+        match (names.contains(&&said), alike.next(), alike.next()) {
+            (false, Some(only), None) => (*only).clone(),
+            _ => said,
+        }
+    };
+    match choice {
+        ToolChoice::One { name, kind } => ToolChoice::One { name: resolve(name), kind },
+        ToolChoice::Allowed { names, required } => {
+            ToolChoice::Allowed { names: names.into_iter().map(resolve).collect(), required }
+        }
+        other => other,
+    }
 }
 
 /// Writes tools as a client of Responses has them: those of one namespace together.

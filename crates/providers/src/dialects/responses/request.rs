@@ -178,7 +178,7 @@ fn read_tools(members: &mut Members<'_>, request: &mut Request, extra: &mut Extr
     }
     let Some(choice) = members.take("tool_choice") else { return Ok(()) };
     match read_choice(choice)? {
-        Some(choice) => request.tool_choice = Some(choice),
+        Some(choice) => request.tool_choice = Some(namespaces::resolved(choice, &request.tools)),
         None => extra.add("tool_choice".to_owned(), choice),
     }
     Ok(())
@@ -249,6 +249,7 @@ fn read_choice(raw: &RawValue) -> Result<Option<ToolChoice>, BadRequest> {
     let name = choice
         .text("name", "tool_choice.name")?
         .ok_or_else(|| missing("tool_choice.name", "`tool_choice.name` must name the tool"))?;
+    let name = namespaces::joined(choice.text("namespace", "tool_choice.namespace")?, name);
     Ok(Some(ToolChoice::One { name, kind }))
 }
 

@@ -90,3 +90,41 @@ fn a_namespace_needs_a_name_and_tools_that_are_tools() {
         }
     }
 }
+
+#[test]
+fn a_choice_finds_the_tool_with_or_without_its_namespace() {
+    let chosen = |choice: Value| {
+        let mut body = json!({
+            "model": "m", "input": "x", "tool_choice": choice,
+            "tools": [
+                {"type": "function", "name": "read"},
+                {"type": "namespace", "name": "files", "tools": [
+                    {"type": "function", "name": "read"}, {"type": "function", "name": "write"},
+                ]},
+            ],
+        });
+        body["tools"].as_array_mut().unwrap().push(json!({"type": "web_search"}));
+        read(&body).tool_choice.unwrap()
+    };
+    let one = |name: &str| ToolChoice::One { name: name.to_owned(), kind: ToolKind::Function };
+    assert_eq!(chosen(json!({"type": "function", "name": "write"})), one("files\u{1f}write"));
+    assert_eq!(chosen(json!({"type": "function", "name": "read"})), one("read"));
+    assert_eq!(
+        chosen(json!({"type": "function", "name": "read", "namespace": "files"})),
+        one("files\u{1f}read")
+    );
+    assert_eq!(chosen(json!({"type": "function", "name": "none"})), one("none"));
+    let allowed =
+        json!({"type": "allowed_tools", "mode": "auto", "tools": [{"type": "function", "name": "write"}]});
+    let names = vec!["files\u{1f}write".to_owned()];
+    assert_eq!(chosen(allowed), ToolChoice::Allowed { names, required: false });
+}
+
+#[test]
+fn a_hosted_tool_that_is_demanded_by_name_is_not_left_out() {
+    let mut request = asked();
+    request.tool_choice = Some(ToolChoice::One { name: "web_search".to_owned(), kind: ToolKind::Function });
+    assert!(!request.can_do_without("web_search_20250305"));
+    request.tool_choice = Some(ToolChoice::One { name: "read".to_owned(), kind: ToolKind::Function });
+    assert!(request.can_do_without("web_search_20250305"));
+}
