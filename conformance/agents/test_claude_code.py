@@ -6,16 +6,9 @@ import subprocess
 
 import pytest
 
-NAMES = json.loads(os.environ["STAND_MODELS"])
-EGRESS = {"chat": "", "messages": "anthropic", "gemini": "gemini"}
-
 
 @pytest.mark.shows("a task of several turns: write, read, edit, two calls at once")
-@pytest.mark.parametrize("egress", list(EGRESS))
-def test_a_task(egress, tmp_path):
-    folder, home, name = tmp_path / "work", tmp_path / "home", NAMES[EGRESS[egress]]["agent"]
-    folder.mkdir()
-    home.mkdir()
+def test_a_task(name, folder, home):
     environment = {
         "PATH": os.environ["PATH"], "HOME": str(home), "ANTHROPIC_BASE_URL": os.environ["TIDEGATE_URL"],
         "ANTHROPIC_AUTH_TOKEN": os.environ["TIDEGATE_API_KEY"], "ANTHROPIC_MODEL": name, "ANTHROPIC_SMALL_FAST_MODEL": name,
