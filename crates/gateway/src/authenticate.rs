@@ -9,10 +9,10 @@ use policy::{KeyRefusal, KeyState};
 use providers::request::{Operation, Raw};
 use std::sync::Arc;
 
-use crate::Gateway;
 use crate::exchange::Caller;
 use crate::raw::upload;
 use crate::refusal::{Code, Refusal};
+use crate::{Gateway, headers};
 
 /// The key's holder; an upload that goes on shows a pass instead of a key.
 pub(crate) fn caller(gateway: &Gateway, operation: Operation, parts: &Parts) -> Result<Caller, Box<Refusal>> {
@@ -96,21 +96,21 @@ fn find_key(
 }
 
 /// Every place where an SDK puts its key, in a fixed order.
-fn places<'a>(headers: &'a HeaderMap, query: Option<&'a str>) -> impl Iterator<Item = &'a [u8]> {
-    let bearer = headers.get(http::header::AUTHORIZATION).and_then(|value| strip_bearer(value.as_bytes()));
-    let named = ["x-api-key", "api-key", "x-goog-api-key"];
-    let rest = named.into_iter().filter_map(|name| headers.get(name).map(http::HeaderValue::as_bytes));
+fn places<'a>(sent: &'a HeaderMap, query: Option<&'a str>) -> impl Iterator<Item = &'a [u8]> {
+    let bearer = sent.get(http::header::AUTHORIZATION).and_then(|value| strip_bearer(value.as_bytes()));
+    let named = [headers::X_API_KEY, headers::API_KEY, headers::GOOG_API_KEY];
+    let rest = named.into_iter().filter_map(|name| sent.get(name).map(http::HeaderValue::as_bytes));
     let query = query
         .into_iter()
         .flat_map(|q| q.split('&'))
         .filter_map(|p| p.strip_prefix("key="))
         .map(str::as_bytes);
-    bearer.into_iter().chain(rest).chain(query).chain(in_protocol(headers))
+    bearer.into_iter().chain(rest).chain(query).chain(in_protocol(sent))
 }
 
 /// Browsers can give a WebSocket no headers, so OpenAI's clients offer the key as one of its protocols.
-pub(crate) fn in_protocol(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
-    let values = headers.get_all("sec-websocket-protocol").iter().filter_map(|value| value.to_str().ok());
+pub(crate) fn in_protocol(sent: &HeaderMap) -> impl Iterator<Item = &[u8]> {
+    let values = sent.get_all(headers::WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
     let offered = values.flat_map(|value| value.split(',')).map(str::trim);
     offered.filter_map(|one| one.strip_prefix("openai-insecure-api-key.")).map(str::as_bytes)
 }

@@ -264,7 +264,8 @@ async fn answer_of(mut flight: Box<Flight>) -> Result<http::Response<Body>, Box<
         Err(trouble) => return Err(troubled(flight, &trouble)),
     };
     runtime::failpoint!("gateway.first_byte");
-    let upstream_id = head.headers.get("x-request-id").or_else(|| head.headers.get("request-id"));
+    let upstream_id =
+        head.headers.get(headers::REQUEST_ID).or_else(|| head.headers.get(headers::REQUEST_ID_SHORT));
     flight.exchange().upstream_request_id = upstream_id.and_then(|id| id.to_str().ok()).map(Into::into);
     let lane = flight.lane;
     let raw = match flight.exchange().operation {

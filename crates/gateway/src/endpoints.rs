@@ -328,11 +328,12 @@ fn open(
         key_id: caller.key.record.id.clone(),
         key_name: Arc::clone(&caller.key.record.name),
     };
-    let header =
-        |name: &str| client.get(name).and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty());
+    let header = |name: http::HeaderName| {
+        client.get(name).and_then(|value| value.to_str().ok()).filter(|text| !text.is_empty())
+    };
     Exchange {
         id,
-        id_text: headers::text(&id.to_string()),
+        id_text: headers::id(id),
         at: gateway.clock.now(),
         times: Times::begun(started),
         operation,
@@ -354,9 +355,9 @@ fn open(
         dropped: Vec::new(),
         as_array: false,
         model_asked: Name::default(),
-        end_user: header("x-tidegate-user").map(label),
-        session: header("x-tidegate-session").map(label),
-        tags: header("x-tidegate-tags").map(tags).unwrap_or_default(),
+        end_user: header(headers::USER).map(label),
+        session: header(headers::SESSION).map(label),
+        tags: header(headers::TAGS).map(tags).unwrap_or_default(),
         attempts: 0,
         deployment: None,
         upstream_request_id: None,
@@ -367,7 +368,12 @@ fn open(
 }
 
 fn label(text: &str) -> Name {
-    text.chars().take(MAX_LABEL).collect::<String>().into()
+    // Bytes are never fewer than characters.
+    if text.len() <= MAX_LABEL {
+        text.into()
+    } else {
+        text.chars().take(MAX_LABEL).collect::<String>().into()
+    }
 }
 
 /// `k=v,…`; what has no `=` is a tag with an empty value.

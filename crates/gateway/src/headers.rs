@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use policy::{Deployment, Quirk, Standing};
+use smallvec::SmallVec;
 
 use crate::exchange::Exchange;
 
@@ -13,6 +14,13 @@ macro_rules! names {
 }
 
 names! {
+    API_KEY "api-key";
+    X_API_KEY "x-api-key";
+    GOOG_API_KEY "x-goog-api-key";
+    WEBSOCKET_PROTOCOL "sec-websocket-protocol";
+    USER "x-tidegate-user";
+    SESSION "x-tidegate-session";
+    TAGS "x-tidegate-tags";
     REQUEST_ID "x-request-id";
     REQUEST_ID_SHORT "request-id";
     UPSTREAM_REQUEST_ID "x-tidegate-upstream-request-id";
@@ -172,9 +180,14 @@ pub(crate) fn without_empty_limits(exchange: &Exchange, headers: &mut HeaderMap)
     }
 }
 
+/// The id of a request.
+pub(crate) fn id(id: policy::RequestId) -> HeaderValue {
+    HeaderValue::from_bytes(&id.hyphenated()).unwrap_or(HeaderValue::from_static(""))
+}
+
 /// The id of a request that has no exchange, under both of its names.
 pub(crate) fn add_id(down: &mut HeaderMap, id: policy::RequestId) {
-    let id = text(&id.to_string());
+    let id = self::id(id);
     down.insert(REQUEST_ID_SHORT, id.clone());
     down.insert(REQUEST_ID, id);
 }
@@ -195,9 +208,7 @@ pub(crate) fn add_ours(exchange: &Exchange, down: &mut HeaderMap, own_time: Dura
     if let Some(upstream) = &exchange.upstream_request_id {
         down.insert(UPSTREAM_REQUEST_ID, text(upstream));
     }
-    let micros = own_time.as_micros();
-    let timing = format!("gateway;dur={}.{:03}", micros / 1000, micros % 1000);
-    down.insert(SERVER_TIMING, text(&timing));
+    down.insert(SERVER_TIMING, timing(own_time));
     add_standing(exchange, down);
 }
 
@@ -216,12 +227,53 @@ pub(crate) fn insert_standing(down: &mut HeaderMap, standing: &Standing, names: 
     let [limit, remaining, reset] = names;
     down.insert(limit, HeaderValue::from(standing.limit));
     down.insert(remaining, HeaderValue::from(standing.remaining));
-    down.insert(reset, text(&go_duration(standing.reset)));
+    down.insert(reset, go_line(standing.reset).value());
 }
 
 /// `dev/42`: the environment, and the release's number at the end.
 pub(crate) fn release(environment: &policy::Environment) -> HeaderValue {
-    text(&format!("{}/{}", environment.name, environment.release))
+    let mut line = Line::default();
+    line.text(&environment.name).text("/").number(environment.release);
+    line.value()
+}
+
+/// `gateway;dur=0.123`, milliseconds.
+fn timing(own_time: Duration) -> HeaderValue {
+    let micros = u64::try_from(own_time.as_micros()).unwrap_or(u64::MAX);
+    let mut line = Line::default();
+    line.text("gateway;dur=").number(micros / 1000).text(".").thousandths(micros % 1000);
+    line.value()
+}
+
+/// A header's value being put together, mostly without memory of its own.
+#[derive(Default)]
+struct Line(SmallVec<[u8; 64]>);
+
+impl Line {
+    fn text(&mut self, text: &str) -> &mut Self {
+        self.0.extend_from_slice(text.as_bytes());
+        self
+    }
+
+    fn number(&mut self, number: u64) -> &mut Self {
+        self.text(itoa::Buffer::new().format(number))
+    }
+
+    /// Three digits.
+    fn thousandths(&mut self, number: u64) -> &mut Self {
+        let leading = if number < 10 {
+            "00"
+        } else if number < 100 {
+            "0"
+        } else {
+            ""
+        };
+        self.text(leading).number(number)
+    }
+
+    fn value(&self) -> HeaderValue {
+        HeaderValue::from_bytes(&self.0).unwrap_or_else(|_| text(&String::from_utf8_lossy(&self.0)))
+    }
 }
 
 /// A header value of visible characters; whatever a header cannot carry is left out.
@@ -234,17 +286,26 @@ pub(crate) fn text(value: &str) -> HeaderValue {
 
 /// A duration as the OpenAI SDKs read it: `250ms`, `1.5s`, `6m0s`.
 pub(crate) fn go_duration(duration: Duration) -> String {
-    let milliseconds = duration.as_millis();
+    String::from_utf8_lossy(&go_line(duration).0).into_owned()
+}
+
+fn go_line(duration: Duration) -> Line {
+    let milliseconds = u64::try_from(duration.as_millis()).unwrap_or(u64::MAX);
     let (seconds, part) = (milliseconds / 1000, milliseconds % 1000);
+    let mut line = Line::default();
     match (seconds, part) {
-        (0, part) => format!("{part}ms"),
-        (seconds, 0) if seconds < 60 => format!("{seconds}s"),
+        (0, part) => line.number(part).text("ms"),
+        (seconds, 0) if seconds < 60 => line.number(seconds).text("s"),
         (seconds, part) if seconds < 60 => {
-            let digits = format!("{seconds}.{part:03}");
-            format!("{}s", digits.trim_end_matches('0'))
+            line.number(seconds).text(".").thousandths(part);
+            while line.0.last() == Some(&b'0') {
+                line.0.pop();
+            }
+            line.text("s")
         }
-        (seconds, _) => format!("{}m{}s", seconds / 60, seconds % 60),
-    }
+        (seconds, _) => line.number(seconds / 60).text("m").number(seconds % 60).text("s"),
+    };
+    line
 }
 
 #[cfg(test)]

@@ -6,13 +6,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use parking_lot::RwLock;
-use policy::{Deployment, Money, Name};
+use policy::{Currency, Deployment, Money, NameMap};
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
+use smallvec::SmallVec;
 
 use crate::exchange::Exchange;
 use crate::settle::Ending;
@@ -53,7 +54,7 @@ struct StatusLabels {
     status: u16,
 }
 
-type Costs = Family<CostLabels, Counter<f64, AtomicU64>>;
+type Spent = Counter<f64, AtomicU64>;
 
 /// The series of one model, found once and kept.
 struct Series {
@@ -64,6 +65,8 @@ struct Series {
     input: Counter,
     cached: Counter,
     output: Counter,
+    /// By currency, of which a model mostly has one.
+    cost: RwLock<SmallVec<[(Currency, Spent); 1]>>,
 }
 
 /// All series of the data plane.
@@ -73,11 +76,11 @@ pub(crate) struct Metrics {
     duration: Family<ModelLabels, Histogram>,
     first_byte: Family<ModelLabels, Histogram>,
     tokens: Family<TokenLabels, Counter>,
-    cost: Costs,
+    cost: Family<CostLabels, Spent>,
     unknown_cost: Family<ModelLabels, Counter>,
     unauthenticated: Family<StatusLabels, Counter>,
     in_flight: Gauge<i64, AtomicI64>,
-    by_model: RwLock<HashMap<Name, Arc<Series>>>,
+    by_model: RwLock<NameMap<Arc<Series>>>,
 }
 
 /// One request in flight, counted until dropped.
@@ -178,18 +181,27 @@ impl Metrics {
         series.cached.inc_by(ending.usage.cached_input.unwrap_or(0));
         series.output.inc_by(ending.usage.output.unwrap_or(0));
         match cost {
-            Some(cost) => {
-                let labels = CostLabels { model: series.model.clone(), currency: cost.currency.to_string() };
-                #[expect(
-                    clippy::cast_precision_loss,
-                    reason = "a graph needs no more digits; the ledger has them all"
-                )]
-                self.cost.get_or_create(&labels).inc_by(cost.nano.max(0) as f64 / NANO);
-            }
+            Some(cost) => self.count_cost(&series, cost),
             None => {
                 self.unknown_cost.get_or_create(&ModelLabels { model: series.model.clone() }).inc();
             }
         }
+    }
+
+    fn count_cost(&self, series: &Series, cost: Money) {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a graph needs no more digits; the ledger has them all"
+        )]
+        let amount = cost.nano.max(0) as f64 / NANO;
+        if let Some((_, spent)) = series.cost.read().iter().find(|(currency, _)| *currency == cost.currency) {
+            spent.inc_by(amount);
+            return;
+        }
+        let labels = CostLabels { model: series.model.clone(), currency: cost.currency.to_string() };
+        let spent = self.cost.get_or_create(&labels).clone();
+        spent.inc_by(amount);
+        series.cost.write().push((cost.currency, spent));
     }
 
     fn count_request(&self, series: &Series, endpoint: &'static str, status: u16) {
@@ -223,6 +235,7 @@ impl Metrics {
             input: tokens("input"),
             cached: tokens("cached_input"),
             output: tokens("output"),
+            cost: RwLock::default(),
             model: label.clone(),
         });
         Arc::clone(self.by_model.write().entry(label.into()).or_insert(series))

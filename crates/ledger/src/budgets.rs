@@ -7,12 +7,11 @@
 //! `spent` changes only under the spool's pending lock, in the order of the log; that is what lets a checkpoint
 //! say what the balances were at its own place in the file.
 
-use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
+use std::hash::BuildHasher;
 use std::sync::Arc;
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
-use policy::{BudgetRule, Currency, Money, Name, Timestamp, Window};
+use policy::{BudgetRule, Currency, Money, Name, NameMap, Timestamp, Window};
 use smallvec::SmallVec;
 
 const SHARDS: usize = 16;
@@ -52,8 +51,8 @@ pub struct Balance {
 
 /// All budgets of the process.
 pub(crate) struct Budgets {
-    shards: [RwLock<HashMap<Name, Arc<Scope>>>; SHARDS],
-    hasher: RandomState,
+    shards: [RwLock<NameMap<Arc<Scope>>>; SHARDS],
+    hasher: foldhash::fast::RandomState,
 }
 
 pub(crate) struct Scope {
@@ -102,7 +101,10 @@ pub(crate) struct Applied {
 
 impl Budgets {
     pub(crate) fn new() -> Self {
-        Self { shards: std::array::from_fn(|_| RwLock::default()), hasher: RandomState::new() }
+        Self {
+            shards: std::array::from_fn(|_| RwLock::default()),
+            hasher: foldhash::fast::RandomState::default(),
+        }
     }
 
     fn scope(&self, name: &Name) -> Arc<Scope> {

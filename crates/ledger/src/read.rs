@@ -35,7 +35,13 @@ pub struct Damage {
 #[expect(clippy::large_enum_variant, reason = "read one at a time")]
 pub(crate) enum Found {
     Record(Record),
-    Damage { offset: u64, bytes: u64, what: &'static str },
+    /// A whole frame of a kind that was not asked for.
+    Other,
+    Damage {
+        offset: u64,
+        bytes: u64,
+        what: &'static str,
+    },
 }
 
 /// Reads one segment from an offset on.
@@ -60,6 +66,16 @@ impl SegmentReader {
 
     /// The next record or damage before `limit`; `None` when there is no more.
     pub(crate) fn next(&mut self, limit: u64, decoder: &mut Decoder) -> io::Result<Option<Found>> {
+        self.next_of(limit, decoder, |_, _| true)
+    }
+
+    /// The same, reading only the records of the kinds and versions that are wanted.
+    pub(crate) fn next_of(
+        &mut self,
+        limit: u64,
+        decoder: &mut Decoder,
+        is_wanted: impl Fn(u8, u8) -> bool,
+    ) -> io::Result<Option<Found>> {
         let mut damaged: Option<(u64, u64)> = None;
         let mut wanted = HEADER;
         loop {
@@ -78,6 +94,10 @@ impl SegmentReader {
                     return Ok(Some(Found::Damage { offset, bytes, what: "no valid frame" }));
                 }
                 Look::End => return Ok(None),
+                Look::Frame { kind, version, length } if !is_wanted(kind, version) => {
+                    self.skip(length);
+                    return Ok(Some(Found::Other));
+                }
                 Look::Frame { kind, version, length } => {
                     let payload = &self.window[self.start + HEADER..self.start + length];
                     let offset = self.offset;
@@ -175,6 +195,7 @@ pub(crate) fn records(
             };
             match reader.next(*limit, &mut decoder) {
                 Ok(Some(Found::Record(record))) => return Some(Ok(record)),
+                Ok(Some(Found::Other)) => {}
                 Ok(Some(Found::Damage { offset, bytes, what })) => {
                     return Some(Err(Damage { segment: *number, offset, bytes, what }));
                 }

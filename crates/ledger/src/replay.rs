@@ -78,6 +78,7 @@ impl Replay {
             let at = (number, reader.offset());
             match reader.next(length, decoder) {
                 Ok(Some(Found::Record(record))) => self.record(record, at >= drained),
+                Ok(Some(Found::Other)) => {}
                 Ok(Some(Found::Damage { offset, bytes, what })) => {
                     self.damaged_bytes += bytes;
                     tracing::warn!("segment {number:08}: {bytes} bytes at {offset} are damaged: {what}");

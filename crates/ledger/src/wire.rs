@@ -158,7 +158,11 @@ impl Flavor for Into<'_> {
     }
 
     fn try_extend(&mut self, bytes: &[u8]) -> postcard::Result<()> {
-        self.0.extend_from_slice(bytes);
+        match bytes {
+            // Most numbers are one byte, and copying it is the smaller part of a call of `memcpy`.
+            [one] => self.0.push(*one),
+            more => self.0.extend_from_slice(more),
+        }
         Ok(())
     }
 
@@ -355,13 +359,37 @@ pub(crate) fn checkpoint<'a>(
 /// Reads payloads, sharing the labels that repeat.
 #[derive(Default)]
 pub(crate) struct Decoder {
-    labels: HashMap<Box<[u8]>, Arc<Labels>>,
+    labels: HashMap<Box<[u8]>, Arc<Labels>, foldhash::fast::RandomState>,
+    last: Last,
+}
+
+/// The names of the record before, to be shared where they come again: mostly they do.
+#[derive(Default)]
+struct Last {
+    provider: Name,
+    model: Name,
+    endpoint: Name,
+    model_asked: Name,
+    price_version: Name,
+    finish_reason: Name,
+}
+
+fn shared(last: &mut Name, text: &str) -> Name {
+    if **last != *text {
+        *last = text.into();
+    }
+    Arc::clone(last)
 }
 
 /// Labels kept at most: those of the keys that are busy now.
 const LABELS_KEPT: usize = 4_096;
 
 impl Decoder {
+    /// Whether a frame tells how an attempt or a request ended, which is all that the store keeps.
+    pub(crate) fn is_end(kind: u8, version: u8) -> bool {
+        matches!(Kind::known(kind, version), Some(Kind::Terminal | Kind::Request))
+    }
+
     /// The record of a whole frame whose checksum held.
     pub(crate) fn record(&mut self, kind: u8, version: u8, payload: &[u8]) -> postcard::Result<Record> {
         match Kind::known(kind, version) {
@@ -370,7 +398,7 @@ impl Decoder {
             Some(Kind::Terminal) => self.terminal(payload),
             Some(Kind::Request) => {
                 let (labels, rest) = self.labels(payload)?;
-                Ok(Record::Request(Self::log(labels, rest)?))
+                Ok(Record::Request(self.log(labels, rest)?))
             }
             Some(Kind::Checkpoint) => Ok(Record::Checkpoint(self.checkpoint(payload)?)),
             None => Ok(Record::Unknown { kind, version }),
@@ -425,9 +453,9 @@ impl Decoder {
             at: wire.at,
             settled_at: wire.settled_at,
             labels,
-            provider: wire.provider.into(),
-            model: wire.model.into(),
-            endpoint: wire.endpoint.into(),
+            provider: shared(&mut self.last.provider, wire.provider),
+            model: shared(&mut self.last.model, wire.model),
+            endpoint: shared(&mut self.last.endpoint, wire.endpoint),
             end_user: wire.end_user.map(Name::from),
             session: wire.session.map(Name::from),
             tags: wire.tags,
@@ -437,32 +465,32 @@ impl Decoder {
             estimated: wire.estimated,
             cost: wire.cost,
             charge: wire.charge,
-            price_version: wire.price_version.map(Name::from),
+            price_version: wire.price_version.map(|name| shared(&mut self.last.price_version, name)),
             budgets: wire.budgets,
             overrun: wire.overrun,
         };
         let log = match rest.split_first() {
             Some((0, _)) => None,
-            Some((1, rest)) => Some(Self::log(entry.labels.clone(), rest)?),
+            Some((1, rest)) => Some(self.log(entry.labels.clone(), rest)?),
             Some((2, rest)) => {
                 let (labels, rest) = self.labels(rest)?;
-                Some(Self::log(labels, rest)?)
+                Some(self.log(labels, rest)?)
             }
             _ => return Err(postcard::Error::DeserializeUnexpectedEnd),
         };
         Ok(Record::Terminal(entry, log))
     }
 
-    fn log(labels: Arc<Labels>, bytes: &[u8]) -> postcard::Result<RequestLog> {
+    fn log(&mut self, labels: Arc<Labels>, bytes: &[u8]) -> postcard::Result<RequestLog> {
         let wire: LogWire<'_, Tags, Bodies> = postcard::from_bytes(bytes)?;
         Ok(RequestLog {
             request_id: wire.request_id,
             at: wire.at,
             labels,
-            endpoint: wire.endpoint.into(),
-            model_asked: wire.model_asked.into(),
-            model_answered: wire.model_answered.map(Name::from),
-            provider: wire.provider.into(),
+            endpoint: shared(&mut self.last.endpoint, wire.endpoint),
+            model_asked: shared(&mut self.last.model_asked, wire.model_asked),
+            model_answered: wire.model_answered.map(|name| shared(&mut self.last.model, name)),
+            provider: shared(&mut self.last.provider, wire.provider),
             status: wire.status,
             error_code: wire.error_code.map(Name::from),
             attempts: wire.attempts,
@@ -477,7 +505,7 @@ impl Decoder {
             session: wire.session.map(Name::from),
             tags: wire.tags,
             upstream_request_id: wire.upstream_request_id.map(Name::from),
-            finish_reason: wire.finish_reason.map(Name::from),
+            finish_reason: wire.finish_reason.map(|name| shared(&mut self.last.finish_reason, name)),
             bodies: wire.bodies,
         })
     }
@@ -500,4 +528,21 @@ fn cut_sized(bytes: &[u8]) -> postcard::Result<(&[u8], &[u8])> {
     let (length, rest) = bytes.split_first_chunk::<4>().ok_or(postcard::Error::DeserializeUnexpectedEnd)?;
     let length = u32::from_le_bytes(*length) as usize;
     rest.split_at_checked(length).ok_or(postcard::Error::DeserializeUnexpectedEnd)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Spools outlive the program that wrote them.
+    #[test]
+    fn an_id_lies_in_the_spool_as_its_sixteen_bytes() {
+        for byte in [0, 1, 0x7f, 0x80, 0xf0, 0xff] {
+            let id = RequestId::from_bytes(std::array::from_fn(|at| byte ^ (at as u8)));
+            let mut written = Vec::new();
+            assert_eq!(put(&mut written, &id), Ok(()));
+            assert_eq!(written, id.as_bytes());
+            assert_eq!(postcard::from_bytes(&written), Ok(id));
+        }
+    }
 }

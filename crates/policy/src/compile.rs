@@ -11,7 +11,7 @@ mod providers;
 mod routes;
 
 use crate::catalogue::built_in;
-use crate::ids::{KeyId, Name};
+use crate::ids::{KeyId, Name, NameMap};
 use crate::key::{KeyHash, Pepper, Secret};
 use crate::keyring::{BudgetRule, KeyRecord, Limits, Origin};
 use crate::settings::{Document, EnvironmentDocument, Finding, Findings, Place, SecretRef};
@@ -193,7 +193,7 @@ fn environment(work: &mut Work<'_>, described: &EnvironmentDocument) -> Environm
         region: described.region.clone(),
         release: work.release,
         log_bodies: described.log_bodies,
-        names: HashMap::new(),
+        names: NameMap::default(),
         providers,
         closed: HashSet::new(),
         shared: HashSet::new(),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest, Sha256};
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -10,6 +11,10 @@ use crate::time::Timestamp;
 
 /// A shared, immutable name. Clones cost one counter, so names travel with every request.
 pub type Name = Arc<str>;
+
+/// Things by their names, looked up for every call. Not for names that whoever calls may add: the hash is made to be quick,
+/// and not to withstand somebody who looks for names that meet.
+pub type NameMap<T> = HashMap<Name, T, foldhash::fast::RandomState>;
 
 /// Why a text is not an identifier.
 #[derive(Copy, Clone, Eq, PartialEq, Debug, thiserror::Error)]
@@ -51,7 +56,19 @@ impl RequestId {
         &self.0
     }
 
-    fn hyphenated(&self) -> [u8; 36] {
+    /// The bytes as two numbers of eight bytes that are never reckoned with: what is written is the same 16 bytes, and it
+    /// is written and read at once instead of byte by byte.
+    fn halves(&self) -> (f64, f64) {
+        let bits = u128::from_le_bytes(self.0);
+        (f64::from_bits(bits as u64), f64::from_bits((bits >> 64) as u64))
+    }
+
+    fn from_halves((low, high): (f64, f64)) -> RequestId {
+        RequestId((u128::from(high.to_bits()) << 64 | u128::from(low.to_bits())).to_le_bytes())
+    }
+
+    /// As text, in ASCII: `0193526e-3f00-7000-8000-000000000000`.
+    pub fn hyphenated(&self) -> [u8; 36] {
         const HEX: &[u8; 16] = b"0123456789abcdef";
         let mut text = [b'-'; 36];
         let mut at = 0;
@@ -106,7 +123,7 @@ impl Serialize for RequestId {
         if serializer.is_human_readable() {
             serializer.collect_str(self)
         } else {
-            self.0.serialize(serializer)
+            self.halves().serialize(serializer)
         }
     }
 }
@@ -116,7 +133,7 @@ impl<'de> Deserialize<'de> for RequestId {
         if deserializer.is_human_readable() {
             String::deserialize(deserializer)?.parse().map_err(de::Error::custom)
         } else {
-            <[u8; 16]>::deserialize(deserializer).map(RequestId)
+            <(f64, f64)>::deserialize(deserializer).map(RequestId::from_halves)
         }
     }
 }

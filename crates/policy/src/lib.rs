@@ -29,7 +29,7 @@ pub mod window;
 pub use catalogue::{Quirk, ThroughChat};
 pub use compile::{Compiled, Discovered, FileKey, Secrets, compile};
 pub use discover::document_from_environment;
-pub use ids::{IdError, KeyId, Name, RequestId};
+pub use ids::{IdError, KeyId, Name, NameMap, RequestId};
 pub use key::{KeyFormatError, KeyHash, Pepper, Presented, Secret};
 pub use keyring::{
     BudgetRule, KeyRecord, KeyRefusal, KeyState, Keyring, Limits, Origin as KeyOrigin, PreviousHash,

@@ -123,12 +123,13 @@ impl Money {
     pub fn decimal(&self) -> String {
         let sign = if self.nano < 0 { "-" } else { "" };
         let (whole, part) = (self.nano.unsigned_abs() / NANO as u64, self.nano.unsigned_abs() % NANO as u64);
-        let mut text = format!("{sign}{whole}.{part:09}");
-        let shortest = text.len() - 7;
-        while text.len() > shortest && text.ends_with('0') {
-            text.pop();
-        }
-        text
+        let mut digits = itoa::Buffer::new();
+        // With a one before it the part keeps its leading zeros.
+        let part = &digits.format(NANO as u64 + part)[1..];
+        let shortest = part.len() - 7;
+        let part = &part[..shortest.max(part.trim_end_matches('0').len())];
+        let mut whole_digits = itoa::Buffer::new();
+        [sign, whole_digits.format(whole), ".", part].concat()
     }
 }
 

@@ -4,14 +4,14 @@
 //! with the provider, its credential, the price and the timeouts behind shared pointers.
 
 use crate::catalogue::{Exception, Quirk, ThroughChat, built_in};
-use crate::ids::Name;
+use crate::ids::{Name, NameMap};
 use crate::key::Secret;
 use crate::nearest;
 use crate::price::Price;
 use crate::settings::TimeoutsDocument;
 use serde::{Deserialize, Serialize};
 use smallvec::SmallVec;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -422,8 +422,8 @@ pub struct Environment {
     pub release: u64,
     /// Whether prompts and answers are written to the request log.
     pub log_bodies: bool,
-    pub(crate) names: HashMap<Name, Listed>,
-    pub(crate) providers: HashMap<Name, Arc<Provider>>,
+    pub(crate) names: NameMap<Listed>,
+    pub(crate) providers: NameMap<Arc<Provider>>,
     /// Providers that serve what they list and nothing else.
     pub(crate) closed: HashSet<Name>,
     /// Providers whose account another environment has too.
@@ -530,5 +530,5 @@ impl Environment {
 #[derive(Clone, Debug, Default)]
 pub struct Snapshot {
     /// By name.
-    pub environments: HashMap<Name, Arc<Environment>>,
+    pub environments: NameMap<Arc<Environment>>,
 }

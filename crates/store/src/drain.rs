@@ -87,7 +87,9 @@ impl Store {
         let mut groups: BTreeMap<entries::Shared<'_>, Vec<Value>> = BTreeMap::new();
         for entry in batch {
             let shared = entries::Shared::of(entry);
-            shared.push(groups.entry(shared).or_default(), entry);
+            let likely = batch.len() / (groups.len() + 1);
+            let values = groups.entry(shared).or_insert_with(|| room(likely, shared.bulk()));
+            shared.push(values, entry);
         }
         let mut held = self.sums.lock().await;
         // Given back when all went well: nothing is believed of a batch that was broken off.
@@ -157,7 +159,9 @@ impl Store {
         let mut groups: BTreeMap<request_log::Shared<'_>, Vec<Value>> = BTreeMap::new();
         for log in logs {
             let shared = request_log::Shared::of(log);
-            shared.push(groups.entry(shared).or_default(), log);
+            let likely = logs.len() / (groups.len() + 1);
+            let values = groups.entry(shared).or_insert_with(|| room(likely, shared.bulk()));
+            shared.push(values, log);
         }
         let mut session = self.database.write(place).await?;
         for (shared, values) in groups {
@@ -205,6 +209,11 @@ impl Store {
         })
         .await
     }
+}
+
+/// Room for the values of so many rows: the first group mostly is nearly the whole batch.
+fn room(rows: usize, bulk: &Bulk) -> Vec<Value> {
+    Vec::with_capacity(rows * bulk.width())
 }
 
 /// How far the entries are folded, and how far they reach.

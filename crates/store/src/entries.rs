@@ -78,7 +78,7 @@ pub(crate) struct Shared<'a> {
 impl<'a> Shared<'a> {
     pub(crate) fn of(entry: &'a Entry) -> Self {
         Self {
-            plain: !is_usage_rare(&entry.usage) && !is_marked(&entry.end_user, &entry.session, &entry.tags),
+            plain: !is_usage_rare(&entry.usage) && !is_marked(&entry.session, &entry.tags),
             place: Place::of(&entry.labels),
             kind: kind(entry.kind),
             seq: entry.seq,
@@ -134,13 +134,10 @@ impl<'a> Shared<'a> {
             Value::from(entry.cost.map(|cost| cost.nano)),
             Value::from(entry.charge.map(|charge| charge.nano)),
             Value::Text(budgets(&entry.budgets)),
+            foreign_or_none(&entry.end_user),
         ]);
         if !self.plain {
-            values.extend([
-                foreign_or_none(&entry.end_user),
-                foreign_or_none(&entry.session),
-                tags(&entry.tags),
-            ]);
+            values.extend([foreign_or_none(&entry.session), tags(&entry.tags)]);
             push_rare_usage(values, &entry.usage);
         }
     }
@@ -187,9 +184,9 @@ impl<'a> Place<'a> {
     }
 }
 
-/// Whether the client said whose call it is.
-pub(crate) fn is_marked(end_user: &Option<Name>, session: &Option<Name>, tags: &[(Name, Name)]) -> bool {
-    end_user.is_some() || session.is_some() || !tags.is_empty()
+/// Whether the client said what the call belongs to, beside its end user.
+pub(crate) fn is_marked(session: &Option<Name>, tags: &[(Name, Name)]) -> bool {
+    session.is_some() || !tags.is_empty()
 }
 
 /// Whether it fills a column of [`push_rare_usage`].

@@ -33,9 +33,7 @@ pub(crate) struct Shared<'a> {
 impl<'a> Shared<'a> {
     pub(crate) fn of(log: &'a RequestLog) -> Self {
         Self {
-            plain: log.bodies.is_none()
-                && !is_usage_rare(&log.usage)
-                && !is_marked(&log.end_user, &log.session, &log.tags),
+            plain: log.bodies.is_none() && !is_usage_rare(&log.usage) && !is_marked(&log.session, &log.tags),
             place: Place::of(&log.labels),
             endpoint: &log.endpoint,
             provider: &log.provider,
@@ -90,12 +88,13 @@ impl<'a> Shared<'a> {
             Value::from(log.duration_us),
             Value::from(log.gateway_us),
             foreign_or_none(&log.upstream_request_id),
+            foreign_or_none(&log.end_user),
         ]);
         if self.plain {
             return;
         }
         push_rare_usage(values, &log.usage);
-        values.extend([foreign_or_none(&log.end_user), foreign_or_none(&log.session), tags(&log.tags)]);
+        values.extend([foreign_or_none(&log.session), tags(&log.tags)]);
         values.extend(match &log.bodies {
             Some(bodies) => {
                 [foreign(&bodies.request.as_str().into()), foreign(&bodies.response.as_str().into())]
@@ -121,7 +120,7 @@ pub(crate) fn read(mut row: Row) -> Result<RequestLog, StoreError> {
     let mut usage = read_usage(row)?;
     let cost = money(row.optional_int()?, cost_currency.as_deref())?;
     let (first_byte_us, duration_us, gateway_us) = (row.optional_count()?, row.count()?, row.count()?);
-    let upstream_request_id = row.optional_text()?;
+    let (upstream_request_id, end_user) = (row.optional_text()?, row.optional_text()?);
     read_rare_usage(row, &mut usage)?;
     Ok(RequestLog {
         request_id,
@@ -141,7 +140,7 @@ pub(crate) fn read(mut row: Row) -> Result<RequestLog, StoreError> {
         first_byte_us,
         duration_us,
         gateway_us,
-        end_user: row.optional_text()?,
+        end_user,
         session: row.optional_text()?,
         tags: read_tags(row.optional_text()?.as_deref())?,
         upstream_request_id,

@@ -30,7 +30,7 @@ pub(crate) struct Sums {
     /// The id of the last entry that was folded, and how many came since; `None` when that is not known, and nothing is
     /// kept then.
     since: Option<(i64, i64)>,
-    groups: HashMap<Group, Used>,
+    groups: HashMap<Group, Used, foldhash::fast::RandomState>,
     windows: usize,
 }
 

@@ -65,7 +65,7 @@ impl Source {
                 }
             };
             while batch.frames < MOST && bytes < MOST_BYTES {
-                let Some(found) = reader.next(limit, &mut self.decoder)? else { break };
+                let Some(found) = reader.next_of(limit, &mut self.decoder, Decoder::is_end)? else { break };
                 bytes += reader.offset() - self.at.1;
                 self.at.1 = reader.offset();
                 take(found, &mut batch, segment.number);
@@ -94,7 +94,7 @@ fn take(found: Found, batch: &mut Batch, segment: u64) {
             batch.frames += 1;
             batch.records.push(Drained::Request(log));
         }
-        Found::Record(_) => {}
+        Found::Record(_) | Found::Other => {}
         Found::Damage { offset, bytes, what } => {
             tracing::warn!("segment {segment:08}: {bytes} bytes at {offset} are damaged: {what}");
         }

@@ -2,12 +2,11 @@
 
 use super::{Work, vendor_names};
 use crate::catalogue::{Kind, Quirk, ShapedDoor, Vendor, built_in};
-use crate::ids::Name;
+use crate::ids::{Name, NameMap};
 use crate::key::Secret;
 use crate::nearest;
 use crate::settings::{EnvironmentDocument, ModelList, ProviderDocument, base_url};
 use crate::snapshot::{Auth, Dialect, Endpoint, Origin, Provider, Shaped, Timeouts};
-use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Connections open at once where the document does not say.
@@ -18,8 +17,8 @@ const NOWHERE: &str = "http://127.0.0.1:9/v1";
 
 /// The providers of an environment. One with an error stands there all the same, as far as it can be told: nothing of
 /// this is published then, and whatever refers to it by name must not be called a mistake as well.
-pub(super) fn compile(work: &mut Work<'_>, described: &EnvironmentDocument) -> HashMap<Name, Arc<Provider>> {
-    let mut providers = HashMap::with_capacity(described.providers.len());
+pub(super) fn compile(work: &mut Work<'_>, described: &EnvironmentDocument) -> NameMap<Arc<Provider>> {
+    let mut providers = NameMap::default();
     for (name, said) in &described.providers {
         providers.insert(name.clone(), Arc::new(provider(work, name, said)));
     }

@@ -5,6 +5,7 @@ use super::members::Members;
 use super::{Asked, BadRequest, Operation, Spans, UsagePlace};
 use crate::json::text::decode;
 use crate::json::{Span, top_level};
+use crate::tokens::Family;
 
 /// The longest model name, in bytes: names go into errors, labels and records.
 const LONGEST_MODEL: usize = 512;
@@ -41,7 +42,7 @@ pub(super) fn interpret(operation: Operation, body: &[u8], members: &Members) ->
         end_user: text(body, members, Known::SafetyIdentifier)?.or(user),
         fallbacks: fallbacks(body, members)?,
         input_bound,
-        input_estimate: weight.estimate(""),
+        input_estimate: weight.estimate_in(Family::Other),
         weight,
         spans: Spans {
             model: members.span(Known::Model).unwrap_or_default(),
@@ -81,7 +82,7 @@ fn gemini(body: &[u8], members: &Members) -> Result<Asked, BadRequest> {
         max_output,
         choices,
         input_bound,
-        input_estimate: weight.estimate(""),
+        input_estimate: weight.estimate_in(Family::Other),
         weight,
         ..Asked::default()
     })

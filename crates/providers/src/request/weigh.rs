@@ -82,7 +82,7 @@ impl Weight {
 
     /// What a model may charge beyond the general bound.
     pub(super) fn beyond(&self, model: &str) -> u64 {
-        if model.contains("4o-mini") {
+        if self.picture_count > 0 && model.contains("4o-mini") {
             u64::from(self.picture_count) * (MINI_PICTURE_BOUND - MEDIA_TOKENS_BOUND)
         } else {
             0

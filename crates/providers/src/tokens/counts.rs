@@ -130,7 +130,7 @@ impl Counts {
     fn words(&mut self, raw: &[u8], start: usize) -> usize {
         let (mut at, mut words, mut long) = (start, 0u32, 0u32);
         let next = loop {
-            let end = run(raw, at, Class::Small);
+            let end = small_letters(raw, at);
             if is(raw, end, Class::High) {
                 // A letter with a mark goes on with the word.
                 break self.word(raw, at);
@@ -360,6 +360,25 @@ fn run(raw: &[u8], start: usize, class: Class) -> usize {
     raw[start..].iter().position(|byte| CLASSES[usize::from(*byte)] != class).map_or(raw.len(), |n| start + n)
 }
 
+/// The end of the small letters that begin at `start`, eight at a time.
+fn small_letters(raw: &[u8], start: usize) -> usize {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0x80 * EACH;
+    let mut at = start;
+    while let Some(eight) = raw.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let eight = u64::from_le_bytes(*eight);
+        // In bytes below 0x80: the high bit is set from `a` on by the first sum, after `z` by the second.
+        let low = eight & !HIGH;
+        let small = (low + 0x1f * EACH) & !(low + 0x05 * EACH) & !eight & HIGH;
+        let letters = (!small & HIGH).trailing_zeros() as usize / 8;
+        at += letters;
+        if letters < 8 {
+            return at;
+        }
+    }
+    run(raw, at, Class::Small)
+}
+
 fn size(n: usize) -> u32 {
     u32::try_from(n).unwrap_or(u32::MAX)
 }
@@ -426,7 +445,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_short_way_counts_the_same(text in "([a-zA-Z]{0,9}| {1,2}|[0-9.,]|\\\\n|\\\\u00e9|é|潮|Ш|\u{1f6a2}|\n){0,40}") {
+        fn the_short_way_counts_the_same(text in "([a-zA-Z]{0,9}|[a-z]{0,30}| {1,2}|[0-9.,]|\\\\n|\\\\u00e9|é|潮|Ш|\u{1f6a2}|\n){0,40}") {
             let mut counts = Counts::default();
             counts.add(text.as_bytes());
             prop_assert_eq!(counts, slowly(text.as_bytes()));

@@ -1,5 +1,7 @@
 //! Families of models that share a tokenizer, and what each makes of the kinds of text.
 
+use std::cell::RefCell;
+
 use super::counts::{Counts, KINDS};
 use super::media::Rule;
 
@@ -28,6 +30,9 @@ pub enum Family {
     Other,
 }
 
+/// Names whose family a thread remembers, so that it need not be read out of the name for every call.
+const KNOWN_AT_MOST: usize = 16;
+
 /// A family and its weights, in thousandths of a token for one of each kind.
 struct Row {
     family: Family,
@@ -55,6 +60,21 @@ impl Family {
 
     /// The family of an upstream model's name; [`Family::Other`] where the name says nothing.
     pub fn of(model: &str) -> Self {
+        thread_local!(static KNOWN: RefCell<Vec<(Box<str>, Family)>> = const { RefCell::new(Vec::new()) });
+        KNOWN.with_borrow_mut(|known| {
+            if let Some((_, family)) = known.iter().find(|(name, _)| **name == *model) {
+                return *family;
+            }
+            let family = Self::named(model);
+            if known.len() == KNOWN_AT_MOST {
+                known.clear();
+            }
+            known.push((model.into(), family));
+            family
+        })
+    }
+
+    fn named(model: &str) -> Self {
         let model = model.rsplit('/').next().unwrap_or(model).to_ascii_lowercase();
         let has = |part: &str| model.contains(part);
         if has("claude") {

@@ -39,7 +39,7 @@ macro_rules! entry_columns {
         concat!(
             "request_id, attempt_no, at, settled_at, key_id, key_name, ",
             usage_columns!(),
-            ", cost, charge, budgets"
+            ", cost, charge, budgets, end_user"
         )
     };
 }
@@ -61,7 +61,7 @@ macro_rules! log_columns {
         concat!(
             "request_id, at, key_id, key_name, model_asked, ",
             usage_columns!(),
-            ", cost, first_byte_us, duration_us, gateway_us, upstream_request_id"
+            ", cost, first_byte_us, duration_us, gateway_us, upstream_request_id, end_user"
         )
     };
 }
@@ -69,7 +69,7 @@ macro_rules! log_columns {
 /// The columns that few lines fill.
 macro_rules! rare_log_columns {
     () => {
-        concat!(rare_usage_columns!(), ", end_user, session, tags, request_body, response_body")
+        concat!(rare_usage_columns!(), ", session, tags, request_body, response_body")
     };
 }
 
@@ -87,7 +87,7 @@ pub(crate) static INSERT_ENTRIES: Bulk = Bulk::new(
     Home::Control,
     "entries",
     entry_shared!(),
-    concat!(entry_columns!(), ", end_user, session, tags, ", rare_usage_columns!()),
+    concat!(entry_columns!(), ", session, tags, ", rare_usage_columns!()),
     "ON CONFLICT DO NOTHING",
 );
 /// Entries that leave the rare columns empty: naming them only to say so costs a third of the insert.
