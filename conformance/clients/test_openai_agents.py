@@ -1,11 +1,12 @@
-"""OpenAI's Agents SDK: tools and a handoff between two agents, at Responses and at Chat Completions."""
+"""OpenAI's Agents SDK: tools and a handoff between two agents, at Responses (also over a WebSocket) and at Chat
+Completions."""
 
 import asyncio
 
 import openai
 import pytest
-from agents import (Agent, ModelSettings, OpenAIChatCompletionsModel, OpenAIResponsesModel, Runner, function_tool,
-                    set_tracing_disabled)
+from agents import (Agent, ModelSettings, OpenAIChatCompletionsModel, OpenAIResponsesModel, OpenAIResponsesWSModel,
+                    Runner, function_tool, set_tracing_disabled)
 from conftest import AT_ONCE, KEY, URL, Ferry
 
 PACKAGE = "openai-agents"
@@ -53,6 +54,27 @@ def test_a_tool(ingress, named, stream):
     kinds = [type(item).__name__ for item in answer.new_items]
     assert kinds.index("ToolCallItem") < kinds.index("ToolCallOutputItem") and answer.final_output
     assert answer.context_wrapper.usage.requests == 2 and answer.context_wrapper.usage.total_tokens > 0
+
+
+@pytest.mark.third
+@pytest.mark.shows("A handoff and a tool over one WebSocket")
+@pytest.mark.parametrize("ingress", ["responses"])
+def test_over_a_websocket(ingress, named, egress):
+    async def turns():
+        speaks = openai.AsyncOpenAI(base_url=f"{URL}/v1", api_key=KEY, max_retries=0)
+        by = {name: OpenAIResponsesWSModel(named(name), speaks) for name in ("echo", "tools")}
+        harbour = Agent(name="harbour", model=by["echo"])
+        desk = Agent(name="desk", instructions="You pass on.", model=by["tools"], handoffs=[harbour])
+        handed = Runner.run_streamed(desk, "the tide" + AT_ONCE, max_turns=6)
+        async for _ in handed.stream_events():
+            pass
+        told = await Runner.run(Agent(name="pier", model=by["tools"], tools=[weather]), "the weather?" + AT_ONCE, max_turns=6)
+        for model in by.values():
+            await model.close()
+        return handed, told
+    handed, told = asyncio.run(turns())
+    assert handed.last_agent.name == "harbour" and "the tide" in handed.final_output
+    assert "ToolCallOutputItem" in [type(item).__name__ for item in told.new_items] and told.final_output
 
 
 @pytest.mark.shows("Structured output")

@@ -194,6 +194,25 @@ def test_both_versions(client, named, version):
     assert answer.content
 
 
+@pytest.mark.shows("Temperatures, whole and between")
+@pytest.mark.parametrize("egress", ["messages", "gemini"])
+@pytest.mark.parametrize("temperature", [None, 0, 0.5, 1])
+def test_temperatures(client, named, egress, temperature, record, marker):
+    # By hand, since newer SDKs know it no more.
+    create(client, named("plain"), messages=ask(marker), extra_body={} if temperature is None else {"temperature": temperature})()
+    [body] = record.bodies(marker)
+    assert (body["generationConfig"] if egress == "gemini" else body).get("temperature") == temperature
+
+
+@pytest.mark.shows("Headers of beta features reach Anthropic and nobody else")
+@pytest.mark.parametrize("egress", ["messages", "gemini"])
+def test_betas(client, egress, record, marker):
+    client.beta.messages.create(model=model(egress, "plain"), max_tokens=50, messages=ask(marker), betas=["tides-2026-01-01", "ebb-2026-02-02"])
+    [request] = record.requests(marker)
+    told = request["headers"].get("anthropic-beta")
+    assert told == ("tides-2026-01-01,ebb-2026-02-02" if egress == "messages" else None)
+
+
 @pytest.mark.third
 @pytest.mark.shows("List of models in the SDK's shape")
 @pytest.mark.parametrize("mount", ["", "/anthropic"])

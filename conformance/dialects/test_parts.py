@@ -202,10 +202,8 @@ class TestGemini:
         blocked = [answer.prompt_feedback.block_reason for answer in answers if answer.prompt_feedback]
         assert reasons in (["SAFETY"], ["PROHIBITED_CONTENT"]) or blocked, (reasons, blocked)
 
-    @pytest.mark.third
-    @pytest.mark.shows("The client for Google's cloud: project, place and publisher in the path")
-    @EVERY
-    def test_cloud(self, egress, stream):
+    @staticmethod
+    def cloud():
         import google.auth.credentials
 
         class Credentials(google.auth.credentials.Credentials):
@@ -213,8 +211,25 @@ class TestGemini:
                 self.token = key()
         credentials = Credentials()
         credentials.token = key()
-        client = genai.Client(vertexai=True, project="harbour", location="us-central1", credentials=credentials,
-                              http_options={"base_url": GATEWAY})
+        return genai.Client(vertexai=True, project="harbour", location="us-central1", credentials=credentials,
+                            http_options={"base_url": GATEWAY})
+
+    @pytest.mark.shows("Google's cloud: tokens are counted, functions are called")
+    @EVERY
+    def test_cloud_counts_and_calls(self, egress):
+        client = self.cloud()
+        assert client.models.count_tokens(model=heard(egress, "plain"), contents="tide").total_tokens > 0
+        weather = kinds.FunctionDeclaration(name="weather", parameters_json_schema={
+            "type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]})
+        answer = client.models.generate_content(model=model(egress, "tools"), contents="the weather? [[pace=0]]",
+                                                config={"tools": [kinds.Tool(function_declarations=[weather])]})
+        assert [call.name for call in answer.function_calls] == ["weather"]
+
+    @pytest.mark.third
+    @pytest.mark.shows("The client for Google's cloud: project, place and publisher in the path")
+    @EVERY
+    def test_cloud(self, egress, stream):
+        client = self.cloud()
         ask = client.models.generate_content_stream if stream else client.models.generate_content
         answer = ask(model=model(egress, "echo"), contents="the tide")
         text = "".join(part.text or "" for part in answer) if stream else answer.text

@@ -70,6 +70,33 @@ def test_429_of_our_limit_says_when():
     assert error.response.headers["x-ratelimit-remaining-requests"] == "0"
 
 
+def test_the_sdk_waits_as_long_as_we_say(monkeypatch):
+    client = make_client("hasty", max_retries=2)
+    raw = client.chat.completions.with_raw_response
+    waits, told = [], []
+    monkeypatch.setattr("time.sleep", waits.append)
+    client._client.event_hooks["response"].append(lambda answer: told.append(answer.headers.get("retry-after-ms")))
+    with pytest.raises(openai.RateLimitError):
+        # One of them may be the first of its minute.
+        raw.create(model="demo/echo", messages=ask())
+        raw.create(model="demo/echo", messages=ask())
+    told = [int(told) / 1000 for told in told if told]
+    assert len(told) == 3, "one call and two retries"
+    assert waits == [pytest.approx(wait) for wait in told[:2]]
+
+
+def test_a_client_that_gives_up_ends_the_upstreams_call(journal, marker):
+    client = make_client(max_retries=0, timeout=0.5)
+    refused(openai.APITimeoutError, create(client, "up/ok-f20000", messages=ask(marker)))
+    (request_id,) = journal.requests_of(marker)
+    assert journal.dispatches(request_id, patience=5)[0]["end"]["aborted"]
+
+
+def test_a_limit_of_the_clients_own(client):
+    error = refused(openai.InternalServerError, create(client, "up/ok-f20000", extra_headers={"x-tidegate-timeout": "300ms"}))
+    assert error.status_code == 504 and error.code and "300ms" in error.message
+
+
 def test_429_of_the_upstream(client):
     error = refused(openai.RateLimitError, create(client, "up/ok-s429-ra2"))
     assert error.status_code == 429
