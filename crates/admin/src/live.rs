@@ -133,4 +133,25 @@ pub struct ProviderState {
     pub discovered_models: usize,
     /// Why it could not be asked.
     pub error: Option<String>,
+    /// Where it is.
+    pub address: String,
+    /// Whether its answers are simulated.
+    pub simulated: bool,
+    /// What of it is not well; empty when nothing bad is known.
+    pub standings: Vec<StandingState>,
+}
+
+/// A place that failed lately, or is passed over.
+#[derive(Clone, Debug, Serialize)]
+pub struct StandingState {
+    /// The model, or the provider where its credential is refused.
+    pub name: Name,
+    /// `failed`, `rate_limited` or `credential`.
+    pub reason: &'static str,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Whether it is passed over where there is another.
+    pub away: bool,
+    /// Until it is tried again, milliseconds.
+    pub tried_in_ms: u64,
 }

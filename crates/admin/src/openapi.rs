@@ -188,6 +188,14 @@ fn reading_schemas(integer: &Value, boolean: &Value) -> Value {
         "Release": object(&release, &["environment", "number"]),
         "ReleaseList": object(&[("releases", list(&reference("Release")))], &["releases"]),
         "Status": any,
+        "ProviderList": object(&[("providers", list(&reference("Provider")))], &["providers"]),
+        "Provider": object(&[
+            ("environment", text()), ("name", text()), ("address", text()), ("simulated", boolean.clone()), ("discovers", boolean.clone()),
+            ("discovered_models", integer.clone()), ("error", maybe("string")), ("standings", list(&reference("Standing"))),
+        ], &["environment", "name", "standings"]),
+        "Standing": object(&[
+            ("name", text()), ("reason", text()), ("failures", integer.clone()), ("away", boolean.clone()), ("tried_in_ms", integer.clone()),
+        ], &["name", "reason", "failures", "away", "tried_in_ms"]),
         "OpenApi": any,
     })
 }

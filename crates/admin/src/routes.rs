@@ -55,6 +55,7 @@ pub fn table() -> Vec<Route> {
         read("/api/releases", ReadReleases, "listReleases", "List accepted releases, newest first", releases::QUERY, "ReleaseList", || get(releases::list)),
         read("/api/releases/{number}", ReadReleases, "readRelease", "One release with its document", releases::ONE_QUERY, "Release", || get(releases::one)),
         read("/api/status", ReadStatus, "readStatus", "How the process is doing", &[], "Status", || get(status::read)),
+        read("/api/providers", ReadStatus, "listProviders", "Each provider, and what of it is passed over", &[], "ProviderList", || get(status::providers)),
         read("/api/openapi.json", Public, "readOpenApi", "This document", &[], "OpenApi", || get(openapi::read)),
     ]
 }

@@ -1,10 +1,21 @@
-//! `GET /api/status`: how the process is doing, for `doctor` and for people.
+//! `GET /api/status`: how the process is doing, for `doctor` and for people; `GET /api/providers`: how its providers are.
 
 use crate::Admin;
-use crate::live::LiveState;
+use crate::live::{LiveState, ProviderState};
 use axum::Json;
 use axum::extract::State;
+use serde::Serialize;
 
 pub(crate) async fn read(State(admin): State<Admin>) -> Json<LiveState> {
     Json(admin.live.state())
+}
+
+/// The answer of `GET /api/providers`.
+#[derive(Serialize)]
+pub(crate) struct ProviderList {
+    providers: Vec<ProviderState>,
+}
+
+pub(crate) async fn providers(State(admin): State<Admin>) -> Json<ProviderList> {
+    Json(ProviderList { providers: admin.live.state().providers })
 }

@@ -15,19 +15,21 @@ use ledger::{Basis, Outcome, Reservation};
 use policy::{Deployment, Moment, Money, Timeouts};
 use providers::failure::{self, Blame, Failure};
 use providers::request::Operation;
+use smallvec::SmallVec;
 
 use crate::body::Body;
 use crate::exchange::Exchange;
 use crate::flight::{Flight, Trouble};
 use crate::lanes::{self, Lane, NoAnswer};
-use crate::plan::Plan;
+use crate::plan::{self, Plan, Step};
 use crate::refusal::{Code, Refusal};
 use crate::relay::{self, FirstEvent, Relay};
 use crate::settle::{self, Ending};
+use crate::standing::{Fault, Told, Visit};
 use crate::upstream::Upstream;
 use crate::upstream::pool::{Call, Unreachable};
 use crate::upstream::wire::{Head, Wire};
-use crate::{admit, headers, stored};
+use crate::{Gateway, admit, headers, stored};
 use verdict::{Verdict, class_of, refuse};
 
 /// Of a provider's error at most this much is read and passed on.
@@ -48,6 +50,8 @@ struct Miss {
     retry_after: Option<Duration>,
     /// The provider says that it serves the model through Responses, which is known now.
     by_responses: bool,
+    /// What it says of its place.
+    told: Told,
 }
 
 /// Runs the plan.
@@ -58,44 +62,67 @@ pub(crate) async fn dispatch(
     plan: Plan,
     mut reservation: Reservation,
 ) -> http::Response<Body> {
+    let gateway = Arc::clone(&exchange.gateway);
     let up = Up { client: client_headers, hops: headers::hop_names(client_headers) };
     let mut verdict = None;
-    let last = plan.attempts.len().saturating_sub(1);
-    // The next attempt, and the one that was put to its provider's other door already.
-    let (mut at, mut turned) = (0, None);
-    while let Some(step) = plan.attempts.get(at) {
+    let mut left: SmallVec<[&Step; 4]> = plan.attempts.iter().collect();
+    // What is put to its provider's other door.
+    let mut turned: Option<&Step> = None;
+    let mut made = 0;
+    while let Some((step, visit)) = next(&gateway, &mut left, made, turned) {
         let deployment = &step.deployment;
         exchange.attempts += 1;
         exchange.deployment = Some(Arc::clone(deployment));
         let timeouts = exchange.within_limit(step.timeouts);
-        let miss = match attempt(exchange, deployment, timeouts, &up, &body, reservation).await {
-            Ok(answer) => return answer,
+        let miss = match attempt(&gateway, exchange, deployment, timeouts, &up, &body, reservation).await {
+            Ok(answer) => {
+                visit.ended(Ok(()));
+                return answer;
+            }
             Err(miss) => *miss,
         };
+        visit.ended(miss.told);
         exchange = miss.exchange;
         if let Some(late) = exchange.late() {
             verdict = Some((Verdict::Ours(late), false, None));
             break;
         }
-        let turn = miss.by_responses && turned != Some(at);
-        let again = turn || (miss.retryable && at < last);
+        let turn = miss.by_responses && turned.is_none();
+        made += usize::from(!turn);
+        let again = turn || (miss.retryable && made < plan::MAX_ATTEMPTS);
         verdict = Some((miss.verdict, miss.retryable, miss.retry_after));
-        let Some(left) = miss.reservation else { break };
-        if !again {
-            break;
-        }
-        if turn {
-            turned = Some(at);
-        } else {
-            at += 1;
-        }
-        reservation = left;
+        let Some(more) = miss.reservation.filter(|_| again) else { break };
+        turned = turn.then_some(step);
+        reservation = more;
     }
     refuse(exchange, verdict)
 }
 
+/// Who is asked next: the first of the plan, and after a failure the one of which least bad is known.
+fn next<'a>(
+    gateway: &'a Gateway,
+    left: &mut SmallVec<[&'a Step; 4]>,
+    made: usize,
+    turned: Option<&'a Step>,
+) -> Option<(&'a Step, Visit<'a>)> {
+    if let Some(step) = turned {
+        return Visit::begin(gateway, &step.deployment, false).map(|visit| (step, visit));
+    }
+    while !left.is_empty() {
+        let doubt = |step: &&Step| gateway.standings.doubt(&step.deployment);
+        let chosen =
+            if made == 0 { 0 } else { left.iter().enumerate().min_by_key(|(_, step)| doubt(step))?.0 };
+        let step = left.remove(chosen);
+        if let Some(visit) = Visit::begin(gateway, &step.deployment, !left.is_empty()) {
+            return Some((step, visit));
+        }
+    }
+    None
+}
+
 /// One attempt: intent in the ledger, call, answer.
 async fn attempt(
+    gateway: &Arc<Gateway>,
     mut exchange: Box<Exchange>,
     deployment: &Arc<Deployment>,
     timeouts: Timeouts,
@@ -103,7 +130,6 @@ async fn attempt(
     body: &Bytes,
     reservation: Reservation,
 ) -> Result<http::Response<Body>, Box<Miss>> {
-    let gateway = Arc::clone(&exchange.gateway);
     let durable = exchange.caller.key.record.durable;
     let upstream = match gateway.upstreams.of(&deployment.provider) {
         Ok(upstream) => upstream,
@@ -156,6 +182,7 @@ fn unasked(exchange: Box<Exchange>, reservation: Reservation, refusal: Box<Refus
         retryable: true,
         retry_after: None,
         by_responses: false,
+        told: Err(None),
     })
 }
 
@@ -186,6 +213,7 @@ fn unrecorded(exchange: Box<Exchange>, error: &ledger::SpoolUnavailable) -> Box<
         retryable: false,
         retry_after: None,
         by_responses: false,
+        told: Err(None),
     })
 }
 
@@ -194,18 +222,21 @@ fn unreachable(flight: Box<Flight>, what: &str, full: bool) -> Box<Miss> {
     tracing::warn!(%provider, "provider unreachable: {what}");
     let code = if full { Code::Overloaded } else { Code::UpstreamUnreachable };
     let refusal = Refusal::new(code, format!("provider `{provider}`: {what}"));
-    miss(flight, Outcome::NeverDispatched, Verdict::Ours(refusal), true, None)
+    // That all connections are in use is not its fault.
+    let told = Err((!full).then_some(Fault::Failed));
+    miss(flight, Outcome::NeverDispatched, told, Verdict::Ours(refusal), true, None)
 }
 
 fn miss(
     flight: Box<Flight>,
     outcome: Outcome,
+    told: Told,
     verdict: Verdict,
     retryable: bool,
     retry_after: Option<Duration>,
 ) -> Box<Miss> {
     let (exchange, reservation) = flight.fail(outcome);
-    Box::new(Miss { exchange, reservation, verdict, retryable, retry_after, by_responses: false })
+    Box::new(Miss { exchange, reservation, verdict, retryable, retry_after, by_responses: false, told })
 }
 
 fn troubled(flight: Box<Flight>, trouble: &Trouble) -> Box<Miss> {
@@ -215,7 +246,7 @@ fn troubled(flight: Box<Flight>, trouble: &Trouble) -> Box<Miss> {
     }
     let refusal = trouble.refusal(&provider);
     let retryable = !matches!(trouble, Trouble::Stopping | Trouble::Total(_));
-    miss(flight, Outcome::UpstreamFailed, Verdict::Ours(refusal), retryable, None)
+    miss(flight, Outcome::UpstreamFailed, trouble.told(), Verdict::Ours(refusal), retryable, None)
 }
 
 /// The request as the provider gets it (head and body): our credential, no compression, and the client's own bytes
@@ -348,7 +379,17 @@ fn failed(mut flight: Box<Flight>, head: Head, body: Bytes, failure: &Failure) -
             format!("provider `{provider}` answered with status {status} and no readable error"),
         )),
     };
-    miss(flight, Outcome::Refused, verdict, failure.retryable, failure.retry_after)
+    miss(flight, Outcome::Refused, told(failure), verdict, failure.retryable, failure.retry_after)
+}
+
+/// What a refusal says of whoever refused.
+fn told(failure: &Failure) -> Told {
+    match failure.blame {
+        Blame::Client => Ok(()),
+        Blame::RateLimited => Err(Some(Fault::Limited(failure.retry_after))),
+        Blame::Credential => Err(Some(Fault::Credential)),
+        Blame::Upstream | Blame::Timeout | Blame::Overloaded => Err(Some(Fault::Failed)),
+    }
 }
 
 /// An error object where an answer should be: the status 200 was not true.

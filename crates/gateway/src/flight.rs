@@ -21,6 +21,7 @@ use crate::exchange::Exchange;
 use crate::lanes::{self, Lane};
 use crate::refusal::{Code, Refusal};
 use crate::settle::{self, Ending};
+use crate::standing::{Fault, Told};
 use crate::upstream::pool::Call;
 use crate::upstream::wire::{Head, WireError};
 
@@ -66,6 +67,11 @@ impl Trouble {
             _ => format!("provider `{provider}`: {self}"),
         };
         Refusal::new(code, message)
+    }
+
+    /// What it says of the provider: that a whole call took too long may be the client's own limit.
+    pub(crate) fn told(&self) -> Told {
+        Err((!matches!(self, Self::Stopping | Self::Total(_))).then_some(Fault::Failed))
     }
 }
 

@@ -36,6 +36,7 @@ mod refusal;
 mod relay;
 mod settle;
 mod shelf;
+mod standing;
 mod stored;
 mod upstream;
 mod urls;
@@ -63,6 +64,7 @@ pub use self::listen::{bind, serve};
 pub use self::probe::{ProbeError, list_models};
 pub use self::refusal::{ERRORS, errors_table};
 pub use self::shelf::{Kept, Shelf, ShelfError, Shelving};
+pub use self::standing::Standing;
 
 /// How often idle connections to providers are looked at.
 const SWEEP: Duration = Duration::from_secs(10);
@@ -129,6 +131,7 @@ pub struct Gateway {
     pub(crate) upstreams: upstream::Upstreams,
     pub(crate) keepsakes: keepsakes::Keepsakes,
     pub(crate) learned: learned::Learned,
+    pub(crate) standings: standing::Standings,
     pub(crate) metrics: metrics::Metrics,
     pub(crate) lifecycle: lifecycle::Lifecycle,
     /// Places for sessions over a WebSocket.
@@ -163,6 +166,7 @@ impl Gateway {
             upstreams: upstream::Upstreams::default(),
             keepsakes: keepsakes::Keepsakes::default(),
             learned: learned::Learned::default(),
+            standings: standing::Standings::default(),
             metrics: metrics::Metrics::new(),
             lifecycle: lifecycle::Lifecycle::default(),
             sessions: Arc::new(tokio::sync::Semaphore::new(realtime::MAX_SESSIONS)),
@@ -256,6 +260,12 @@ impl Gateway {
         u64::try_from(self.metrics.in_flight()).unwrap_or(0)
     }
 
+    /// What of a provider's is not well at present.
+    #[must_use]
+    pub fn standings(&self, provider: &policy::Provider) -> Vec<Standing> {
+        self.standings.of_provider(provider, self.clock.moment())
+    }
+
     /// Metrics in the OpenMetrics text format.
     #[must_use]
     pub fn metrics_text(&self) -> String {
@@ -271,6 +281,11 @@ impl Gateway {
             ("held_bytes", "bytes of request bodies in memory", self.memory.held()),
             ("keys", "virtual keys known", self.keyring.len() as u64),
             ("keys_current", "1 when every key is known here", flag(self.keys_are_current())),
+            (
+                "places_away",
+                "deployments and accounts that are passed over at present",
+                self.standings.away(self.clock.moment()) as u64,
+            ),
             ("tasks", "tasks running", self.tasks.running() as u64),
         ])
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use policy::{Deployment, ResolveError, Target, Timeouts};
+use policy::{Deployment, ResolveError, Stand, Target, Timeouts};
 use runtime::Dice;
 use smallvec::SmallVec;
 
@@ -11,6 +11,8 @@ use crate::refusal::{Code, Refusal};
 
 /// Attempts over all fallbacks of one request.
 pub(crate) const MAX_ATTEMPTS: usize = 3;
+/// Deployments among which they are made.
+const MAX_CHOICES: usize = 16;
 
 /// One attempt to come.
 pub(crate) struct Step {
@@ -19,7 +21,7 @@ pub(crate) struct Step {
     pub(crate) timeouts: Timeouts,
 }
 
-/// The attempts of one request, first to last.
+/// Where one request may go, the best first; at most [`MAX_ATTEMPTS`] of them are asked.
 pub(crate) struct Plan {
     pub(crate) attempts: SmallVec<[Step; 3]>,
 }
@@ -29,12 +31,15 @@ pub(crate) fn plan(exchange: &Exchange) -> Result<Plan, Box<Refusal>> {
     let mut plan = Plan { attempts: SmallVec::new() };
     add(exchange, &exchange.asked.model, &mut plan)?;
     for name in &exchange.asked.fallbacks {
-        if plan.attempts.len() >= MAX_ATTEMPTS {
+        if plan.attempts.len() >= MAX_CHOICES {
             break;
         }
         add(exchange, name, &mut plan)?;
     }
-    plan.attempts.truncate(MAX_ATTEMPTS);
+    // Stable: what is passed over comes last, and all else as it was.
+    let (standings, now) = (&exchange.gateway.standings, exchange.times.received);
+    plan.attempts.sort_by_key(|step| standings.of(&step.deployment, now) == Stand::Away);
+    plan.attempts.truncate(MAX_CHOICES);
     Ok(plan)
 }
 
@@ -46,6 +51,7 @@ pub(crate) fn weigh(exchange: &mut Exchange, plan: &Plan) {
 }
 
 fn add(exchange: &Exchange, name: &str, plan: &mut Plan) -> Result<(), Box<Refusal>> {
+    let (standings, now) = (&exchange.gateway.standings, exchange.times.received);
     let (key, environment) = (&exchange.caller.key, &exchange.caller.environment);
     let target = match environment.resolve(name) {
         Ok(target) => target,
@@ -65,7 +71,7 @@ fn add(exchange: &Exchange, name: &str, plan: &mut Plan) -> Result<(), Box<Refus
             push(plan, deployment, timeouts);
         }
         Target::Route(route) => {
-            for deployment in route.attempts(Dice::unit()) {
+            for deployment in route.attempts(Dice::unit, |deployment| standings.of(deployment, now)) {
                 let timeouts = route.timeouts_on(&deployment.provider);
                 push(plan, deployment, timeouts);
             }

@@ -202,9 +202,9 @@ async fn attempts(
     plan: Plan,
     mut reservation: Reservation,
 ) -> Result<Granted, (Box<Exchange>, Box<Refusal>)> {
-    let last = plan.attempts.len().saturating_sub(1);
+    let last = plan.attempts.len().min(plan::MAX_ATTEMPTS).saturating_sub(1);
     let mut refusal = Refusal::new(Code::InternalError, "no attempt was made");
-    for (at, step) in plan.attempts.into_iter().enumerate() {
+    for (at, step) in plan.attempts.into_iter().take(plan::MAX_ATTEMPTS).enumerate() {
         exchange.attempts += 1;
         exchange.deployment = Some(Arc::clone(&step.deployment));
         let miss = match Box::pin(attempt(exchange, parts, step, reservation)).await {

@@ -18,6 +18,7 @@ use crate::flight::{Flight, Trouble};
 use crate::lanes;
 use crate::refusal::Refusal;
 use crate::settle::Ending;
+use crate::standing::Fault;
 use crate::stored;
 
 /// The largest whole (not streamed) answer, bytes.
@@ -215,6 +216,7 @@ impl Relay {
     fn faulty(&mut self, fault: StreamFault) {
         match fault {
             StreamFault::InBandError { raw, .. } => {
+                self.counts_against(Fault::Failed);
                 self.interrupt("upstream_error");
                 self.ready.push(raw);
             }
@@ -224,6 +226,9 @@ impl Relay {
 
     /// The provider died in mid-stream: one error event, and no end marker.
     fn broken(&mut self, trouble: &Trouble) {
+        if let Err(Some(fault)) = trouble.told() {
+            self.counts_against(fault);
+        }
         let exchange = self.flight.exchange();
         // The client's own limit says so by its name.
         let late = match trouble {
@@ -232,6 +237,12 @@ impl Relay {
         };
         let refusal = late.unwrap_or_else(|| trouble.refusal(&self.flight.deployment.provider.name));
         self.cut_off(&refusal);
+    }
+
+    fn counts_against(&mut self, fault: Fault) {
+        let deployment = Arc::clone(&self.flight.deployment);
+        let gateway = &self.flight.exchange().gateway;
+        gateway.standings.failed(&deployment, fault, gateway.clock.moment());
     }
 
     fn cut_off(&mut self, refusal: &Refusal) {

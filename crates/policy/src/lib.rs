@@ -43,7 +43,7 @@ pub use settings::{
 };
 pub use snapshot::{
     Auth, Deployment, Dialect, Doubt, Endpoint, Environment, Layer, ModelEntry, Origin, Provider,
-    ResolveError, Route, Shaped, Snapshot, Target, Timeouts, VectorShape,
+    ResolveError, Route, Shaped, Snapshot, Stand, Target, Timeouts, VectorShape,
 };
 pub use time::{Moment, TimeError, Timestamp};
 pub use window::Window;

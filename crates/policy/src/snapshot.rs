@@ -315,24 +315,35 @@ pub struct Route {
 }
 
 impl Route {
-    /// The chosen target, then the fallbacks, no deployment twice. `draw` lies in [0, 1).
-    pub fn attempts(&self, draw: f64) -> SmallVec<[Arc<Deployment>; 4]> {
-        let mut attempts: SmallVec<[Arc<Deployment>; 4]> = SmallVec::new();
-        let mut passed = 0.0;
-        let chosen = self.targets.iter().find(|(_, weight)| {
-            passed += weight;
-            draw < passed
-        });
-        // Weights are rounded: a draw just below 1 may lie beyond their sum.
-        if let Some((deployment, _)) = chosen.or(self.targets.last()) {
-            attempts.push(Arc::clone(deployment));
+    /// The order in which deployments are asked, none twice: a target that is to be tried again, then the other targets, each
+    /// chosen by weight among those that are left, then the fallbacks as they are written; last of all, in the same order,
+    /// what is passed over at present. Each `draw` lies in [0, 1).
+    pub fn attempts(
+        &self,
+        mut draw: impl FnMut() -> f64,
+        stand: impl Fn(&Deployment) -> Stand,
+    ) -> SmallVec<[Arc<Deployment>; 4]> {
+        let mut left: SmallVec<[(&Arc<Deployment>, f64, Stand); 4]> =
+            self.targets.iter().map(|(target, weight)| (target, *weight, stand(target))).collect();
+        let mut order: SmallVec<[(&Arc<Deployment>, Stand); 4]> = SmallVec::new();
+        if let Some(due) = left.iter().position(|(_, _, stand)| *stand == Stand::Due) {
+            let (target, _, stand) = left.remove(due);
+            order.push((target, stand));
         }
-        for fallback in &self.fallbacks {
-            if attempts.iter().all(|earlier| earlier.name != fallback.name) {
-                attempts.push(Arc::clone(fallback));
+        for wanted in [Stand::Ready, Stand::Due, Stand::Away] {
+            while let Some(chosen) = by_weight(&left, wanted, &mut draw) {
+                let (target, _, stand) = left.remove(chosen);
+                order.push((target, stand));
             }
         }
-        attempts
+        for fallback in &self.fallbacks {
+            if order.iter().all(|(earlier, _)| earlier.name != fallback.name) {
+                order.push((fallback, stand(fallback)));
+            }
+        }
+        let (away, ready): (SmallVec<[_; 4]>, SmallVec<[_; 4]>) =
+            order.into_iter().partition(|(_, stand)| *stand == Stand::Away);
+        ready.into_iter().chain(away).map(|(deployment, _)| Arc::clone(deployment)).collect()
     }
 
     /// The timeouts of an attempt on this provider: what the route says, else what the provider says, else
@@ -340,6 +351,38 @@ impl Route {
     pub fn timeouts_on(&self, provider: &Provider) -> Timeouts {
         self.own_timeouts.over(provider.timeouts)
     }
+}
+
+/// One of those that stand as wanted, by their weights among themselves.
+fn by_weight(
+    left: &[(&Arc<Deployment>, f64, Stand)],
+    wanted: Stand,
+    draw: &mut impl FnMut() -> f64,
+) -> Option<usize> {
+    let fit = || left.iter().enumerate().filter(|(_, (_, _, stand))| *stand == wanted);
+    let last = fit().next_back()?.0;
+    if fit().count() == 1 {
+        return Some(last);
+    }
+    let sum: f64 = fit().map(|(_, (_, weight, _))| weight).sum();
+    let mut rest = draw() * sum;
+    // Weights are rounded: a draw just below 1 may lie beyond their sum.
+    let chosen = fit().find(|(_, (_, weight, _))| {
+        rest -= weight;
+        rest < 0.0
+    });
+    Some(chosen.map_or(last, |(at, _)| at))
+}
+
+/// Whether a deployment is asked at present.
+#[derive(Copy, Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Stand {
+    /// Nothing speaks against it.
+    Ready,
+    /// It was passed over long enough: one request is to try it.
+    Due,
+    /// It is passed over while there is another.
+    Away,
 }
 
 /// What a model's name leads to.

@@ -1,6 +1,6 @@
 //! The command line: one enum, one file per command under `commands/`.
 
-use crate::commands::{chat, check, doctor, import, keys, logs, releases, schema, serve, usage};
+use crate::commands::{chat, check, doctor, import, keys, logs, providers, releases, schema, serve, usage};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -49,6 +49,8 @@ pub(crate) enum Command {
     Logs(logs::Args),
     /// Show the numbered releases
     Releases(releases::Args),
+    /// Show the providers, and who is passed over at present
+    Providers(providers::Args),
     /// Say what is wrong and what to do about it
     Doctor(doctor::Args),
 }

@@ -6,8 +6,11 @@ use super::*;
 use crate::catalogue::ThroughChat;
 use crate::key;
 use crate::settings::parse;
-use crate::snapshot::{Auth, Dialect, ResolveError, Route, Target};
+use crate::snapshot::{Auth, Deployment, Dialect, ResolveError, Route, Target};
 use std::time::Duration;
+
+#[path = "tests/routes.rs"]
+mod of_routes;
 
 /// Secrets by name; whatever is not there cannot be had.
 struct Fixed(HashMap<String, String>);
@@ -66,7 +69,7 @@ fn errors(text: &str) -> String {
     show(&compiled_with(text, &Discovered::default()).unwrap_err())
 }
 
-fn place(environment: &Environment, model: &str) -> Arc<crate::snapshot::Deployment> {
+fn place(environment: &Environment, model: &str) -> Arc<Deployment> {
     match environment.resolve(model) {
         Ok(Target::Deployment(deployment)) => deployment,
         other => unreachable!("{model}: {other:?}"),
@@ -323,35 +326,6 @@ fn discovered_models_are_listed_and_others_passed_on() {
         assert!(environment.provider("lab").unwrap().discover);
         assert_eq!(environment.models().filter(|entry| &*entry.owned_by == "lab").count(), 1);
     }
-}
-
-#[test]
-fn routes_choose_by_weight_and_fall_back_once() {
-    let environment = dev(&format!(
-        "{LOCAL}[routes.chat]\ntargets = [{{ model = \"local/tiny\", weight = 3 }}, {{ model = \"demo/echo\", weight = 1 \
-         }}, {{ model = \"demo/slow\", weight = 0 }}]\nfallbacks = [\"demo/echo\", \"demo/fast\", \"demo/echo\"]\n\
-         timeouts = {{ idle = \"7s\" }}\n[routes.echo]\ntargets = [\"demo/story\"]\n"
-    ));
-    let chat = route(&environment, "chat");
-    let names = |draw| chat.attempts(draw).iter().map(|one| one.name.to_string()).collect::<Vec<_>>();
-    assert_eq!(names(0.0), ["local/tiny", "demo/echo", "demo/fast"]);
-    assert_eq!(names(0.7499), ["local/tiny", "demo/echo", "demo/fast"]);
-    assert_eq!(names(0.75), ["demo/echo", "demo/fast"]);
-    assert_eq!(names(0.999_999_999_999), ["demo/echo", "demo/fast"]);
-    assert_eq!((chat.timeouts.idle, chat.timeouts.connect), (Duration::from_secs(7), Duration::from_secs(5)));
-    assert_eq!(&*route(&environment, "echo").targets[0].0.name, "demo/story", "a route hides a bare name");
-    let entry = environment.models().find(|entry| &*entry.id == "chat").unwrap();
-    assert!(entry.route && !entry.simulated && entry.context.is_none(), "nobody knows local/tiny");
-}
-
-#[test]
-fn a_route_overrides_the_timeouts_of_a_provider() {
-    let environment =
-        dev("[providers.p]\nbase_url = \"http://h\"\ntimeouts = { connect = \"1s\", idle = \"2s\" }\n\
-         [routes.r]\ntargets = [\"p/m\"]\ntimeouts = { idle = \"9s\" }\n");
-    let timeouts = route(&environment, "r").timeouts_on(environment.provider("p").unwrap());
-    assert_eq!((timeouts.connect, timeouts.idle), (Duration::from_secs(1), Duration::from_secs(9)));
-    assert_eq!(timeouts.total, Duration::from_secs(3_600));
 }
 
 #[test]

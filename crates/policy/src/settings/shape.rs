@@ -290,7 +290,7 @@ static ROUTE: &[Field] = &[
     required(
         "targets",
         Shape::List(&Shape::Either(&Shape::Text(&MODEL), &Shape::Table(&[TARGET])), 100),
-        "One of these is chosen for each call, by weight.",
+        "One of these is chosen for each call, by weight; where it fails, another.",
     ),
     field("fallbacks", Shape::List(&Shape::Text(&MODEL), 20), "Tried after it, in this order."),
     field("timeouts", Shape::Table(&[TIMEOUTS]), "Where they differ from the provider's."),

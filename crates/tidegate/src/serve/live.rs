@@ -4,7 +4,7 @@ use super::discovery::full_name;
 use super::engine::Engine;
 use super::keeper::kind_of;
 use admin::Live;
-use admin::live::{EnvironmentState, LiveState, ProviderState, SpoolState, StoreState};
+use admin::live::{EnvironmentState, LiveState, ProviderState, SpoolState, StandingState, StoreState};
 use policy::{KeyOrigin, KeyRecord, Name};
 
 impl Live for Engine {
@@ -118,10 +118,23 @@ impl Engine {
                     discovers: provider.discover,
                     discovered_models: state.discovered.models.get(&name).map_or(0, Vec::len),
                     error: state.discovery_errors.get(&name).cloned(),
+                    address: provider.origin.to_string(),
+                    simulated: provider.simulated,
+                    standings: self.gateway.standings(provider).into_iter().map(standing).collect(),
                 }
             })
             .collect();
         states.sort_by(|a, b| (&a.environment, &a.name).cmp(&(&b.environment, &b.name)));
         states
+    }
+}
+
+fn standing(standing: gateway::Standing) -> StandingState {
+    StandingState {
+        name: standing.name,
+        reason: standing.reason,
+        failures: standing.failures,
+        away: standing.away,
+        tried_in_ms: u64::try_from(standing.tried_in.as_millis()).unwrap_or(u64::MAX),
     }
 }

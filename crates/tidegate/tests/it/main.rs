@@ -23,6 +23,7 @@ mod outage;
 mod raw;
 mod realtime;
 mod stand;
+mod steering;
 mod stored;
 mod tenants;
 mod vendors;

@@ -1,0 +1,311 @@
+//! How each place that serves a model stands: whoever fails again and again is passed over for a while.
+//!
+//! A place is an origin, a credential and an upstream model, whatever environment and release ask for it; an account is an
+//! origin and a credential. A place that failed seven times in a row is passed over for a second, then two, up to a
+//! minute; one that limits its rate for as long as it says; an account whose credential is refused for a minute, up to ten.
+//! Then one real request tries it: where it succeeds all is as before, and where it fails the next wait is longer. Waits are
+//! spread by chance, so that the nodes of an installation do not come back as one.
+//!
+//! It steers and never refuses: where there is nobody else, the call is made all the same. A place of which nothing bad is
+//! known is not in the table, and while the table is empty nobody looks into it.
+
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use policy::{Deployment, Moment, Name, Provider, Stand};
+use runtime::Dice;
+
+use crate::Gateway;
+
+/// Failures in a row after which a place is passed over (as linkerd does, its documentation of 2026).
+const IN_A_ROW: u32 = 7;
+const SHORTEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_secs(60);
+const CREDENTIAL_SHORTEST: Duration = Duration::from_secs(60);
+const CREDENTIAL_LONGEST: Duration = Duration::from_secs(600);
+/// A try that is not heard of for so long is believed lost, and another may be made.
+const LOST: Duration = Duration::from_secs(120);
+/// Entries kept; clients choose the names of models, so there must be an end.
+const MOST: usize = 4_096;
+
+/// Why an attempt counts against its place.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(crate) enum Fault {
+    /// No connection, no answer in time, an error of its own, something that is no answer.
+    Failed,
+    /// It limits our rate, and says perhaps for how long.
+    Limited(Option<Duration>),
+    /// It refuses the gateway's credential.
+    Credential,
+}
+
+/// What is known of a place or an account that is not well.
+#[derive(Debug)]
+struct State {
+    /// The deployment, or the provider where its credential is refused: for people.
+    name: Name,
+    account: Place,
+    failures: u32,
+    /// How often in a row it has been passed over.
+    times: u32,
+    until: Option<Moment>,
+    /// A try is on its way since then.
+    trying: Option<Moment>,
+    fault: Fault,
+}
+
+impl State {
+    fn stand(&self, now: Moment) -> Stand {
+        match (self.until, self.trying) {
+            (None, _) => Stand::Ready,
+            (Some(until), _) if now < until => Stand::Away,
+            (Some(_), Some(since)) if now.since(since) < LOST => Stand::Away,
+            _ => Stand::Due,
+        }
+    }
+
+    /// Takes a fault to heart. `spread` lies in [0, 1); whether the place is passed over from now on that was not before.
+    fn fault(&mut self, fault: Fault, now: Moment, spread: f64) -> bool {
+        let tried = self.trying.take().is_some();
+        // What was under way when the place was already passed over says nothing new.
+        if self.until.is_some() && !tried {
+            return false;
+        }
+        self.fault = fault;
+        if fault == Fault::Failed {
+            self.failures += 1;
+            if self.failures < IN_A_ROW && !tried {
+                return false;
+            }
+        }
+        let doubled =
+            |first: Duration, longest: Duration| first.saturating_mul(1 << self.times.min(16)).min(longest);
+        let wait = match fault {
+            Fault::Failed => doubled(SHORTEST, LONGEST).mul_f64(1.0 - spread / 2.0),
+            Fault::Limited(Some(told)) => told.clamp(SHORTEST, LONGEST).mul_f64(1.0 + spread / 10.0),
+            Fault::Limited(None) => doubled(SHORTEST, LONGEST).mul_f64(1.0 - spread / 2.0),
+            Fault::Credential => doubled(CREDENTIAL_SHORTEST, CREDENTIAL_LONGEST),
+        };
+        self.times += 1;
+        let before = self.until.replace(now.plus(wait));
+        before.is_none()
+    }
+}
+
+/// A place or an account, as a number: its credential must not lie about as text.
+type Place = u64;
+
+/// All that are not well.
+#[derive(Default)]
+pub(crate) struct Standings {
+    known: AtomicUsize,
+    states: Mutex<HashMap<Place, State>>,
+}
+
+/// A place that is not well, for people and programs.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Standing {
+    /// The deployment, or the provider where its credential is refused.
+    pub name: Name,
+    /// `failed`, `rate_limited` or `credential`.
+    pub reason: &'static str,
+    /// Failures in a row.
+    pub failures: u32,
+    /// Whether it is passed over where there is another.
+    pub away: bool,
+    /// Until it is tried again.
+    pub tried_in: Duration,
+}
+
+impl Standings {
+    /// How a deployment stands.
+    pub(crate) fn of(&self, deployment: &Deployment, now: Moment) -> Stand {
+        if self.known.load(Ordering::Acquire) == 0 {
+            return Stand::Ready;
+        }
+        let states = self.states.lock();
+        let stand = |place| states.get(&place).map_or(Stand::Ready, |state| state.stand(now));
+        stand(account(&deployment.provider)).max(stand(place(deployment)))
+    }
+
+    /// How much speaks against a deployment: nothing, some failures, that it is passed over.
+    pub(crate) fn doubt(&self, deployment: &Deployment) -> u8 {
+        if self.known.load(Ordering::Acquire) == 0 {
+            return 0;
+        }
+        let states = self.states.lock();
+        let doubt = |place| states.get(&place).map_or(0, |state| if state.until.is_some() { 2 } else { 1 });
+        doubt(account(&deployment.provider)).max(doubt(place(deployment)))
+    }
+
+    /// An attempt begins. Where the place is to be tried, it is this attempt that tries it; `None`: another does already.
+    fn enter(&self, deployment: &Deployment, now: Moment) -> Option<bool> {
+        if self.known.load(Ordering::Acquire) == 0 {
+            return Some(false);
+        }
+        let mut states = self.states.lock();
+        let both = [account(&deployment.provider), place(deployment)];
+        let stand = |state: Option<&State>| state.map_or(Stand::Ready, |state| state.stand(now));
+        match both.iter().map(|place| stand(states.get(place))).max() {
+            Some(Stand::Away) => None,
+            Some(Stand::Due) => {
+                for place in both {
+                    if let Some(state) = states.get_mut(&place).filter(|state| state.stand(now) == Stand::Due)
+                    {
+                        state.trying = Some(now);
+                    }
+                }
+                Some(true)
+            }
+            _ => Some(false),
+        }
+    }
+
+    /// It answered, if only that the client was wrong. What answers once may limit its rate all the same, so that ends by a
+    /// try alone.
+    fn answered(&self, deployment: &Deployment, tried: bool) {
+        if self.known.load(Ordering::Acquire) == 0 {
+            return;
+        }
+        let mut states = self.states.lock();
+        for place in [account(&deployment.provider), place(deployment)] {
+            let stays = |state: &State| !tried && state.until.is_some() && state.fault != Fault::Failed;
+            if states.get(&place).is_none_or(stays) {
+                continue;
+            }
+            if states.remove(&place).is_some_and(|state| state.until.is_some()) {
+                tracing::info!(model = %deployment.name, "is asked again: it answers");
+            }
+        }
+        self.known.store(states.len(), Ordering::Release);
+    }
+
+    /// It failed.
+    pub(crate) fn failed(&self, deployment: &Deployment, fault: Fault, now: Moment) {
+        let (place, name) = match fault {
+            Fault::Credential => (account(&deployment.provider), &deployment.provider.name),
+            _ => (place(deployment), &deployment.name),
+        };
+        let mut states = self.states.lock();
+        if !states.contains_key(&place) && states.len() >= MOST {
+            // Those of which least is known go first.
+            states.retain(|_, state| state.stand(now) == Stand::Away);
+            if states.len() >= MOST {
+                return;
+            }
+        }
+        let state = states.entry(place).or_insert_with(|| State {
+            name: Arc::clone(name),
+            account: account(&deployment.provider),
+            failures: 0,
+            times: 0,
+            until: None,
+            trying: None,
+            fault,
+        });
+        if state.fault(fault, now, Dice::unit()) {
+            tracing::warn!(%name, fault = ?fault, failures = state.failures, "is passed over for a while");
+        }
+        self.known.store(states.len(), Ordering::Release);
+    }
+
+    /// A try that ended without saying anything of the place.
+    fn released(&self, deployment: &Deployment) {
+        let mut states = self.states.lock();
+        for place in [account(&deployment.provider), place(deployment)] {
+            if let Some(state) = states.get_mut(&place) {
+                state.trying = None;
+            }
+        }
+    }
+
+    /// What of a provider's is not well, by name.
+    pub(crate) fn of_provider(&self, provider: &Provider, now: Moment) -> Vec<Standing> {
+        let states = self.states.lock();
+        let account = account(provider);
+        let mut list: Vec<_> = states
+            .values()
+            .filter(|state| state.account == account)
+            .map(|state| Standing {
+                name: Arc::clone(&state.name),
+                reason: match state.fault {
+                    Fault::Failed => "failed",
+                    Fault::Limited(_) => "rate_limited",
+                    Fault::Credential => "credential",
+                },
+                failures: state.failures,
+                away: state.stand(now) == Stand::Away,
+                tried_in: state.until.map_or(Duration::ZERO, |until| until.since(now)),
+            })
+            .collect();
+        list.sort_by(|a, b| a.name.cmp(&b.name));
+        list
+    }
+
+    /// How many places are passed over.
+    pub(crate) fn away(&self, now: Moment) -> usize {
+        self.states.lock().values().filter(|state| state.stand(now) == Stand::Away).count()
+    }
+}
+
+/// What an attempt says of its place: it answered, or what it did wrong; `Err(None)` where it says nothing.
+pub(crate) type Told = Result<(), Option<Fault>>;
+
+/// One attempt at a place, for what is learned from it.
+pub(crate) struct Visit<'a> {
+    gateway: &'a Gateway,
+    deployment: &'a Deployment,
+    tries: bool,
+}
+
+impl<'a> Visit<'a> {
+    /// `None` where the place is passed over, or is tried by another request at this moment, and there are `others`.
+    pub(crate) fn begin(gateway: &'a Gateway, deployment: &'a Deployment, others: bool) -> Option<Self> {
+        match gateway.standings.enter(deployment, gateway.clock.moment()) {
+            Some(tries) => Some(Self { gateway, deployment, tries }),
+            None if others => None,
+            None => Some(Self { gateway, deployment, tries: false }),
+        }
+    }
+
+    pub(crate) fn ended(mut self, told: Told) {
+        let standings = &self.gateway.standings;
+        match told {
+            Ok(()) => standings.answered(self.deployment, self.tries),
+            Err(Some(fault)) => standings.failed(self.deployment, fault, self.gateway.clock.moment()),
+            Err(None) => return,
+        }
+        self.tries = false;
+    }
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        if self.tries {
+            self.gateway.standings.released(self.deployment);
+        }
+    }
+}
+
+fn account(provider: &Provider) -> Place {
+    let mut hasher = DefaultHasher::new();
+    provider.origin.hash(&mut hasher);
+    provider.credential.as_ref().map(policy::Secret::expose).hash(&mut hasher);
+    hasher.finish()
+}
+
+fn place(deployment: &Deployment) -> Place {
+    let mut hasher = DefaultHasher::new();
+    account(&deployment.provider).hash(&mut hasher);
+    deployment.provider.base_path.hash(&mut hasher);
+    deployment.upstream_model.hash(&mut hasher);
+    hasher.finish()
+}
+
+#[cfg(test)]
+#[path = "standing/tests.rs"]
+mod tests;

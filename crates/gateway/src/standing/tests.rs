@@ -1,0 +1,76 @@
+//! Waits and tries, with times that are given.
+
+use super::*;
+
+const NAME: &str = "up/model";
+
+fn state(fault: Fault) -> State {
+    State { name: NAME.into(), account: 0, failures: 0, times: 0, until: None, trying: None, fault }
+}
+
+fn at(milliseconds: u64) -> Moment {
+    Moment::from_nanos(milliseconds * 1_000_000)
+}
+
+#[test]
+fn seven_failures_in_a_row_and_no_fewer() {
+    let mut state = state(Fault::Failed);
+    for n in 1..IN_A_ROW {
+        assert!(!state.fault(Fault::Failed, at(0), 0.0), "{n}");
+        assert_eq!(state.stand(at(0)), Stand::Ready);
+    }
+    assert!(state.fault(Fault::Failed, at(0), 0.0));
+    assert_eq!((state.stand(at(999)), state.stand(at(1000))), (Stand::Away, Stand::Due));
+}
+
+#[test]
+fn waits_double_up_to_a_minute_and_are_spread() {
+    let mut state = state(Fault::Failed);
+    let mut now = 0;
+    for _ in 0..IN_A_ROW {
+        state.fault(Fault::Failed, at(now), 0.0);
+    }
+    for seconds in [1, 2, 4, 8, 16, 32, 60, 60] {
+        assert_eq!(state.stand(at(now + seconds * 1000 - 1)), Stand::Away);
+        now += seconds * 1000;
+        assert_eq!(state.stand(at(now)), Stand::Due);
+        state.trying = Some(at(now));
+        assert_eq!(state.stand(at(now)), Stand::Away, "one try at a time");
+        assert!(!state.fault(Fault::Failed, at(now), 0.0), "it was away before");
+    }
+    let mut other = self::state(Fault::Failed);
+    for _ in 0..IN_A_ROW {
+        other.fault(Fault::Failed, at(0), 0.999);
+    }
+    assert_eq!((other.stand(at(499)), other.stand(at(502))), (Stand::Away, Stand::Due));
+}
+
+#[test]
+fn what_was_under_way_does_not_lengthen_the_wait() {
+    let mut state = state(Fault::Failed);
+    for _ in 0..IN_A_ROW + 50 {
+        state.fault(Fault::Failed, at(0), 0.0);
+    }
+    assert_eq!(state.stand(at(1000)), Stand::Due);
+}
+
+#[test]
+fn a_limited_rate_is_left_alone_as_long_as_it_says() {
+    let mut state = state(Fault::Limited(None));
+    assert!(state.fault(Fault::Limited(Some(Duration::from_secs(20))), at(0), 0.0), "at the first");
+    assert_eq!((state.stand(at(19_999)), state.stand(at(20_000))), (Stand::Away, Stand::Due));
+    let mut other = self::state(Fault::Limited(None));
+    other.fault(Fault::Limited(Some(Duration::from_secs(3600))), at(0), 0.0);
+    assert_eq!(other.stand(at(60_000)), Stand::Due, "nobody is left alone for an hour");
+}
+
+#[test]
+fn a_lost_try_is_made_again() {
+    let mut state = state(Fault::Failed);
+    for _ in 0..IN_A_ROW {
+        state.fault(Fault::Failed, at(0), 0.0);
+    }
+    state.trying = Some(at(1000));
+    let lost = 1000 + u64::try_from(LOST.as_millis()).unwrap_or(0);
+    assert_eq!((state.stand(at(lost - 1)), state.stand(at(lost))), (Stand::Away, Stand::Due));
+}

@@ -1,0 +1,170 @@
+//! Who is asked while some of several equal deployments are not well.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use fakes::plan::{Fault, Plan};
+use fakes::upstream::{Script, Upstream};
+
+use crate::client::chat;
+use crate::stand::{Setup, Stand};
+
+fn status(status: u16, retry_after: Option<&str>) -> Plan {
+    Plan { status, retry_after: retry_after.map(Into::into), ..Plan::default() }
+}
+
+/// A route over as many upstreams as there are plans, all of one weight.
+async fn stand(plans: impl IntoIterator<Item = Plan>, more: &str) -> (Stand, Vec<Upstream>) {
+    let mut upstreams = Vec::new();
+    let mut tables = String::new();
+    for plan in plans {
+        let upstream = Upstream::start(Script { plan, ..Script::default() }).await.unwrap();
+        let (number, base) = (upstreams.len(), upstream.base_url());
+        write!(
+            tables,
+            "[providers.p{number}]\ndialect = \"openai\"\nbase_url = \"{base}\"\nmodels = [\"m\"]\n"
+        )
+        .unwrap();
+        upstreams.push(upstream);
+    }
+    let targets: Vec<_> = (0..upstreams.len()).map(|number| format!("\"p{number}/m\"")).collect();
+    write!(
+        tables,
+        "[routes.r]\ntargets = [{}]\ntimeouts = {{ first_byte = \"2s\" }}\n{more}",
+        targets.join(", ")
+    )
+    .unwrap();
+    (Stand::start(Setup { more: tables, ..Setup::default() }).await, upstreams)
+}
+
+/// `count` calls, eight at a time, each of which must succeed; the attempts they took.
+async fn calls(stand: &Stand, count: usize, pause: Duration) -> u64 {
+    let lanes = (0..8).map(|_| {
+        let client = stand.client();
+        tokio::spawn(async move {
+            let mut attempts = 0;
+            for number in 0..count / 8 {
+                let flag = if number % 2 == 0 { "" } else { r#","stream":true"# };
+                let reply = client.post("/v1/chat/completions", chat("r", flag)).await;
+                assert_eq!(reply.status, 200, "{}", reply.text());
+                attempts += reply.header("x-tidegate-attempts").unwrap().parse::<u64>().unwrap();
+                tokio::time::sleep(pause).await;
+            }
+            attempts
+        })
+    });
+    let mut attempts = 0;
+    for lane in lanes.collect::<Vec<_>>() {
+        attempts += lane.await.unwrap();
+    }
+    attempts
+}
+
+fn providers(stand: &Stand) -> Vec<serde_json::Value> {
+    let (code, out, err) = stand.command(&["providers", "--json"]);
+    assert_eq!(code, 0, "{err}");
+    out.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// What `tidegate providers` says of one: reason and whether it is passed over.
+fn standing(stand: &Stand, name: &str) -> Option<(String, bool)> {
+    let all = providers(stand);
+    let one = all.iter().find(|one| one["name"] == name).unwrap();
+    let standing = one["standings"].get(0)?;
+    Some((standing["reason"].as_str().unwrap().to_owned(), standing["away"].as_bool().unwrap()))
+}
+
+#[tokio::test]
+async fn two_healthy_deployments_of_five_carry_everything() {
+    let mute = Plan { fault: Some(Fault::Hang), ..Plan::default() };
+    let plans = [status(503, None), status(429, Some("60")), mute, Plan::default(), Plan::default()];
+    let (stand, upstreams) = stand(plans, "").await;
+    // One at a time first, so that each has been asked: three in a row of those that fail would be a refusal.
+    let mut warm = 0;
+    while upstreams[..3].iter().any(|one| one.journal().count() == 0) && warm < 200 {
+        warm += 1;
+        let reply = stand.client().chat("r").await;
+        assert!(matches!(reply.status, 200 | 429 | 503 | 504), "{}", reply.text());
+    }
+    let attempts = calls(&stand, 400, Duration::from_millis(5)).await;
+    assert!(attempts <= 480, "{attempts} attempts for 400 requests");
+    assert!(upstreams[1].journal().count() <= 2, "whoever says a minute is left alone for a minute");
+    assert_eq!(standing(&stand, "p0"), Some(("failed".to_owned(), true)));
+    assert_eq!(standing(&stand, "p1"), Some(("rate_limited".to_owned(), true)));
+    assert_eq!(standing(&stand, "p3"), None);
+    let metrics = stand.client().get("/metrics").await.unwrap().text();
+    assert!(metrics.contains("\ntidegate_places_away 3\n"), "{metrics}");
+    let (_, shown, _) = stand.command(&["providers"]);
+    assert!(shown.contains("p1/m: limits the rate; passed over for"), "{shown}");
+}
+
+/// Half a second well, half a second not: each time it is found out anew, and no client sees it.
+#[tokio::test]
+async fn a_deployment_that_comes_and_goes_is_seen_by_nobody() {
+    let (stand, upstreams) = stand([Plan::default(), Plan::default(), Plan::default()], "").await;
+    let load = async { calls(&stand, 1600, Duration::from_millis(15)).await };
+    let downs = AtomicU64::new(0);
+    let turns = async {
+        loop {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            downs.fetch_add(1, Ordering::Relaxed);
+            upstreams[0].set_plan(status(503, None));
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            upstreams[0].set_plan(Plan::default());
+        }
+    };
+    let attempts = tokio::select! {
+        attempts = load => attempts,
+        () = turns => 0,
+    };
+    // Each time seven in a row, as many as were under way then, and a try.
+    let (failed, downs) = (attempts - 1600, downs.into_inner());
+    assert!(downs > 0 && failed <= 20 * downs, "{failed} attempts failed, in {downs} times");
+    assert!(upstreams[0].journal().count() > 100, "whoever is well again is asked again");
+}
+
+#[tokio::test]
+async fn a_deployment_that_is_well_again_is_found_by_one_try() {
+    let (stand, upstreams) = stand([status(503, None), Plan::default()], "").await;
+    let attempts = calls(&stand, 80, Duration::ZERO).await;
+    assert!(upstreams[0].journal().count() < 80 && attempts > 80, "{attempts}");
+    let before = upstreams[0].journal().count();
+    upstreams[0].set_plan(Plan::default());
+    // Nobody is told; the wait is a second at the first.
+    let mut calls = 0;
+    while standing(&stand, "p0").is_some() {
+        assert_eq!(stand.client().chat("r").await.status, 200);
+        calls += 1;
+        assert!(calls < 3000, "never tried again");
+    }
+    assert!(upstreams[0].journal().count() > before);
+    assert!(stand.log().contains("is asked again"), "{}", stand.log());
+}
+
+#[tokio::test]
+async fn a_refused_credential_closes_the_account_and_not_the_route() {
+    let (stand, upstreams) = stand([status(401, None), Plan::default()], "").await;
+    assert_eq!(calls(&stand, 80, Duration::ZERO).await, 81.max(80 + upstreams[0].journal().count()));
+    assert_eq!(standing(&stand, "p0"), Some(("credential".to_owned(), true)));
+    // Another model of the same account is the same account.
+    let reply = stand.client().post("/v1/chat/completions", chat("p0/m", r#","models":["p1/m"]"#)).await;
+    assert_eq!((reply.status, reply.header("x-tidegate-model")), (200, Some("p1/m")), "{}", reply.text());
+    assert_eq!(reply.header("x-tidegate-attempts"), Some("1"));
+}
+
+#[tokio::test]
+async fn who_has_no_neighbour_is_always_asked() {
+    let (stand, upstreams) = stand([status(503, None)], "").await;
+    for n in 1..=20 {
+        let reply = stand.client().chat("r").await;
+        assert_eq!(reply.status, 503, "{}", reply.text());
+        assert_eq!(upstreams[0].journal().count(), n);
+    }
+    // What the client did wrong speaks against nobody.
+    let (other, _upstreams) = self::stand([status(400, None), status(400, None)], "").await;
+    for _ in 0..10 {
+        assert_eq!(other.client().chat("r").await.status, 400);
+    }
+    assert_eq!((standing(&other, "p0"), standing(&other, "p1")), (None, None));
+}
