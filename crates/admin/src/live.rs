@@ -146,7 +146,7 @@ pub struct ProviderState {
 pub struct StandingState {
     /// The model, or the provider where its credential is refused.
     pub name: Name,
-    /// `failed`, `rate_limited` or `credential`.
+    /// `failed`, `rate_limited`, `credential` or `forbidden`.
     pub reason: &'static str,
     /// Failures in a row.
     pub failures: u32,

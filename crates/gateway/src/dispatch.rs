@@ -3,6 +3,7 @@
 //! An attempt that fails before its first byte reached the client is no failure of the request: the next deployment of
 //! the plan is tried. What the client did wrong is never tried again elsewhere.
 
+mod order;
 mod raw;
 mod verdict;
 
@@ -25,7 +26,7 @@ use crate::plan::{self, Plan, Step};
 use crate::refusal::{Code, Refusal};
 use crate::relay::{self, FirstEvent, Relay};
 use crate::settle::{self, Ending};
-use crate::standing::{Fault, Told, Visit};
+use crate::standing::{Fault, Told};
 use crate::upstream::Upstream;
 use crate::upstream::pool::{Call, Unreachable};
 use crate::upstream::wire::{Head, Wire};
@@ -50,6 +51,8 @@ struct Miss {
     retry_after: Option<Duration>,
     /// The provider says that it serves the model through Responses, which is known now.
     by_responses: bool,
+    /// The input is too long for this model, and perhaps not for another.
+    too_long: bool,
     /// What it says of its place.
     told: Told,
 }
@@ -69,7 +72,7 @@ pub(crate) async fn dispatch(
     // What is put to its provider's other door.
     let mut turned: Option<&Step> = None;
     let mut made = 0;
-    while let Some((step, visit)) = next(&gateway, &mut left, made, turned) {
+    while let Some((step, visit)) = order::next(&gateway, &mut left, made, turned) {
         let deployment = &step.deployment;
         exchange.attempts += 1;
         exchange.deployment = Some(Arc::clone(deployment));
@@ -89,35 +92,16 @@ pub(crate) async fn dispatch(
         }
         let turn = miss.by_responses && turned.is_none();
         made += usize::from(!turn);
-        let again = turn || (miss.retryable && made < plan::MAX_ATTEMPTS);
+        if miss.too_long {
+            order::keep_longer(&mut left, step);
+        }
+        let again = turn || ((miss.retryable || miss.too_long) && made < plan::MAX_ATTEMPTS);
         verdict = Some((miss.verdict, miss.retryable, miss.retry_after));
         let Some(more) = miss.reservation.filter(|_| again) else { break };
         turned = turn.then_some(step);
         reservation = more;
     }
     refuse(exchange, verdict)
-}
-
-/// Who is asked next: the first of the plan, and after a failure the one of which least bad is known.
-fn next<'a>(
-    gateway: &'a Gateway,
-    left: &mut SmallVec<[&'a Step; 4]>,
-    made: usize,
-    turned: Option<&'a Step>,
-) -> Option<(&'a Step, Visit<'a>)> {
-    if let Some(step) = turned {
-        return Visit::begin(gateway, &step.deployment, false).map(|visit| (step, visit));
-    }
-    while !left.is_empty() {
-        let doubt = |step: &&Step| gateway.standings.doubt(&step.deployment);
-        let chosen =
-            if made == 0 { 0 } else { left.iter().enumerate().min_by_key(|(_, step)| doubt(step))?.0 };
-        let step = left.remove(chosen);
-        if let Some(visit) = Visit::begin(gateway, &step.deployment, !left.is_empty()) {
-            return Some((step, visit));
-        }
-    }
-    None
 }
 
 /// One attempt: intent in the ledger, call, answer.
@@ -182,6 +166,7 @@ fn unasked(exchange: Box<Exchange>, reservation: Reservation, refusal: Box<Refus
         retryable: true,
         retry_after: None,
         by_responses: false,
+        too_long: false,
         told: Err(None),
     })
 }
@@ -213,6 +198,7 @@ fn unrecorded(exchange: Box<Exchange>, error: &ledger::SpoolUnavailable) -> Box<
         retryable: false,
         retry_after: None,
         by_responses: false,
+        too_long: false,
         told: Err(None),
     })
 }
@@ -236,7 +222,16 @@ fn miss(
     retry_after: Option<Duration>,
 ) -> Box<Miss> {
     let (exchange, reservation) = flight.fail(outcome);
-    Box::new(Miss { exchange, reservation, verdict, retryable, retry_after, by_responses: false, told })
+    Box::new(Miss {
+        exchange,
+        reservation,
+        verdict,
+        retryable,
+        retry_after,
+        by_responses: false,
+        too_long: false,
+        told,
+    })
 }
 
 fn troubled(flight: Box<Flight>, trouble: &Trouble) -> Box<Miss> {
@@ -379,17 +374,10 @@ fn failed(mut flight: Box<Flight>, head: Head, body: Bytes, failure: &Failure) -
             format!("provider `{provider}` answered with status {status} and no readable error"),
         )),
     };
-    miss(flight, Outcome::Refused, told(failure), verdict, failure.retryable, failure.retry_after)
-}
-
-/// What a refusal says of whoever refused.
-fn told(failure: &Failure) -> Told {
-    match failure.blame {
-        Blame::Client => Ok(()),
-        Blame::RateLimited => Err(Some(Fault::Limited(failure.retry_after))),
-        Blame::Credential => Err(Some(Fault::Credential)),
-        Blame::Upstream | Blame::Timeout | Blame::Overloaded => Err(Some(Fault::Failed)),
-    }
+    let told = order::told(failure, status);
+    let mut miss = miss(flight, Outcome::Refused, told, verdict, failure.retryable, failure.retry_after);
+    miss.too_long = failure.is_too_long();
+    miss
 }
 
 /// An error object where an answer should be: the status 200 was not true.

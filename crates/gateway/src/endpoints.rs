@@ -258,7 +258,7 @@ fn prepare(
         return Err(late);
     }
     if counting(exchange.operation).is_none() {
-        plan::weigh(exchange, &plan);
+        plan::weigh(exchange, &mut plan);
         admit::take_tokens(exchange, exchange.times.received)?;
     }
     let reservation = admit::reserve(exchange, &plan)?;

@@ -43,11 +43,20 @@ pub(crate) fn plan(exchange: &Exchange) -> Result<Plan, Box<Refusal>> {
     Ok(plan)
 }
 
-/// Estimates the input for the model that is asked first.
-pub(crate) fn weigh(exchange: &mut Exchange, plan: &Plan) {
+/// Puts those last whose context the input will not fit into, as far as anybody knows, and estimates the input for the
+/// model that is asked first.
+pub(crate) fn weigh(exchange: &mut Exchange, plan: &mut Plan) {
+    if plan.attempts.len() > 1 {
+        plan.attempts.sort_by_key(|step| !fits(exchange, &step.deployment));
+    }
     if let Some(first) = plan.attempts.first() {
         exchange.asked.weigh_for(&first.deployment.upstream_model);
     }
+}
+
+fn fits(exchange: &Exchange, deployment: &Deployment) -> bool {
+    let input = exchange.asked.estimate_for(&deployment.upstream_model);
+    deployment.context.is_none_or(|context| input < context)
 }
 
 fn add(exchange: &Exchange, name: &str, plan: &mut Plan) -> Result<(), Box<Refusal>> {

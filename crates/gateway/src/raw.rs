@@ -278,7 +278,7 @@ pub(crate) fn plan(exchange: &mut Exchange, raw: Raw) -> Result<Plan, Box<Refusa
     }
     let mut plan = plan::plan(exchange)?;
     if raw.counts_tokens() {
-        plan::weigh(exchange, &plan);
+        plan::weigh(exchange, &mut plan);
         plan.attempts.retain(|step| speaks(&step.deployment.provider, raw));
         for step in &mut plan.attempts {
             step.deployment = Arc::new(free(exchange, &step.deployment));

@@ -41,6 +41,8 @@ pub(crate) enum Fault {
     Limited(Option<Duration>),
     /// It refuses the gateway's credential.
     Credential,
+    /// The credential is good, and not for this model.
+    Forbidden,
 }
 
 /// What is known of a place or an account that is not well.
@@ -88,7 +90,7 @@ impl State {
             Fault::Failed => doubled(SHORTEST, LONGEST).mul_f64(1.0 - spread / 2.0),
             Fault::Limited(Some(told)) => told.clamp(SHORTEST, LONGEST).mul_f64(1.0 + spread / 10.0),
             Fault::Limited(None) => doubled(SHORTEST, LONGEST).mul_f64(1.0 - spread / 2.0),
-            Fault::Credential => doubled(CREDENTIAL_SHORTEST, CREDENTIAL_LONGEST),
+            Fault::Credential | Fault::Forbidden => doubled(CREDENTIAL_SHORTEST, CREDENTIAL_LONGEST),
         };
         self.times += 1;
         let before = self.until.replace(now.plus(wait));
@@ -111,7 +113,7 @@ pub(crate) struct Standings {
 pub struct Standing {
     /// The deployment, or the provider where its credential is refused.
     pub name: Name,
-    /// `failed`, `rate_limited` or `credential`.
+    /// `failed`, `rate_limited`, `credential` or `forbidden`.
     pub reason: &'static str,
     /// Failures in a row.
     pub failures: u32,
@@ -236,6 +238,7 @@ impl Standings {
                     Fault::Failed => "failed",
                     Fault::Limited(_) => "rate_limited",
                     Fault::Credential => "credential",
+                    Fault::Forbidden => "forbidden",
                 },
                 failures: state.failures,
                 away: state.stand(now) == Stand::Away,

@@ -43,6 +43,13 @@ pub struct Failure {
     pub code: Option<String>,
 }
 
+impl Failure {
+    /// The conversation is too long for the model.
+    pub fn is_too_long(&self) -> bool {
+        self.code.as_deref() == Some(TOO_LONG)
+    }
+}
+
 /// A day: whoever asks for more means "not in this life of the process".
 pub const LONGEST_WAIT: Duration = Duration::from_secs(24 * 60 * 60);
 

@@ -104,9 +104,15 @@ impl Asked {
 
     /// An upstream model is chosen: estimates for it.
     pub fn weigh_for(&mut self, model: &str) {
-        if self.weight != Weight::default() {
-            self.input_estimate = self.weight.estimate(model).min(self.input_bound);
+        self.input_estimate = self.estimate_for(model);
+    }
+
+    /// Tokens that the input probably has for an upstream model; the same as [`Asked::weigh_for`] notes.
+    pub fn estimate_for(&self, model: &str) -> u64 {
+        if self.weight == Weight::default() {
+            return self.input_estimate;
         }
+        self.weight.estimate(model).min(self.input_bound)
     }
 
     /// Tokens that the input has at most, for this upstream model.

@@ -70,6 +70,7 @@ fn state(standing: &Value) -> (String, Tone) {
     let failures = standing["failures"].as_u64().unwrap_or_default();
     let what = match standing["reason"].as_str() {
         Some("credential") => "refuses the gateway's credential".to_owned(),
+        Some("forbidden") => "does not let our account use it".to_owned(),
         Some("rate_limited") => "limits the rate".to_owned(),
         _ => format!("failed {failures} times in a row"),
     };
