@@ -338,13 +338,20 @@ fn failed(mut flight: Box<Flight>, head: Head, body: Bytes, failure: &Failure) -
     if failure.blame != Blame::Client {
         tracing::warn!(%provider, status, blame = ?failure.blame, "provider refused an attempt");
     }
+    // Known by other means than a body of an error.
+    let told_aside = body.is_empty() && failure.message.is_some();
     // What is no conversation may be refused in any form.
     let readable = body.first() == Some(&b'{') || matches!(flight.exchange().operation, Operation::Raw(_));
     let verdict = match failure.blame {
         Blame::Credential => Verdict::Ours(Refusal::new(
             Code::UpstreamAuthentication,
             format!(
-                "provider `{provider}` refused the gateway's credential (status {status}); the operator must mend it"
+                "provider `{provider}` {} (status {status}); the operator must mend it",
+                if failure.is_out_of_credit(status) {
+                    "says that the gateway's account has nothing left to spend"
+                } else {
+                    "refused the gateway's credential"
+                }
             ),
         )),
         // The provider's own words may name the shared account.
@@ -353,7 +360,7 @@ fn failed(mut flight: Box<Flight>, head: Head, body: Bytes, failure: &Failure) -
                 Refusal::new(Code::UpstreamRateLimited, format!("provider `{provider}` limits its rate"));
             Verdict::Ours(refusal)
         }
-        _ if flight.lane != Lane::Same && status >= 400 => Verdict::Retold {
+        _ if status >= 400 && (flight.lane != Lane::Same || told_aside) => Verdict::Retold {
             blame: failure.blame,
             status,
             message: failure
@@ -375,12 +382,14 @@ fn failed(mut flight: Box<Flight>, head: Head, body: Bytes, failure: &Failure) -
         )),
     };
     let told = order::told(failure, status);
-    let mut miss = miss(flight, Outcome::Refused, told, verdict, failure.retryable, failure.retry_after);
+    // What an operator must mend does not mend itself by waiting.
+    let wait = failure.retry_after.filter(|_| failure.blame != Blame::Credential);
+    let mut miss = miss(flight, Outcome::Refused, told, verdict, failure.retryable, wait);
     miss.too_long = failure.is_too_long();
     miss
 }
 
-/// An error object where an answer should be: the status 200 was not true.
+/// An error object where an answer should be: the status 200 was not true. `known` is what the dialect's reader made of it.
 fn false_success(
     flight: Box<Flight>,
     head: Head,
@@ -388,14 +397,16 @@ fn false_success(
     known: Option<(Option<String>, Option<String>)>,
 ) -> Box<Miss> {
     let none = |_: &str| None;
-    let mut failure = failure::classify(502, &none, &body);
-    failure.retryable = true;
-    if let Some((message, code)) = known {
-        failure.message = failure.message.or(message);
-        failure.code = failure.code.or(code);
-    }
+    let first = failure::classify(502, &none, &body);
+    let (message, code) = known.unwrap_or_default();
+    let code = code.or(first.code);
+    let status = failure::status_within(code.as_deref());
+    let mut failure = failure::classify(status, &none, &body);
+    // Whoever does not say what it is may be better elsewhere.
+    failure.retryable |= status == 502;
+    (failure.message, failure.code) = (message.or(failure.message), code);
     let mut head = head;
-    head.status = http::StatusCode::BAD_GATEWAY;
+    head.status = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::BAD_GATEWAY);
     failed(flight, head, body, &failure)
 }
 
@@ -412,7 +423,10 @@ async fn streamed(mut flight: Box<Flight>, head: Head) -> Result<http::Response<
         Err(FirstEvent::Trouble(trouble)) => return Err(troubled(flight, &trouble)),
         Err(FirstEvent::Error { raw, message, code }) if flight.lane == Lane::Same => {
             let known = Some((message, code));
-            return Err(false_success(flight, head, error_object(&raw), known));
+            // What Responses sends in a stream is no body of an error.
+            let of_events = flight.exchange().operation == Operation::Responses;
+            let body = if of_events { Bytes::new() } else { error_object(&raw) };
+            return Err(false_success(flight, head, body, known));
         }
         Err(FirstEvent::Error { message, code, .. }) => {
             return Err(false_success(flight, head, Bytes::new(), Some((message, code))));

@@ -76,23 +76,25 @@ pub(crate) async fn answer(
 fn small(gateway: &Gateway, parts: &Parts) -> Response<Body> {
     let (path, query) = (parts.uri.path(), parts.uri.query());
     let found = find(&parts.method, path);
+    let request = Dice::request_id(&gateway.clock);
+    let id = &request.to_string();
     let dialect = models::dialect(urls::asker_at(path, &parts.headers, query));
     let mut answer = match found {
-        Endpoint::Models(mount) => models::list(gateway, &parts.headers, query, mount),
-        Endpoint::Model(mount, name) => models::one(gateway, &parts.headers, query, mount, name),
+        Endpoint::Models(mount) => models::list(gateway, &parts.headers, query, mount, id),
+        Endpoint::Model(mount, name) => models::one(gateway, &parts.headers, query, mount, name, id),
         Endpoint::Health => health::alive(),
         Endpoint::Ready => health::ready(gateway),
         Endpoint::Metrics if gateway.serves_admin => health::metrics(gateway),
         Endpoint::WrongMethod => {
             let message = format!("`{path}` does not take {}", parts.method);
-            let mut answer = Refusal::new(Code::MethodNotAllowed, message).answer_in(dialect, "");
+            let mut answer = Refusal::new(Code::MethodNotAllowed, message).answer_in(dialect, id);
             answer.headers_mut().insert(ALLOW, headers::text(&allowed(path)));
             answer
         }
-        _ => Refusal::new(Code::UnknownUrl, format!("nothing is served at `{path}`")).answer_in(dialect, ""),
+        _ => Refusal::new(Code::UnknownUrl, format!("nothing is served at `{path}`")).answer_in(dialect, id),
     };
     if !matches!(found, Endpoint::Aside | Endpoint::Health | Endpoint::Ready | Endpoint::Metrics) {
-        headers::add_id(answer.headers_mut(), Dice::request_id(&gateway.clock));
+        headers::add_id(answer.headers_mut(), request);
     }
     answer
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use policy::{Deployment, Name, Provider};
 use providers::blocks::{self, Issuer, Keepsake, Part};
-use providers::dialects::{self, Dialect, Reply, StreamWriter, Target, Unanswered};
+use providers::dialects::{self, Dialect, Reply, StreamWriter, Target, Unanswered, signals};
 use providers::flow::{Flow, Translated, Watched, stop_name};
 use providers::other_door;
 use providers::request::{Edits, Operation, Raw, rewrite};
@@ -151,6 +151,11 @@ pub(crate) fn body(
         }
     };
     written.bytes = quirks::edited(exchange, lane, deployment, written.bytes)?;
+    if let Lane::Across { client, .. } = lane {
+        for name in &mut exchange.dropped {
+            *name = signals::name_of(client, name).to_owned();
+        }
+    }
     if exchange.strict && !exchange.dropped.is_empty() {
         let names = exchange.dropped.join("`, `");
         let message =
@@ -179,8 +184,13 @@ fn written(
         stream_usage: deployment.provider.stream_usage,
     };
     let renamed = ToolNames::of(&request, provider).map(|names| names.sent(&request));
-    let written = dialects::write_request(provider, renamed.as_ref().unwrap_or(&request), &target)
-        .map_err(|problem| refused(deployment, problem))?;
+    let written = dialects::write_request(provider, renamed.as_ref().unwrap_or(&request), &target).map_err(
+        |problem| {
+            let mut refusal = refused(deployment, problem);
+            refusal.param = refusal.param.map(|name| signals::name_of(client, &name).to_owned().into());
+            refusal
+        },
+    )?;
     exchange.dropped = written.dropped.into_iter().map(|param| param.0).collect();
     Ok(Body { bytes: written.body.into(), headers: written.headers })
 }
@@ -314,7 +324,7 @@ pub(crate) enum NoAnswer {
 
 /// Reads a whole answer, and writes it anew where the client speaks another dialect.
 pub(crate) fn whole(
-    exchange: &Exchange,
+    exchange: &mut Exchange,
     lane: Lane,
     deployment: &Deployment,
     body: Bytes,
@@ -350,6 +360,7 @@ pub(crate) fn whole(
             Lane::Same | Lane::Vectors { .. } => body,
             Lane::Across { client, .. } => {
                 remember(exchange, Keepsake::of(&answer));
+                exchange.dropped.extend(signals::unsaid(client, &answer));
                 if client == Dialect::Responses {
                     // Its id is ours: by that one it is asked for.
                     answer.id = None;

@@ -57,10 +57,11 @@ pub(crate) fn list(
     client: &HeaderMap,
     query: Option<&str>,
     mount: Option<Mount>,
+    id: &str,
 ) -> Response<Body> {
     let asker = asker(mount, client, query);
     match authenticate::authenticate(gateway, client, query) {
-        Err(refusal) => refusal.answer_in(dialect(asker), ""),
+        Err(refusal) => refusal.answer_in(dialect(asker), id),
         Ok(caller) => {
             let entries: Vec<_> = caller.environment.models().filter(|m| caller.key.may_use(&m.id)).collect();
             json(&caller, &list_of(asker, &entries))
@@ -75,10 +76,11 @@ pub(crate) fn one(
     query: Option<&str>,
     mount: Option<Mount>,
     name: &str,
+    id: &str,
 ) -> Response<Body> {
     let asker = asker(mount, client, query);
     let caller = match authenticate::authenticate(gateway, client, query) {
-        Err(refusal) => return refusal.answer_in(dialect(asker), ""),
+        Err(refusal) => return refusal.answer_in(dialect(asker), id),
         Ok(caller) => caller,
     };
     let name = unescape(name);
@@ -88,7 +90,7 @@ pub(crate) fn one(
         None => {
             let message =
                 format!("environment `{}` has no model `{name}` for this key", caller.environment.name);
-            Refusal::new(Code::ModelNotFound, message).about("model").answer_in(dialect(asker), "")
+            Refusal::new(Code::ModelNotFound, message).about("model").answer_in(dialect(asker), id)
         }
     }
 }

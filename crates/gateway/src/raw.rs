@@ -407,15 +407,15 @@ pub(crate) fn lead_uploads_here(exchange: &Exchange, deployment: &Deployment, an
     upload::lead_here(exchange, &provider.name, &bases, &format!("{here}files"), answer);
 }
 
-/// The path behind a base, whether or not the client repeats the base.
+/// The path behind a base, whether or not the client repeats the base, or its version alone.
 fn beyond<'a>(base: &str, rest: &'a str) -> &'a str {
     let own = base.trim_start_matches('/');
-    match rest.strip_prefix(own) {
-        Some(more) if !own.is_empty() => {
-            more.strip_prefix('/').unwrap_or(if more.is_empty() { more } else { rest })
-        }
-        _ => rest,
-    }
+    let behind = |own: &str| {
+        let more = rest.strip_prefix(own).filter(|_| !own.is_empty())?;
+        if more.is_empty() { Some(more) } else { more.strip_prefix('/') }
+    };
+    let version = own.rsplit('/').next().filter(|last| last.starts_with('v'));
+    behind(own).or_else(|| behind(version?)).unwrap_or(rest)
 }
 
 /// The body of an attempt: the client's, with the provider's name of the model.
@@ -506,6 +506,9 @@ mod tests {
         assert_eq!(beyond("/v1", "v10/x"), "v10/x");
         assert_eq!(beyond("", "v1/x"), "v1/x");
         assert_eq!(beyond("/v1", "v1"), "");
+        assert_eq!(beyond("/compatible/v1", "v1/assistants"), "assistants");
+        assert_eq!(beyond("/compatible/v1", "compatible/v1/assistants"), "assistants");
+        assert_eq!(beyond("/videos", "videos/x"), "x");
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
+use providers::failure;
 use providers::flow::Flow;
 use providers::tap::StreamFault;
 use smallvec::SmallVec;
@@ -215,10 +216,18 @@ impl Relay {
 
     fn faulty(&mut self, fault: StreamFault) {
         match fault {
-            StreamFault::InBandError { raw, .. } => {
-                self.counts_against(Fault::Failed);
+            StreamFault::InBandError { raw, message, code } => {
+                let status = failure::status_within(code.as_deref());
+                match status {
+                    429 => self.counts_against(Fault::Limited(None)),
+                    500.. => self.counts_against(Fault::Failed),
+                    _ => {}
+                }
+                let id = self.flight.exchange().id.to_string();
+                let flow = self.flight.flow.as_mut().filter(|_| raw.is_empty());
+                let event = flow.map_or(raw, |flow| flow.retold(message.as_deref(), code.as_deref(), &id));
                 self.interrupt("upstream_error");
-                self.ready.push(raw);
+                self.ready.push(event);
             }
             other => self.broken(&Trouble::NotAnAnswer(other.to_string())),
         }

@@ -26,6 +26,7 @@ pub mod chat;
 pub mod gemini;
 pub mod messages;
 pub mod responses;
+pub mod signals;
 
 /// A language of conversations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -129,6 +130,15 @@ pub fn read_request(dialect: Dialect, body: &[u8]) -> Result<Request, Unreadable
 /// # Errors
 /// What the target cannot be asked for.
 pub fn write_request(dialect: Dialect, request: &Request, target: &Target<'_>) -> Result<Written, Refused> {
+    if dialect != Dialect::Messages
+        && let Some((request, cited)) = messages::without_search_results(request)
+    {
+        let mut written = write_request(dialect, &request, target)?;
+        if cited {
+            written.drop_param("citations");
+        }
+        return Ok(written);
+    }
     match dialect {
         Dialect::Chat => chat::write_request(request, target),
         Dialect::Responses => responses::write_request(request, target),
@@ -182,6 +192,9 @@ pub fn error_status(dialect: Dialect, failing: &Failing<'_>) -> u16 {
 /// What a provider refused, in its own words, for a client that reads another dialect: status and body. `code` is the
 /// provider's, or ours where it has none.
 pub fn retell(client: Dialect, status: u16, code: &str, message: &str, request_id: &str) -> (u16, Vec<u8>) {
+    // What is not found of a conversation is its model; Anthropic and Google do not say so.
+    let vague = status == 404 && ["not_found_error", "NOT_FOUND"].contains(&code);
+    let code = if vague { "model_not_found" } else { code };
     let mut failing = Failing { status, code, kind: "", message, param: None, retry_after: None, request_id };
     // Google's errors say the status in the body too.
     failing.status = error_status(client, &failing);
@@ -265,6 +278,23 @@ impl StreamWriter {
             Self::Responses(writer) => writer.write(event, out),
             Self::Messages(writer) => writer.write(event, out),
             Self::Gemini(writer) => writer.write(event, out),
+        }
+    }
+
+    /// The dialect that it writes.
+    pub fn dialect(&self) -> Dialect {
+        match self {
+            Self::Chat(_) => Dialect::Chat,
+            Self::Responses(_) => Dialect::Responses,
+            Self::Messages(_) => Dialect::Messages,
+            Self::Gemini(_) => Dialect::Gemini,
+        }
+    }
+
+    /// What it writes next follows this event of the same dialect, which somebody else wrote.
+    pub(crate) fn follow(&mut self, event: &[u8]) {
+        if let Self::Responses(writer) = self {
+            writer.follow(event);
         }
     }
 

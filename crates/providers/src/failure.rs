@@ -44,6 +44,19 @@ pub struct Failure {
 }
 
 impl Failure {
+    /// The account has nothing left to spend, so that its credential is good for nothing.
+    pub fn is_out_of_credit(&self, status: u16) -> bool {
+        const CODES: [&str; 6] = [
+            "insufficient_quota",
+            "billing_not_active",
+            "billing_hard_limit_reached",
+            "exceeded_current_quota_error",
+            "Arrearage",
+            "1113",
+        ];
+        status == 402 || self.code.as_deref().is_some_and(|code| CODES.contains(&code))
+    }
+
     /// The conversation is too long for the model.
     pub fn is_too_long(&self) -> bool {
         self.code.as_deref() == Some(TOO_LONG)
@@ -108,6 +121,46 @@ pub fn classify<'h>(status: u16, header: &dyn Fn(&str) -> Option<&'h str>, body:
         retry_after: retry_after(header).or(wait),
         message,
         code,
+    }
+}
+
+/// The status that an error should have had which came within a stream, or as an answer of status 200: by its code or type,
+/// in the words of OpenAI, Anthropic and Google (their pages on errors, 2026-11). 502 where the code says nothing.
+pub fn status_within(code: Option<&str>) -> u16 {
+    let code = code.unwrap_or_default();
+    if let Ok(status @ 400..=599) = code.parse() {
+        return status;
+    }
+    match code.to_ascii_lowercase().as_str() {
+        "rate_limit_exceeded"
+        | "rate_limit_error"
+        | "rate_limited"
+        | "resource_exhausted"
+        | "too_many_requests"
+        | "tokens"
+        | "requests"
+        | "insufficient_quota" => 429,
+        "overloaded_error"
+        | "overloaded"
+        | "server_overloaded"
+        | "unavailable"
+        | "service_unavailable"
+        | "engine_overloaded" => 503,
+        "timeout_error" | "deadline_exceeded" | "timeout" => 504,
+        "invalid_api_key" | "authentication_error" | "unauthenticated" | "api_key_invalid" => 401,
+        "billing_error" => 402,
+        "permission_error" | "permission_denied" => 403,
+        "not_found_error" | "model_not_found" | "not_found" => 404,
+        "request_too_large" => 413,
+        "invalid_request_error"
+        | "invalid_argument"
+        | "failed_precondition"
+        | "invalid_prompt"
+        | "context_length_exceeded"
+        | "content_policy_violation"
+        | "content_filter"
+        | "string_above_max_length" => 400,
+        _ => 502,
     }
 }
 

@@ -14,7 +14,8 @@ use smallvec::SmallVec;
 use crate::Usage;
 use crate::blocks::keepsake::Collector;
 use crate::blocks::{Delta, Event, Issuer, Keepsake, Stop, StopKind, fold};
-use crate::dialects::{Failing, Reply, StreamReader, StreamWriter};
+use crate::dialects::{self, Dialect, Failing, Reply, StreamReader, StreamWriter};
+use crate::failure;
 use crate::quirks::stream::Cleaned;
 use crate::request::weigh::{count_wide, tokens_of};
 use crate::sse::Framer;
@@ -110,6 +111,11 @@ pub struct Watched {
     meter: Meter,
     /// For an error of ours at its end.
     writer: StreamWriter,
+    /// Responses' error names the response and what there is of it, so its writer follows what passes: what it writes
+    /// meanwhile goes nowhere.
+    follows: bool,
+    unheard: BytesMut,
+    last: Bytes,
     events: Vec<Event>,
     terminal: Option<Bytes>,
 }
@@ -134,6 +140,9 @@ impl Watched {
         Self {
             framer: Framer::new(max_event),
             writer: StreamWriter::new(issuer.dialect, reply),
+            follows: issuer.dialect == Dialect::Responses,
+            unheard: BytesMut::new(),
+            last: Bytes::new(),
             reader: StreamReader::new(issuer),
             meter: Meter::default(),
             events: Vec::new(),
@@ -160,6 +169,13 @@ impl Watched {
                 if self.meter.ended {
                     self.terminal = Some(event.raw);
                     continue;
+                }
+                if self.follows {
+                    for seen in &self.events {
+                        self.writer.write(seen, &mut self.unheard);
+                    }
+                    self.unheard.clear();
+                    self.last = event.data;
                 }
             }
             out.push(event.raw);
@@ -230,19 +246,9 @@ impl Translated {
             self.collector.see(&seen);
             match &seen {
                 Event::Error { message, code } => {
-                    let failing = Failing {
-                        status: 502,
-                        code: code.as_deref().unwrap_or("upstream_error"),
-                        kind: "server_error",
-                        message,
-                        param: None,
-                        retry_after: None,
-                        request_id: "",
-                    };
-                    let mut raw = BytesMut::new();
-                    self.writer.error(&failing, &mut raw);
+                    // Told in the client's words by whoever knows the request ([`Flow::retold`]).
                     let (message, code) = (Some(message.clone()), code.clone());
-                    return Err(StreamFault::InBandError { raw: raw.freeze(), message, code });
+                    return Err(StreamFault::InBandError { raw: Bytes::new(), message, code });
                 }
                 Event::End => {
                     let mut terminal = BytesMut::new();
@@ -381,13 +387,39 @@ impl Flow {
         }
     }
 
+    /// A provider's error within its stream ([`StreamFault::InBandError`]) as the event that ends the client's: with the
+    /// class that it has, in the client's dialect. Empty where the provider's own bytes are what the client reads.
+    pub fn retold(&mut self, message: Option<&str>, code: Option<&str>, request_id: &str) -> Bytes {
+        let writer = match self {
+            Self::Cleaned(cleaned) => return cleaned.flow.retold(message, code, request_id),
+            Self::Translated(translated) => &mut translated.writer,
+            Self::Tapped(_) | Self::Passing(_) | Self::Watched(_) => return Bytes::new(),
+        };
+        let mut failing = Failing {
+            status: failure::status_within(code),
+            code: code.unwrap_or("upstream_error"),
+            kind: "",
+            message: message.unwrap_or("the provider told of an error and not of which"),
+            param: None,
+            retry_after: None,
+            request_id,
+        };
+        failing.status = dialects::error_status(writer.dialect(), &failing);
+        let mut out = BytesMut::new();
+        writer.error(&failing, &mut out);
+        out.freeze()
+    }
+
     /// An error of ours as the event that ends the stream, in the client's dialect; `None` for OpenAI's, which
     /// [`crate::error_event`] writes.
     pub fn error(&mut self, failing: &Failing<'_>) -> Option<Bytes> {
         let writer = match self {
             Self::Tapped(_) | Self::Passing(_) => return None,
             Self::Cleaned(cleaned) => return cleaned.flow.error(failing),
-            Self::Watched(watched) => &mut watched.writer,
+            Self::Watched(watched) => {
+                watched.writer.follow(&watched.last);
+                &mut watched.writer
+            }
             Self::Translated(translated) => &mut translated.writer,
         };
         let mut out = BytesMut::new();

@@ -35,6 +35,49 @@ pub(crate) use request::read_request;
 pub(crate) use write::write_request;
 pub use writer::StreamWriter;
 
+use super::Dialect;
+use crate::blocks::{Part, Request};
+
+/// The request with the search results in it as text, for a provider of another dialect, and whether some of them were to be
+/// cited; `None` where there are none.
+pub(crate) fn without_search_results(request: &Request) -> Option<(Request, bool)> {
+    if !request.turns.iter().any(|turn| have_search_results(&turn.parts)) {
+        return None;
+    }
+    let (mut request, mut cited) = (request.clone(), false);
+    for turn in &mut request.turns {
+        tell_search_results(&mut turn.parts, &mut cited);
+    }
+    Some((request, cited))
+}
+
+fn have_search_results(parts: &[Part]) -> bool {
+    parts.iter().any(|part| match part {
+        Part::ToolResult(result) => have_search_results(&result.parts),
+        part => search_result(part).is_some(),
+    })
+}
+
+fn tell_search_results(parts: &mut [Part], cited: &mut bool) {
+    for part in parts {
+        if let Part::ToolResult(result) = part {
+            tell_search_results(&mut result.parts, cited);
+        } else if let Some((text, is_cited)) = search_result(part) {
+            *cited |= is_cited;
+            *part = Part::text(text);
+        }
+    }
+}
+
+fn search_result(part: &Part) -> Option<(String, bool)> {
+    match part {
+        Part::Unknown { dialect: Dialect::Messages, kind, raw } if kind == "search_result" => {
+            content::search_result(raw)
+        }
+        _ => None,
+    }
+}
+
 #[cfg(test)]
 #[path = "messages/tests.rs"]
 mod tests;

@@ -104,7 +104,9 @@ fn translate(from: Dialect, to: Dialect, stream: &[u8], size: usize) -> Vec<u8> 
     }
     match done {
         Ok(()) => out.extend(flow.terminal().unwrap_or_else(|| panic!("{from:?} to {to:?}: no end"))),
-        Err(providers::tap::StreamFault::InBandError { raw, .. }) => out.extend_from_slice(&raw),
+        Err(providers::tap::StreamFault::InBandError { message, code, .. }) => {
+            out.extend_from_slice(&flow.retold(message.as_deref(), code.as_deref(), "req_1"));
+        }
         Err(other) => panic!("{from:?} to {to:?}: {other:?}"),
     }
     out

@@ -1,9 +1,11 @@
 //! A stream says what the whole answer says, however it is cut.
 
+use bytes::Bytes;
 use providers::blocks::{Answer, Choice, Part, Reasoning};
-use providers::dialects::Dialect;
+use providers::dialects::{Dialect, Failing};
+use providers::flow::{Flow, Pieces, Watched};
 
-use crate::{asked, events, fold, inputs, pairs, read_answer, reply, translate, wire};
+use crate::{MAX_EVENT, asked, events, fold, inputs, issuer, pairs, read_answer, reply, translate, wire};
 
 #[test]
 fn however_a_stream_is_cut_the_client_gets_the_same_bytes() {
@@ -25,11 +27,8 @@ fn in_each_dialect_a_stream_adds_up_to_the_whole_answer() {
         for (feature, told) in inputs::of(dialect).answers {
             let fold = fold(&events(dialect, &wire(dialect, &told.events())));
             if feature == "error" {
-                let whole = providers::dialects::read_answer(
-                    dialect,
-                    told.body().as_bytes(),
-                    &crate::issuer(dialect),
-                );
+                let whole =
+                    providers::dialects::read_answer(dialect, told.body().as_bytes(), &issuer(dialect));
                 assert!(fold.error.is_some() && !fold.ended && whole.is_err(), "{dialect:?}");
                 continue;
             }
@@ -127,4 +126,41 @@ fn answers_name_the_model_that_the_provider_names() {
         let body = providers::dialects::write_answer(client, &answer, &reply(&asked));
         assert_eq!(serde_json::from_slice::<Named>(&body).unwrap().model, "house/model");
     }
+}
+
+/// A provider of the client's own dialect dies: what it began is what fails, under its own name and number.
+#[test]
+fn an_error_of_ours_goes_on_with_the_response_that_began() {
+    let begun = inputs::of(Dialect::Responses).answers.remove("text").unwrap();
+    let stream = wire(Dialect::Responses, &begun.events());
+    let text = String::from_utf8(stream).unwrap();
+    let events: Vec<&str> = text.split_inclusive("\n\n").collect();
+    let asked = asked();
+    let watched = Watched::new(issuer(Dialect::Responses), &reply(&asked), MAX_EVENT);
+    let mut flow = Flow::Watched(Box::new(watched));
+    let mut pieces = Pieces::new();
+    // All but the last: the terminal one never comes.
+    for event in &events[..events.len() - 1] {
+        assert!(flow.push(Bytes::copy_from_slice(event.as_bytes()), &mut pieces).is_ok());
+    }
+    let failing = Failing {
+        status: 502,
+        code: "upstream_closed",
+        kind: "server_error",
+        message: "it broke off",
+        param: None,
+        retry_after: None,
+        request_id: "req_1",
+    };
+    let told = String::from_utf8(flow.error(&failing).unwrap().to_vec()).unwrap();
+    let data = |event: &str| -> serde_json::Value {
+        serde_json::from_str(event.lines().find_map(|line| line.strip_prefix("data: ")).unwrap()).unwrap()
+    };
+    let (first, last, end) = (data(events[0]), data(events[events.len() - 2]), data(&told));
+    assert_eq!(told.matches("data: ").count(), 1, "{told}");
+    assert_eq!(end["type"], "response.failed");
+    assert_eq!(end["response"]["id"], first["response"]["id"]);
+    assert_eq!(end["sequence_number"].as_u64().unwrap(), last["sequence_number"].as_u64().unwrap() + 1);
+    assert_eq!(end["response"]["error"]["code"], "upstream_closed");
+    assert!(!end["response"]["output"].as_array().unwrap().is_empty(), "what there is of it: {end}");
 }

@@ -7,10 +7,11 @@ mod names;
 mod thoughts;
 mod vectors;
 
+use fakes::plan::Plan;
 use fakes::vendor::{Manner, Seen, Vendor};
 use serde_json::{Value, json};
 
-use crate::client::{Client, Reply};
+use crate::client::{self, Client, Reply};
 use crate::stand::{Setup, Stand};
 
 /// The providers of a test: name, manner, the end of the base URL, further lines.
@@ -323,4 +324,31 @@ async fn minimax_answers_without_tags_roles_and_counts_that_say_nothing() {
     let told: String =
         events(&reply.text()).iter().filter_map(|event| event["delta"]["text"].as_str()).collect();
     assert_eq!(told, "It is mild.", "{}", reply.text());
+}
+
+/// An error that comes within a stream of status 200, before anything else did, is the status that it should have been.
+#[tokio::test]
+async fn an_error_before_the_first_event_is_the_status_that_it_means() {
+    let stand = Stand::start(Setup::default()).await;
+    for (code, status, kind) in [
+        ("rate_limit_exceeded", 429, "rate_limit_error"),
+        ("invalid_request_error", 400, "invalid_request_error"),
+        ("overloaded_error", 529, "overloaded_error"),
+        ("server_error", 502, "api_error"),
+    ] {
+        let event =
+            format!("data: {{\"error\":{{\"message\":\"no\",\"type\":\"{code}\",\"code\":\"{code}\"}}}}\n\n");
+        let plan = Plan { events: Some(vec![event]), ..Plan::default() };
+        let fake = serde_json::to_string(&plan).unwrap();
+        let body = client::chat("fake/ok", &format!(r#","stream":true,"fake":{fake}"#));
+        let reply = stand.client().post("/v1/chat/completions", body).await;
+        // OpenAI's clients know 503 and not 529.
+        assert_eq!(reply.status, if status == 529 { 503 } else { status }, "{code}: {}", reply.text());
+        stand.upstream.set_plan(plan);
+        let body = r#"{"model":"fake/tiny","max_tokens":9,"stream":true,"messages":[{"role":"user","content":"x"}]}"#;
+        let reply = stand.client().post("/v1/messages", body.to_owned()).await;
+        let said = reply.json()["error"]["type"].as_str().unwrap_or_default().to_owned();
+        assert_eq!((reply.status, said.as_str()), (status, kind), "{code}: {}", reply.text());
+        stand.upstream.set_plan(Plan::default());
+    }
 }

@@ -101,6 +101,11 @@ impl Reader {
         out.push(Event::End);
     }
 
+    /// Whether no choice has been told of.
+    pub(super) fn is_empty(&self) -> bool {
+        self.choices.is_empty()
+    }
+
     /// Closes what is open; a choice that called tools and told no reason stopped for them.
     pub(super) fn finish_all(&mut self, out: &mut Vec<Event>) {
         for choice in self.choices.iter_mut().filter(|choice| !choice.stopped) {

@@ -53,7 +53,6 @@ struct Choice {
     number: u32,
     role_told: bool,
     stopped: bool,
-    has_refusal: bool,
     calls: u32,
     parts: Vec<Part>,
     annotations: Vec<String>,
@@ -156,10 +155,7 @@ impl Writer {
         let choice = self.choice(number);
         let what = match head {
             PartHead::Text => What::Text,
-            PartHead::Refusal => {
-                choice.has_refusal = true;
-                What::Refusal
-            }
+            PartHead::Refusal => What::Refusal,
             PartHead::Reasoning { id } => What::Thought(Reasoning { id: id.clone(), ..Reasoning::default() }),
             PartHead::ToolCall { kind, .. } => {
                 let index = choice.calls;
@@ -366,7 +362,6 @@ impl Writer {
             return;
         }
         let first = !std::mem::replace(&mut choice.role_told, true);
-        let has_refusal = choice.has_refusal;
         let mut json = self.head();
         json.array("choices");
         json.open(b'{');
@@ -380,7 +375,7 @@ impl Writer {
         json.json("logprobs", logprobs.unwrap_or("null"));
         match stop {
             Some(stop) => {
-                let word = stops::word(stop.kind, has_refusal);
+                let word = stops::word(stop.kind);
                 json.text("finish_reason", word);
                 json.text_if("native_finish_reason", stops::native(stop, word));
                 json.text_if("stop_reason", stop.sequence.as_deref());

@@ -24,12 +24,10 @@ pub(super) fn read(reason: &str, has_calls: bool) -> Stop {
 
 /// The `finish_reason` of a choice. Clients know five words; what none of them says is told beside it by
 /// [`native`], so that `stop` is never the whole story.
-pub(super) fn word(kind: StopKind, has_refusal: bool) -> &'static str {
+pub(super) fn word(kind: StopKind) -> &'static str {
     match kind {
         StopKind::Length | StopKind::ContextWindow => "length",
         StopKind::ToolCalls => "tool_calls",
-        // A refusal in words is an answer like another for OpenAI's clients, who look at `refusal`.
-        StopKind::Refusal if has_refusal => "stop",
         StopKind::Filter | StopKind::Refusal => "content_filter",
         StopKind::End | StopKind::Sequence | StopKind::Pause | StopKind::BadToolCall | StopKind::Other => {
             "stop"

@@ -23,6 +23,9 @@ pub(crate) fn read_answer(body: &[u8], issuer: &Issuer) -> Result<Answer, Unansw
     let mut events = Vec::new();
     let mut reader = Reader::new(issuer.clone());
     reader.chunk(&members, &mut events);
+    if reader.is_empty() {
+        return Err(unreadable("the provider's answer has nothing in `choices`"));
+    }
     reader.finish_all(&mut events);
     let mut fold = Fold::default();
     for event in &events {
@@ -61,7 +64,6 @@ pub(crate) fn write_answer(answer: &Answer, reply: &Reply<'_>) -> Vec<u8> {
 }
 
 fn write_choice(number: usize, choice: &Choice, json: &mut Json) {
-    let has_refusal = choice.parts.iter().any(|part| matches!(part, Part::Refusal { .. }));
     let has_calls = choice.parts.iter().any(|part| matches!(part, Part::ToolCall(_)));
     json.open(b'{');
     json.number("index", number);
@@ -71,7 +73,7 @@ fn write_choice(number: usize, choice: &Choice, json: &mut Json) {
     json.json("logprobs", logprobs(choice.logprobs.as_ref()).unwrap_or("null"));
     let ended = if has_calls { StopKind::ToolCalls } else { StopKind::End };
     let kind = choice.stop.as_ref().map_or(ended, |stop| stop.kind);
-    let word = stops::word(kind, has_refusal);
+    let word = stops::word(kind);
     json.text("finish_reason", word);
     if let Some(stop) = &choice.stop {
         json.text_if("native_finish_reason", stops::native(stop, word));

@@ -107,7 +107,8 @@ fn write_choice(index: usize, choice: &Choice, out: &mut Vec<u8>) {
     content.text("role", "model");
     content.end();
     if let Some(stop) = &choice.stop {
-        finish(stop, &mut candidate);
+        let refused = choice.parts.iter().any(|part| matches!(part, Part::Refusal { .. }));
+        finish(stop, refused, &mut candidate);
     }
     candidate.number("index", index);
     for name in SOURCES {
@@ -132,7 +133,12 @@ pub(super) fn write_source(name: &str, source: &Raw, candidate: &mut Object<'_>)
     }
 }
 
-pub(super) fn finish(stop: &Stop, candidate: &mut Object<'_>) {
+/// A refusal in words is marked, for it stands among the text.
+pub(super) fn finish(stop: &Stop, refused: bool, candidate: &mut Object<'_>) {
+    if refused && stop.kind == StopKind::End {
+        candidate.text("finishReason", words::finish_reason(&Stop::new(StopKind::Refusal)));
+        return;
+    }
     candidate.text("finishReason", words::finish_reason(stop));
     if let (StopKind::Other, Some(native)) = (stop.kind, &stop.native)
         && words::finish_reason(stop) == "OTHER"

@@ -4,6 +4,8 @@
 //! part that it stands on, since two signed parts must not become one. Reasons to finish are held until the end: some
 //! models tell one with every chunk.
 
+use std::hash::{BuildHasher, Hasher, RandomState};
+
 use serde_json::value::RawValue;
 
 use crate::blocks::{Delta, Event, Issuer, Opaque, OpaqueKind, PartHead, Stop, StopKind, ToolKind};
@@ -289,6 +291,9 @@ impl StreamReader {
             id.push('_');
             // The beginning of Google's ids is the time; 16 letters keep the whole below OpenAI's 64.
             id.push_str(&id_name(answer).chars().take(16).collect::<String>());
+        } else {
+            // An answer without a name is told apart by chance.
+            id.push_str(&format!("_{:x}", RandomState::new().build_hasher().finish()));
         }
         id
     }

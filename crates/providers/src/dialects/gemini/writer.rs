@@ -36,6 +36,8 @@ pub struct StreamWriter {
     /// What parts are, and calls until they are whole.
     open: BTreeMap<(u32, u32), Open>,
     stops: BTreeMap<u32, Stop>,
+    /// Choices that hold a refusal in words.
+    refused: Vec<u32>,
 }
 
 #[derive(Debug)]
@@ -58,6 +60,7 @@ impl StreamWriter {
             said: Vec::new(),
             open: BTreeMap::new(),
             stops: BTreeMap::new(),
+            refused: Vec::new(),
         }
     }
 
@@ -120,7 +123,11 @@ impl StreamWriter {
 
     fn start(&mut self, choice: u32, part: u32, head: &PartHead, out: &mut BytesMut) {
         let open = match head {
-            PartHead::Text | PartHead::Refusal => Open::Text,
+            PartHead::Refusal => {
+                self.refused.push(choice);
+                Open::Text
+            }
+            PartHead::Text => Open::Text,
             PartHead::Reasoning { .. } => Open::Thought { paragraph: 0, any: false },
             PartHead::ToolCall { id, name, kind, .. } => {
                 let call = ToolCall {
@@ -233,7 +240,7 @@ impl StreamWriter {
                 for (index, stop) in &stops {
                     let mut candidate = Object::new(candidates.item());
                     content_of(EMPTY, &mut candidate);
-                    finish(stop, &mut candidate);
+                    finish(stop, self.refused.contains(index), &mut candidate);
                     candidate.number("index", index);
                     candidate.end();
                 }

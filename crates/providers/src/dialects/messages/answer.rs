@@ -165,6 +165,16 @@ pub(super) fn write_stop(stop: Option<&Stop>, has_calls: bool, refusal: &str, ou
         Some(sequence) => out.text("stop_sequence", sequence),
         None => out.raw("stop_sequence", "null"),
     };
+    // What this dialect has no word for is told beside the nearest, so that it is never the whole story.
+    if let Some(stop) = stop.filter(|stop| matches!(stop.kind, StopKind::Other | StopKind::BadToolCall)) {
+        let native = stop
+            .native
+            .as_deref()
+            .or((stop.kind == StopKind::BadToolCall).then_some("malformed_function_call"));
+        if let Some(native) = native {
+            out.text("native_stop_reason", native);
+        }
+    }
     if reason == Some("refusal") {
         let mut details = Out::object(out.key("stop_details"));
         details.text("type", "refusal").raw("category", "null");

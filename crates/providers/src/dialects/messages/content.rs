@@ -267,6 +267,16 @@ impl Turns {
     }
 }
 
+/// What was found as text, with where it was found before it, for dialects that have no block of their own for it; and
+/// whether it was to be cited.
+pub(super) fn search_result(raw: &Raw) -> Option<(String, bool)> {
+    let mut block = Object::read(raw.get())?;
+    let found = block.take("content").and_then(texts)?;
+    let said: Vec<String> = ["title", "source"].iter().filter_map(|name| block.loose_text(name)).collect();
+    let cited = block.take("citations").is_some_and(|told| told.get().contains("true"));
+    Some((format!("{}\n\n{found}", said.join("\n")), cited))
+}
+
 fn unknown(kind: &str, whole: &RawValue) -> Result<Part, Unreadable> {
     let raw = Raw::parse(whole.get()).ok_or_else(|| wrong_type(PARAM, "messages", "JSON"))?;
     Ok(Part::Unknown { dialect: Dialect::Messages, kind: kind.to_owned(), raw })

@@ -190,7 +190,7 @@ pub(super) fn of_choice(choice: &Choice, reply: &str, incomplete: bool) -> Vec<I
         let index = items.len();
         match part {
             Part::Text { text, citations, opaque, .. } => {
-                let citations = citations.iter().filter(|raw| is_annotation(raw)).cloned().collect();
+                let citations = citations.iter().filter_map(annotation).collect();
                 say(&mut items, reply, Content::Text { text: text.clone(), citations, logprobs: Vec::new() });
                 carry(&mut items, reply, opaque.as_ref());
             }
@@ -295,13 +295,17 @@ pub(super) fn add_logprobs(raw: &Raw, out: &mut Vec<u8>) {
     }
 }
 
-/// Whether a citation has the shape that this dialect's annotations have.
-pub(super) fn is_annotation(raw: &Raw) -> bool {
-    let Some(mut members) = Members::of(raw.get()) else { return false };
-    let needed = match members.peek("type").as_deref() {
-        Some("url_citation") => "url",
-        Some("file_citation" | "container_file_citation" | "file_path") => "file_id",
-        _ => return false,
+/// A citation as this dialect's annotations have it: its own, or that of Chat with its members moved up.
+pub(super) fn annotation(raw: &Raw) -> Option<Raw> {
+    let mut members = Members::of(raw.get())?;
+    let needed = match members.peek("type").as_deref()? {
+        "url_citation" => "url",
+        "file_citation" | "container_file_citation" | "file_path" => "file_id",
+        _ => return None,
     };
-    members.take(needed).is_some()
+    if members.take(needed).is_some() {
+        return Some(raw.clone());
+    }
+    let inner = members.take("url_citation")?.get().trim_start().strip_prefix('{')?;
+    Raw::parse(&format!("{{\"type\":\"url_citation\",{inner}"))
 }

@@ -54,9 +54,9 @@ pub(super) struct Failure<'a> {
 pub(super) fn status_of(stop: Option<&Stop>) -> (&'static str, Option<&'static str>) {
     let Some(stop) = stop else { return ("completed", None) };
     match stop.kind {
-        StopKind::End | StopKind::Sequence | StopKind::ToolCalls | StopKind::Refusal => ("completed", None),
+        StopKind::End | StopKind::Sequence | StopKind::ToolCalls => ("completed", None),
         StopKind::Length | StopKind::ContextWindow => ("incomplete", Some("max_output_tokens")),
-        StopKind::Filter => ("incomplete", Some("content_filter")),
+        StopKind::Filter | StopKind::Refusal => ("incomplete", Some("content_filter")),
         StopKind::Pause => ("incomplete", None),
         StopKind::BadToolCall => ("failed", None),
         StopKind::Other => match stop.native.as_deref() {

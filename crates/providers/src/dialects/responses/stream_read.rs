@@ -149,8 +149,10 @@ impl StreamReader {
             "response.reasoning_summary_text.delta" => self.summary(told, &text(told.delta), false, out),
             "response.reasoning_summary_text.done" => self.summary(told, &text(told.text), true, out),
             "response.reasoning_text.delta" => self.thought(index(told.output_index), &text(told.delta), out),
-            "response.completed" | "response.incomplete" | "response.cancelled" => {
-                self.finish(kind, told, out);
+            "response.completed" | "response.incomplete" => self.finish(kind, told, out),
+            "response.cancelled" => {
+                let message = "the response was cancelled at the provider".to_owned();
+                self.fail(message, Some("response_cancelled".to_owned()), out);
             }
             "response.failed" => {
                 let error = told

@@ -8,12 +8,13 @@ use std::collections::BTreeMap;
 use bytes::BytesMut;
 
 use super::build::{Object, object};
-use super::items::{Body, Content, Item, add_logprobs, fill_arguments, is_annotation, write_logprobs};
+use super::items::{Body, Content, Item, add_logprobs, annotation, fill_arguments, write_logprobs};
 use super::namespaces;
 use super::shape::{Failure, Shape, State, status_of};
 use crate::Usage;
 use crate::blocks::{Delta, Event, Opaque, PartHead, Stop, ToolCall, ToolKind, fold};
 use crate::dialects::{Dialect, Failing, Reply};
+use crate::json::top_level;
 
 /// Writes a client's stream.
 #[derive(Debug)]
@@ -84,6 +85,15 @@ impl StreamWriter {
             Event::End => self.finish(out),
             // Of further answers, for which there is no place; errors come by the other door.
             _ => {}
+        }
+    }
+
+    /// Events are numbered through, whoever wrote them.
+    pub(crate) fn follow(&mut self, event: &[u8]) {
+        let number = top_level(event).ok().and_then(|object| object.value(event, "sequence_number"));
+        let number = number.and_then(|digits| std::str::from_utf8(digits).ok()?.parse::<u64>().ok());
+        if let Some(number) = number {
+            self.sequence = number + 1;
         }
     }
 
@@ -428,12 +438,13 @@ fn write_said(
                 write_logprobs(b"", o);
             });
         }
-        (Content::Text { citations, .. }, Delta::Citation(raw)) if is_annotation(raw) => {
+        (Content::Text { citations, .. }, Delta::Citation(raw)) => {
+            let Some(raw) = annotation(raw) else { return };
             send(sequence, "response.output_text.annotation.added", out, |o| {
                 stand(o, index, id).number("content_index", number as u64);
                 o.number("annotation_index", citations.len() as u64).json("annotation", raw.get());
             });
-            citations.push(raw.clone());
+            citations.push(raw);
         }
         (Content::Refusal(text), Delta::Text(more)) if !more.is_empty() => {
             text.push_str(more);

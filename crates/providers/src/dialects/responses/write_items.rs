@@ -412,8 +412,8 @@ fn write_said(part: &Part, out: &mut Vec<u8>) -> bool {
     let mut foreign = false;
     object(out, |o| match part {
         Part::Text { text, citations, .. } => {
-            let own = citations.iter().filter(|raw| super::items::is_annotation(raw));
-            foreign = own.clone().count() < citations.len();
+            let own: Vec<_> = citations.iter().filter_map(super::items::annotation).collect();
+            foreign = own.len() < citations.len();
             o.text("type", "output_text").text("text", text);
             o.array("annotations", own, |raw, out| out.extend_from_slice(raw.get().as_bytes()));
         }

@@ -78,7 +78,7 @@ fn each_stop_has_its_status() {
         (End, "completed", None),
         (Sequence, "completed", None),
         (ToolCalls, "completed", None),
-        (Refusal, "completed", None),
+        (Refusal, "incomplete", Some("content_filter")),
         (Length, "incomplete", Some("max_output_tokens")),
         (ContextWindow, "incomplete", Some("max_output_tokens")),
         (Filter, "incomplete", Some("content_filter")),
