@@ -173,6 +173,26 @@ def test_dropped(client, egress):
     assert caught.value.param == "logit_bias"
 
 
+@pytest.mark.third
+@pytest.mark.shows("The older Completions")
+@pytest.mark.parametrize("egress", ["chat", "messages", "gemini"])
+def test_completions(client, named, egress):
+    whole = client.completions.create(model=named("echo"), prompt="the tide [[pace=0]]", max_tokens=50)
+    assert (whole.object, whole.choices[0].finish_reason) == ("text_completion", "stop")
+    assert "the tide" in whole.choices[0].text and whole.usage.completion_tokens > 0
+    parts = list(client.completions.create(model=named("story"), prompt=["the sea [[pace=0]]"], max_tokens=300, stream=True,
+                                           stream_options={"include_usage": True}))
+    assert "".join(part.choices[0].text for part in parts if part.choices) and parts[-1].usage.total_tokens > 0
+    assert [part.choices[0].finish_reason for part in parts if part.choices][-1] in ("stop", "length")
+    if egress != "chat":
+        with pytest.raises(openai.BadRequestError) as refused:
+            client.completions.create(model=named("echo"), prompt=["one", "two"])
+        assert refused.value.param == "prompt"
+        raw = client.completions.with_raw_response.create(model=named("echo"), prompt="x", echo=True, max_tokens=9)
+        assert "echo" in raw.headers["x-tidegate-dropped"]
+
+
+
 @pytest.mark.shows("What must not be dropped is refused by name")
 @pytest.mark.parametrize("egress", ["messages"])
 def test_refused(client, egress):

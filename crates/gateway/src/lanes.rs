@@ -11,10 +11,11 @@ use std::sync::Arc;
 use bytes::Bytes;
 use policy::{Deployment, Name, Provider};
 use providers::blocks::{self, Issuer, Keepsake, Part};
+use providers::completions;
 use providers::dialects::{self, Dialect, Reply, StreamWriter, Target, Unanswered, signals};
 use providers::flow::{Flow, Translated, Watched, stop_name};
 use providers::other_door;
-use providers::request::{Edits, Operation, Raw, rewrite};
+use providers::request::{BadRequest, Edits, Operation, Raw, rewrite};
 use providers::tap::{Tap, TapOptions};
 use providers::tool_names::ToolNames;
 use providers::vectors::Shape;
@@ -104,6 +105,9 @@ pub(crate) fn decide(
             })
         }
         None if spoken.contains(&Dialect::Chat) => Ok(Lane::Same),
+        None if exchange.operation == Operation::Completions => {
+            Ok(Lane::Across { client: Dialect::Chat, provider: first })
+        }
         None => {
             let (name, what) = (&provider.name, exchange.endpoint());
             let message =
@@ -176,7 +180,11 @@ fn written(
     deployment: &Deployment,
     body: &Bytes,
 ) -> Result<Body, Box<Refusal>> {
-    let request = parsed(exchange, client, body)?;
+    let (body, lost) = match exchange.operation {
+        Operation::Completions => completions::as_chat(body).map_err(unreadable)?,
+        _ => (body.clone(), Vec::new()),
+    };
+    let request = parsed(exchange, client, &body)?;
     let target = Target {
         model: &deployment.upstream_model,
         issuer: issuer(deployment, provider),
@@ -191,7 +199,8 @@ fn written(
             refusal
         },
     )?;
-    exchange.dropped = written.dropped.into_iter().map(|param| param.0).collect();
+    exchange.dropped = lost;
+    exchange.dropped.extend(written.dropped.into_iter().map(|param| param.0));
     Ok(Body { bytes: written.body.into(), headers: written.headers })
 }
 
@@ -234,18 +243,20 @@ pub(crate) fn parsed(
     if let Some(held) = &mut exchange.held {
         held.translated(body.len() as u64)?;
     }
-    let mut request = dialects::read_request(client, body).map_err(|bad| {
-        let mut refusal = Refusal::new(Code::InvalidRequest, bad.message);
-        refusal.param = bad.param.map(Into::into);
-        refusal.detail = bad.code;
-        refusal
-    })?;
+    let mut request = dialects::read_request(client, body).map_err(unreadable)?;
     let (kept, key) = (&exchange.gateway.keepsakes, &exchange.caller.key.record.id);
     blocks::keepsake::restore(&mut request, |call| kept.find(key, call));
     stored::adapt(exchange, &mut request);
     request.model.clone_from(&exchange.asked.model);
     request.stream = exchange.asked.stream;
     Ok(Arc::clone(exchange.parsed.insert(Arc::new(request))))
+}
+
+fn unreadable(bad: BadRequest) -> Box<Refusal> {
+    let mut refusal = Refusal::new(Code::InvalidRequest, bad.message);
+    refusal.param = bad.param.map(Into::into);
+    refusal.detail = bad.code;
+    refusal
 }
 
 fn issuer(deployment: &Deployment, dialect: Dialect) -> Issuer {
@@ -283,6 +294,8 @@ pub(crate) fn flow(exchange: &Exchange, lane: Lane, deployment: &Deployment, swa
                 client => StreamWriter::new(client, reply),
             });
             let translated = Translated::new(issuer(deployment, provider), writer, MAX_EVENT);
+            let completions = exchange.operation == Operation::Completions;
+            let translated = translated.for_completions(completions);
             Flow::Translated(Box::new(translated.with_names(renamed(exchange, provider))))
         }
     };
@@ -365,7 +378,8 @@ pub(crate) fn whole(
                     // Its id is ours: by that one it is asked for.
                     answer.id = None;
                 }
-                reply(exchange, |reply| dialects::write_answer(client, &answer, reply)).into()
+                let body = reply(exchange, |reply| dialects::write_answer(client, &answer, reply)).into();
+                if exchange.operation == Operation::Completions { completions::whole(body) } else { body }
             }
         },
     })

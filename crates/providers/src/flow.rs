@@ -14,6 +14,7 @@ use smallvec::SmallVec;
 use crate::Usage;
 use crate::blocks::keepsake::Collector;
 use crate::blocks::{Delta, Event, Issuer, Keepsake, Stop, StopKind, fold};
+use crate::completions;
 use crate::dialects::{self, Dialect, Failing, Reply, StreamReader, StreamWriter};
 use crate::failure;
 use crate::quirks::stream::Cleaned;
@@ -132,6 +133,8 @@ pub struct Translated {
     terminal: Option<Bytes>,
     collector: Collector,
     names: Option<ToolNames>,
+    /// What Chat's writer writes is told as events of Completions.
+    completions: bool,
 }
 
 impl Watched {
@@ -208,7 +211,18 @@ impl Translated {
             terminal: None,
             collector: Collector::default(),
             names: None,
+            completions: false,
         }
+    }
+
+    /// For a client of Completions, with a writer of Chat.
+    #[must_use]
+    pub fn for_completions(self, completions: bool) -> Self {
+        Self { completions, ..self }
+    }
+
+    fn shown(&self, written: BytesMut) -> Bytes {
+        if self.completions { completions::events(&written) } else { written.freeze() }
     }
 
     /// With tools that were renamed for the provider.
@@ -221,7 +235,8 @@ impl Translated {
         self.framer.push(chunk);
         let done = self.drain();
         if !self.out.is_empty() {
-            out.push(self.out.split().freeze());
+            let written = self.out.split();
+            out.push(self.shown(written));
         }
         done
     }
@@ -253,7 +268,7 @@ impl Translated {
                 Event::End => {
                     let mut terminal = BytesMut::new();
                     self.writer.write(&seen, &mut terminal);
-                    self.terminal = Some(terminal.freeze());
+                    self.terminal = Some(self.shown(terminal));
                 }
                 _ => self.writer.write(&seen, &mut self.out),
             }
@@ -266,7 +281,8 @@ impl Translated {
         self.reader.end(&mut self.events);
         let done = self.write_events();
         if !self.out.is_empty() {
-            out.push(self.out.split().freeze());
+            let written = self.out.split();
+            out.push(self.shown(written));
         }
         done
     }

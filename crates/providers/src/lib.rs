@@ -14,6 +14,7 @@
 
 pub mod answer;
 pub mod blocks;
+pub mod completions;
 pub mod dialects;
 pub mod error_event;
 pub mod failure;

@@ -106,7 +106,7 @@ fn deployment(mut entry: Fields, draft: &mut Draft, groups: &mut BTreeMap<String
         prices(&mut info, known);
         known.context = info.count("max_input_tokens").or(known.context);
         known.max_output = info.count("max_output_tokens").or(known.max_output);
-        info.ignore(&["mode", "id", "litellm_provider", "description"]);
+        info.ignore(&["litellm_provider", "description"]);
         info.finish(draft);
     }
     if draft

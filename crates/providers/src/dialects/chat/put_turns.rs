@@ -7,8 +7,8 @@ use super::models;
 use super::parts::{write_mark, write_media};
 use super::thoughts::{write_detail, write_google_signature};
 use crate::blocks::{
-    CacheMark, Media, MediaSource, Opaque, Part, Reasoning, Refused, Request, Role, ToolCall, ToolKind,
-    ToolResult, Turn, Written,
+    CacheMark, Media, MediaKind, MediaSource, Opaque, Part, Reasoning, Refused, Request, Role, ToolCall,
+    ToolKind, ToolResult, Turn, Written,
 };
 use crate::dialects::{Dialect, Target};
 
@@ -138,8 +138,9 @@ impl<'w> Writer<'w> {
             self.written.drop_param(name);
         }
         let mark = self.mark(media.cache.as_ref());
-        if media.name.is_some() && matches!(media.source, MediaSource::Text(_)) {
-            // Text in place of a document has no place for its name.
+        let named = media.kind == MediaKind::File && !matches!(media.source, MediaSource::Text(_));
+        if media.name.is_some() && !named {
+            // Only a file of bytes has a place for its name.
             self.written.drop_param("filename");
         }
         write_media(media, mark, self.json)

@@ -160,6 +160,7 @@ pub(super) fn write_media(
         Some(name) if kind == "document" && !name.is_empty() => {
             out.text("title", name);
         }
+        Some(_) if kind != "document" => report("filename", written),
         _ => {}
     }
     write_cache(media.cache.as_ref(), marks, &mut out, written);

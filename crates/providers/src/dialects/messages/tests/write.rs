@@ -325,7 +325,7 @@ fn media_are_said_or_refused() {
     );
     let (_, written) =
         sent(&ask(media(MediaKind::Image, MediaSource::Url("https://x".into()), None)), "claude-opus-5");
-    assert_eq!(dropped(&written), ["detail"]);
+    assert_eq!(dropped(&written), ["detail", "filename"]);
     for media in [
         media(MediaKind::Audio, base64("AAAA"), Some("audio/wav")),
         media(MediaKind::Video, MediaSource::Url("https://x".into()), None),
