@@ -123,7 +123,6 @@ async fn a_deployment_that_comes_and_goes_is_seen_by_nobody() {
     // Each time seven in a row, as many as were under way then, and a try.
     let (failed, downs) = (attempts - 1600, downs.into_inner());
     assert!(downs > 0 && failed <= 20 * downs, "{failed} attempts failed, in {downs} times");
-    assert!(upstreams[0].journal().count() > 100, "whoever is well again is asked again");
 }
 
 #[tokio::test]
