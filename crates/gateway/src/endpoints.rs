@@ -355,6 +355,7 @@ fn open(
         parsed: None,
         vectors: None,
         dropped: Vec::new(),
+        usage_estimated: false,
         as_array: false,
         model_asked: Name::default(),
         end_user: header(headers::USER).map(label),

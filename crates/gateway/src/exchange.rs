@@ -83,6 +83,8 @@ pub(crate) struct Exchange {
     pub(crate) vectors: Option<Box<crate::vectors::Parsed>>,
     /// Parameters that the present attempt's model cannot be told.
     pub(crate) dropped: Vec<String>,
+    /// The answer tells an estimate of its tokens, since its provider told none.
+    pub(crate) usage_estimated: bool,
     /// Google's streams without `alt=sse`: a JSON array.
     pub(crate) as_array: bool,
     pub(crate) model_asked: Name,

@@ -205,6 +205,9 @@ pub(crate) fn add_ours(exchange: &Exchange, down: &mut HeaderMap, own_time: Dura
     if !exchange.dropped.is_empty() {
         down.insert(DROPPED, text(&exchange.dropped.join(", ")));
     }
+    if exchange.usage_estimated {
+        down.insert(ESTIMATED, HeaderValue::from_static("true"));
+    }
     if let Some(upstream) = &exchange.upstream_request_id {
         down.insert(UPSTREAM_REQUEST_ID, text(upstream));
     }

@@ -365,10 +365,15 @@ pub(crate) fn whole(
         names.back_in_answer(&mut answer);
     }
     let stop = answer.choices.iter().find_map(|choice| choice.stop.as_ref());
+    let finish_reason = stop.map(|stop| stop_name(stop).into());
+    let (usage, output_estimate) = (answer.usage, estimate(&answer));
+    if matches!(lane, Lane::Across { client: Dialect::Messages, .. }) {
+        exchange.usage_estimated = complete(&mut answer, exchange.asked.input_estimate, output_estimate);
+    }
     Ok(Whole {
-        usage: answer.usage,
-        output_estimate: estimate(&answer),
-        finish_reason: stop.map(|stop| stop_name(stop).into()),
+        usage,
+        output_estimate,
+        finish_reason,
         body: match lane {
             Lane::Same | Lane::Vectors { .. } => body,
             Lane::Across { client, .. } => {
@@ -383,6 +388,15 @@ pub(crate) fn whole(
             }
         },
     })
+}
+
+/// Anthropic's clients want numbers: where the provider told none, our estimates; whether any was needed.
+fn complete(answer: &mut blocks::Answer, input: u64, output: u64) -> bool {
+    let told = answer.usage.get_or_insert_default();
+    let known = told.input.is_some() && told.output.is_some();
+    told.input.get_or_insert(input);
+    told.output.get_or_insert(output);
+    !known
 }
 
 fn no_answer(problem: Unanswered) -> NoAnswer {

@@ -180,7 +180,7 @@ impl Standings {
                 continue;
             }
             if states.remove(&place).is_some_and(|state| state.until.is_some()) {
-                tracing::info!(model = %deployment.name, "is asked again: it answers");
+                tracing::info!(model = %deployment.name, "is asked again, since it answers");
             }
         }
         self.known.store(states.len(), Ordering::Release);
@@ -210,7 +210,7 @@ impl Standings {
             fault,
         });
         if state.fault(fault, now, Dice::unit()) {
-            tracing::warn!(%name, fault = ?fault, failures = state.failures, "is passed over for a while");
+            tracing::warn!(%name, fault = ?fault, failures = state.failures, "a deployment or account is passed over for a while");
         }
         self.known.store(states.len(), Ordering::Release);
     }

@@ -352,3 +352,26 @@ async fn an_error_before_the_first_event_is_the_status_that_it_means() {
         stand.upstream.set_plan(Plan::default());
     }
 }
+
+/// Anthropic's clients want numbers: ours are marked where the provider told none.
+#[tokio::test]
+async fn an_untold_usage_is_an_estimate_and_says_so() {
+    let stand = Stand::start(Setup::default()).await;
+    let ask = |model: &str| {
+        format!(
+            r#"{{"model":"{model}","max_tokens":50,"messages":[{{"role":"user","content":"the tide comes in"}}]}}"#
+        )
+    };
+    let reply = stand.client().post("/v1/messages", ask("fake/ok-unone-t20")).await;
+    assert_eq!((reply.status, reply.header("x-tidegate-estimated")), (200, Some("true")), "{}", reply.text());
+    let usage = &reply.json()["usage"];
+    assert!(
+        usage["input_tokens"].as_u64().unwrap() > 0 && usage["output_tokens"].as_u64().unwrap() > 0,
+        "{usage}"
+    );
+    let reply = stand.client().post("/v1/messages", ask("fake/ok-i7-t20")).await;
+    assert_eq!(
+        (reply.header("x-tidegate-estimated"), &reply.json()["usage"]["input_tokens"]),
+        (None, &json!(7))
+    );
+}
