@@ -3,6 +3,7 @@
 //! An attempt that fails before its first byte reached the client is no failure of the request: the next deployment of
 //! the plan is tried. What the client did wrong is never tried again elsewhere.
 
+mod answers;
 mod order;
 mod raw;
 mod verdict;
@@ -12,8 +13,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
-use ledger::{Basis, Outcome, Reservation};
-use policy::{Deployment, Moment, Money, Timeouts};
+use ledger::{Outcome, Reservation};
+use policy::{Deployment, Moment, Timeouts};
 use providers::failure::{self, Blame, Failure};
 use providers::request::Operation;
 use smallvec::SmallVec;
@@ -21,16 +22,16 @@ use smallvec::SmallVec;
 use crate::body::Body;
 use crate::exchange::Exchange;
 use crate::flight::{Flight, Trouble};
-use crate::lanes::{self, Lane, NoAnswer};
+use crate::lanes::{self, Lane};
 use crate::plan::{self, Plan, Step};
 use crate::refusal::{Code, Refusal};
-use crate::relay::{self, FirstEvent, Relay};
-use crate::settle::{self, Ending};
+use crate::relay;
 use crate::standing::{Fault, Told};
 use crate::upstream::Upstream;
 use crate::upstream::pool::{Call, Unreachable};
 use crate::upstream::wire::{Head, Wire};
-use crate::{Gateway, admit, headers, stored};
+use crate::{Gateway, admit, headers};
+use answers::{streamed, sync_if_durable, whole};
 use verdict::{Verdict, class_of, refuse};
 
 /// Of a provider's error at most this much is read and passed on.
@@ -387,214 +388,4 @@ fn failed(mut flight: Box<Flight>, head: Head, body: Bytes, failure: &Failure) -
     let mut miss = miss(flight, Outcome::Refused, told, verdict, failure.retryable, wait);
     miss.too_long = failure.is_too_long();
     miss
-}
-
-/// An error object where an answer should be: the status 200 was not true. `known` is what the dialect's reader made of it.
-fn false_success(
-    flight: Box<Flight>,
-    head: Head,
-    body: Bytes,
-    known: Option<(Option<String>, Option<String>)>,
-) -> Box<Miss> {
-    let none = |_: &str| None;
-    let first = failure::classify(502, &none, &body);
-    let (message, code) = known.unwrap_or_default();
-    let code = code.or(first.code);
-    let status = failure::status_within(code.as_deref());
-    let mut failure = failure::classify(status, &none, &body);
-    // Whoever does not say what it is may be better elsewhere.
-    failure.retryable |= status == 502;
-    (failure.message, failure.code) = (message.or(failure.message), code);
-    let mut head = head;
-    head.status = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::BAD_GATEWAY);
-    failed(flight, head, body, &failure)
-}
-
-async fn streamed(mut flight: Box<Flight>, head: Head) -> Result<http::Response<Body>, Box<Miss>> {
-    let exchange = flight.exchange();
-    let swallow_usage = !exchange.asked.include_usage;
-    let (lane, deployment) = (flight.lane, Arc::clone(&flight.deployment));
-    flight.flow = Some(lanes::flow(flight.exchange(), lane, &deployment, swallow_usage));
-    if !is_event_stream(&head.headers) {
-        return Err(Box::pin(not_a_stream(flight, head)).await);
-    }
-    let ready = match relay::first_event(&mut flight).await {
-        Ok(ready) => ready,
-        Err(FirstEvent::Trouble(trouble)) => return Err(troubled(flight, &trouble)),
-        Err(FirstEvent::Error { raw, message, code }) if flight.lane == Lane::Same => {
-            let known = Some((message, code));
-            // What Responses sends in a stream is no body of an error.
-            let of_events = flight.exchange().operation == Operation::Responses;
-            let body = if of_events { Bytes::new() } else { error_object(&raw) };
-            return Err(false_success(flight, head, body, known));
-        }
-        Err(FirstEvent::Error { message, code, .. }) => {
-            return Err(false_success(flight, head, Bytes::new(), Some((message, code))));
-        }
-    };
-    let first = flight.last_byte();
-    let exchange = flight.exchange();
-    exchange.times.first_byte = Some(first);
-    if exchange.stored.is_some() {
-        Box::pin(stored::note_stream(exchange, lane, &ready)).await;
-    }
-    let now = exchange.gateway.clock.moment();
-    let waited = exchange.times.dispatched;
-    let own = exchange.own_time(now, waited).saturating_add(now.since(first));
-    let mut answer = http::Response::new(());
-    *answer.headers_mut() = head.headers;
-    let down = answer.headers_mut();
-    if lane == Lane::Same {
-        headers::downwards(down, exchange.requests_standing.is_some());
-        headers::without_empty_limits(exchange, down);
-    } else {
-        down.clear();
-    }
-    if exchange.as_array {
-        down.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    }
-    down.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("text/event-stream"));
-    down.entry(http::header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
-    headers::add_ours(exchange, down, own);
-    let relay = Box::new(Relay::new(flight, ready));
-    Ok(answer.map(|()| Body::stream(relay)))
-}
-
-fn is_event_stream(head: &HeaderMap) -> bool {
-    // Some servers leave the type out; only a type that says something else is believed.
-    head.get(CONTENT_TYPE)
-        .is_none_or(|kind| kind.as_bytes().to_ascii_lowercase().starts_with(b"text/event-stream"))
-}
-
-/// A stream was asked for and something else came.
-async fn not_a_stream(mut flight: Box<Flight>, head: Head) -> Box<Miss> {
-    match relay::whole(&mut flight, MAX_ERROR).await {
-        Ok(body) => {
-            let (lane, deployment) = (flight.lane, Arc::clone(&flight.deployment));
-            match lanes::whole(flight.exchange(), lane, &deployment, body.clone()) {
-                Err(NoAnswer::Error) => {
-                    flight.land(None);
-                    false_success(flight, head, body, None)
-                }
-                _ => {
-                    let what = "a stream was asked for and something else came".to_owned();
-                    troubled(flight, &Trouble::NotAnAnswer(what))
-                }
-            }
-        }
-        Err(trouble) => troubled(flight, &trouble),
-    }
-}
-
-/// The JSON of an event's data lines.
-fn error_object(event: &Bytes) -> Bytes {
-    let start = memchr::memchr(b'{', event).unwrap_or(0);
-    let end = memchr::memrchr(b'}', event).map_or(event.len(), |at| at + 1);
-    event.slice(start..end.max(start))
-}
-
-async fn whole(mut flight: Box<Flight>, head: Head) -> Result<http::Response<Body>, Box<Miss>> {
-    let body = match relay::whole(&mut flight, relay::MAX_WHOLE).await {
-        Ok(body) => body,
-        Err(trouble) => return Err(troubled(flight, &trouble)),
-    };
-    let (operation, lane, deployment) =
-        (flight.exchange().operation, flight.lane, Arc::clone(&flight.deployment));
-    if let Some(id) = stored::watch::going(flight.exchange(), lane, &body) {
-        return Ok(Box::pin(in_background(flight, head, body, id)).await);
-    }
-    let read = match lanes::whole(flight.exchange(), lane, &deployment, body.clone()) {
-        Ok(read) => read,
-        Err(NoAnswer::Error) => {
-            flight.land(None);
-            return Err(false_success(flight, head, body, None));
-        }
-        Err(NoAnswer::Other(error)) => {
-            flight.land(None);
-            let what = format!("the answer is not the JSON that was asked for: {error}");
-            return Err(troubled(flight, &Trouble::NotAnAnswer(what)));
-        }
-    };
-    flight.land(None);
-    let first = flight.last_byte();
-    let exchange = flight.exchange();
-    exchange.times.first_byte = Some(first);
-    let told = read.usage.map(|usage| {
-        let mut usage = settle::usage_of(usage);
-        if operation == Operation::Embeddings {
-            usage.output = usage.output.or(Some(0));
-        }
-        usage
-    });
-    let (usage, basis) = match (lane, told) {
-        (Lane::Vectors { .. }, None) => (policy::Usage::default(), Basis::Unreported),
-        _ => {
-            let (input, output) = (exchange.asked.input_estimate, read.output_estimate);
-            settle::complete_usage(told, input, output, Basis::Unreported)
-        }
-    };
-    let cost = settle::cost(&deployment, &usage);
-    let mut ending = Ending::completed(usage, basis, read.finish_reason);
-    ending.answer = exchange.request_body.is_some().then(|| read.body.clone());
-    flight.settle(&ending);
-    sync_if_durable(&mut flight).await;
-    let exchange = flight.exchange();
-    if exchange.stored.is_some() {
-        Box::pin(stored::keep_whole(exchange, lane, &read.body)).await;
-    }
-    exchange.permit = None;
-    let answer = tell(exchange, lane, head, read.body, cost, first);
-    runtime::failpoint!("gateway.ack");
-    Ok(answer)
-}
-
-/// A whole answer as the client gets it.
-fn tell(
-    exchange: &Exchange,
-    lane: Lane,
-    head: Head,
-    body: Bytes,
-    cost: Option<Money>,
-    first: Moment,
-) -> http::Response<Body> {
-    let now = exchange.gateway.clock.moment();
-    let own = exchange.own_time(now, exchange.times.dispatched).saturating_add(now.since(first));
-    let mut answer = http::Response::new(Body::whole(body));
-    *answer.status_mut() = head.status;
-    *answer.headers_mut() = head.headers;
-    let down = answer.headers_mut();
-    if lane == Lane::Same {
-        headers::downwards(down, exchange.requests_standing.is_some());
-        headers::without_empty_limits(exchange, down);
-    } else {
-        down.clear();
-    }
-    down.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
-    headers::add_ours(exchange, down, own);
-    if let Some(cost) = cost {
-        down.insert(headers::COST, headers::text(&cost.decimal()));
-    }
-    answer
-}
-
-/// The provider goes on without us: its word that it does is the answer, and the attempt stays open.
-async fn in_background(mut flight: Box<Flight>, head: Head, body: Bytes, id: String) -> http::Response<Body> {
-    flight.land(None);
-    let (lane, first) = (flight.lane, flight.last_byte());
-    let exchange = flight.exchange();
-    exchange.times.first_byte = Some(first);
-    stored::keep_whole(exchange, lane, &body).await;
-    let answer = tell(exchange, lane, head, body, None, first);
-    stored::watch::begin(flight, id);
-    answer
-}
-
-async fn sync_if_durable(flight: &mut Flight) {
-    let exchange = flight.exchange();
-    if exchange.caller.key.record.durable {
-        let ledger = exchange.gateway.ledger.clone();
-        if let Err(error) = ledger.sync().await {
-            tracing::error!(%error, "a durable key's settlement is not yet safe against loss of power");
-        }
-    }
 }
