@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """The stand that client suites run on: an upstream, a gateway in front of it, both on loopback, both ours to end.
 
-    stand.py [--llama SERVER MODEL] [--no-upstream] [--loops] [--vectors] [--media] [--agent] -- COMMAND [ARGUMENT...]
+    stand.py [--llama SERVER MODEL] [--no-upstream] [--loops] [--vectors] [--media] [--agent] [--obliging] -- COMMAND [ARGUMENT...]
 
 Starts the scripted upstream (or llama-server), then `tidegate serve` with a settings file written for the occasion,
 waits until it is ready, runs the command with the addresses and keys in its environment, and ends what it started, by
@@ -18,6 +18,8 @@ over those wires is written down (`recorder.py`).
 `--media` adds `openai`, `anthropic` and `gemini` of a vendor of pictures, sound, files and batches (`media/vendor.py`).
 
 `--agent` adds a model that tells an agent step by step what to do (`agents/model.py`); of the loops' names it is `agent`.
+
+`--obliging` adds a model that does what it is told in plain words (`standard/model.py`); of the loops' names it is `obliging`.
 
 Why a program of its own: the same stand serves the Python suite, the Node suite, the engine suite and the commands of
 the documentation, and none of them should know how a server is started.
@@ -180,6 +182,18 @@ FAMILIES = {"anthropic": ("anthropic", "claude-opus-5"), "gemini": ("gemini", "g
             "openai": ("openai/v1", "gpt-5")}
 
 
+# Routes that are called as the model behind them calls itself, by the provider on the way.
+OWN_NAMES = {"": "echo", "anthropic": "story", "gemini": "vision", "openai": "tools"}
+
+
+def own_names():
+    routes = ""
+    for provider, name in OWN_NAMES.items():
+        model = f"{provider}/{FAMILIES[provider][1]}-{name}" if provider else MODELS[name]
+        routes += f'\n[routes.{name}]\ntargets = [{{ model = "{model}" }}]\n'
+    return routes, {"STAND_OWN_NAMES": json.dumps(OWN_NAMES)}
+
+
 def loops(recorder):
     """Providers that are this gateway's own mounts, behind the recorder, and the routes that come back from them."""
     providers = "".join(f"""
@@ -232,15 +246,17 @@ credential = "env:STAND_VENDOR"
     return providers, {"STAND_MEDIA": str(journal), "STAND_VENDOR": "vendors-own-credential"}
 
 
-def agent(stand):
+def played(stand, name, path, model):
+    """A provider whose one model is a program of ours."""
     port = free_port()
-    process = stand.spawn("agent", [sys.executable, str(pathlib.Path(__file__).parent / "agents" / "model.py"), str(port)])
-    stand.listens("agent", process, port)
+    process = stand.spawn(name, [sys.executable, str(pathlib.Path(__file__).parent / path), str(port)])
+    stand.listens(name, process, port)
+    MODELS[name] = f"{name}/{model}"
     return f"""
-[providers.agent]
+[providers.{name}]
 dialect = "openai"
 base_url = "http://127.0.0.1:{port}/v1"
-models = ["steps"]
+models = ["{model}"]
 """
 
 
@@ -294,13 +310,18 @@ def main(arguments):
             providers += more_providers
             environment.update(more)
         if "--agent" in options:
-            providers += agent(stand)
-            MODELS["agent"] = "agent/steps"
+            providers += played(stand, "agent", "agents/model.py", "steps")
+        if "--obliging" in options:
+            providers += played(stand, "obliging", "standard/model.py", "obliging")
         if "--loops" in options:
             recorder = Recorder(port, folder / "upstream-requests.jsonl")
             circular, routes, more = loops(recorder)
             behind = providers + routes
             providers += circular
+            environment.update(more)
+        if "--obliging" in options:
+            routes, more = own_names()
+            providers += routes
             environment.update(more)
         file = folder / "tidegate.toml"
         file.write_text(settings(folder, port, providers, behind, {name: secret for name, secret in secrets.items() if name in KEYS}))

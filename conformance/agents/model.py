@@ -2,14 +2,17 @@
 
     model.py PORT
 
-Speaks OpenAI Chat, whole and streamed, with the arguments of its calls in small pieces. Which step is next it sees from the
+Which step is next it sees from the
 results that the conversation holds; whoever loses one, or gives one twice, ends somewhere else. A request without
 tools (a title for the session, say) is answered with a word.
 """
 
-import http.server
 import json
+import pathlib
 import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent.parent))
+from chat_server import serve
 
 # Each step: calls of tools, as each agent names them. The folder is told in the first message.
 CLAUDE_CODE = [
@@ -63,55 +66,5 @@ def answer(asked):
     return [], LAST
 
 
-class Handler(http.server.BaseHTTPRequestHandler):
-    protocol_version = "HTTP/1.1"
-
-    def log_message(self, *_):
-        pass
-
-    def do_GET(self):
-        self.tell({"object": "list", "data": [{"id": "steps", "object": "model", "created": 1, "owned_by": "stand"}]})
-
-    def tell(self, body):
-        content = json.dumps(body).encode()
-        self.send_response(200)
-        self.send_header("content-type", "application/json")
-        self.send_header("content-length", str(len(content)))
-        self.end_headers()
-        self.wfile.write(content)
-
-    def do_POST(self):
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
-        calls, text = answer(asked)
-        finish = "tool_calls" if calls else "stop"
-        usage = {"prompt_tokens": 100, "completion_tokens": 20, "total_tokens": 120}
-        shared = {"id": "chatcmpl-1", "created": 1, "model": asked["model"]}
-        if not asked.get("stream"):
-            message = {"role": "assistant", "content": text, **({"tool_calls": calls} if calls else {})}
-            return self.tell({**shared, "object": "chat.completion", "usage": usage,
-                              "choices": [{"index": 0, "message": message, "finish_reason": finish}]})
-        deltas = [{"role": "assistant", "content": "" if calls else text}]
-        for index, call in enumerate(calls):
-            whole = call["function"]["arguments"]
-            deltas.append({"tool_calls": [{**call, "index": index, "function": {"name": call["function"]["name"], "arguments": ""}}]})
-            deltas += [{"tool_calls": [{"index": index, "function": {"arguments": whole[at:at + 7]}}]} for at in range(0, len(whole), 7)]
-        chunks = [{"index": 0, "delta": delta, "finish_reason": None} for delta in deltas]
-        chunks.append({"index": 0, "delta": {}, "finish_reason": finish})
-        events = [{**shared, "object": "chat.completion.chunk", "choices": [chunk]} for chunk in chunks]
-        events.append({**shared, "object": "chat.completion.chunk", "choices": [], "usage": usage})
-        self.send_response(200)
-        self.send_header("content-type", "text/event-stream")
-        self.send_header("connection", "close")
-        self.end_headers()
-        for event in events:
-            self.wfile.write(f"data: {json.dumps(event)}\n\n".encode())
-        self.wfile.write(b"data: [DONE]\n\n")
-        self.close_connection = True
-
-
-class Server(http.server.ThreadingHTTPServer):
-    daemon_threads = True
-
-
 if __name__ == "__main__":
-    Server(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+    serve(sys.argv[1], "steps", answer)

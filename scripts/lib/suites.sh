@@ -140,6 +140,20 @@ client_suite() {
         pytest_suite "$name" "$ROOT/conformance/clients/test_$name.py" "$python" --loops
 }
 
+# The tests that LangChain has for every model, for its client of OpenAI: chat at each dialect, then embeddings. They want a
+# newer pytest than the others.
+standard_suite() {
+    local python name
+    python=$(venv "standard-$LANGCHAIN_OPENAI-$LANGCHAIN_TESTS" "langchain-openai==$LANGCHAIN_OPENAI" \
+        "langchain-tests==$LANGCHAIN_TESTS" "pytest==$PYTEST_NEWER" "pytest-timeout==$PYTEST_TIMEOUT")
+    for name in chat embeddings; do
+        local options=(--loops --obliging)
+        [ "$name" = chat ] || options=(--vectors)
+        PYTEST_ADDOPTS="${TIDEGATE_RESULTS:+--junitxml=$TIDEGATE_RESULTS/standard-$name.xml}" \
+            pytest_suite "LangChain's standard tests, $name" "$ROOT/conformance/standard/test_$name.py" "$python" "${options[@]}"
+    done
+}
+
 # The libraries that stand on the SDKs: all of them, or with `third` what stands for the others.
 client_suites() {
     local part=${1:-}
@@ -149,6 +163,7 @@ client_suites() {
     client_suite "$part" openai_agents "openai-agents==$OPENAI_AGENTS"
     ai_sdk_suite "$AI_SDK"
     [ -z "$part" ] || return 0
+    standard_suite
     # The largest to install.
     client_suite "" llama_index "llama-index-llms-openai-like==$LLAMA_INDEX_OPENAI_LIKE"
     client_suite "" litellm "litellm==$LITELLM_CLIENT"
