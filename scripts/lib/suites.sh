@@ -97,7 +97,7 @@ older_dialects_suite() {
 node_dialects_suite() {
     local openai=${1:-$OPENAI_NODE} anthropic=${2:-$ANTHROPIC_NODE} genai=${3:-$GENAI_NODE} node=${4:-}
     STAND_NODE_PACKAGES=$(node_modules "dialects-$openai-$anthropic-$genai" "openai@$openai" \
-        "@anthropic-ai/sdk@$anthropic" "@google/genai@$genai")
+        "@anthropic-ai/sdk@$anthropic" "@google/genai@$genai" "zod@$ZOD")
     export STAND_NODE_PACKAGES
     node_tests "the dialects for Node (openai $openai, anthropic $anthropic, genai $genai)" node-dialects \
         "dialects-node${node:+-newer}" "$node"
@@ -107,15 +107,17 @@ node_dialects_suite() {
 node_media_suite() {
     local openai=${1:-$OPENAI_NODE} anthropic=${2:-$ANTHROPIC_NODE} genai=${3:-$GENAI_NODE} node=${4:-}
     STAND_NODE_PACKAGES=$(node_modules "dialects-$openai-$anthropic-$genai" "openai@$openai" \
-        "@anthropic-ai/sdk@$anthropic" "@google/genai@$genai")
+        "@anthropic-ai/sdk@$anthropic" "@google/genai@$genai" "zod@$ZOD")
     export STAND_NODE_PACKAGES
     STAND_OPTIONS=--media node_tests "pictures, sound, files and batches for Node (openai $openai)" node-media \
         "media-node${node:+-newer}" "$node"
 }
 
-# node_tests NAME FOLDER RESULTS [NODE]: the tests of a folder of conformance/, with the packages that are exported.
+# node_tests NAME FOLDER RESULTS [NODE]: the tests of a folder of conformance/, with the packages that are exported. NODE_TESTS
+# names the files of it if not all are wanted.
 node_tests() {
-    local name=$1 folder=$2 results=$3 node=${4:-} log code=0 report=() runner=(node)
+    local name=$1 folder=$2 results=$3 node=${4:-} log code=0 report=() runner=(node) files=() file
+    for file in ${NODE_TESTS:-'*'}; do files+=("$ROOT/conformance/$folder"/$file.test.mjs); done
     need node "install Node 20 or newer"
     [ -z "$node" ] || runner=(npx --yes --package "node@$node" -- node)
     [ -z "${TIDEGATE_RESULTS:-}" ] || report=(--test-reporter=junit
@@ -123,7 +125,7 @@ node_tests() {
     log=$(mktemp)
     AI_SDK_LOG_WARNINGS=false python3 "$ROOT/conformance/stand.py" "${STAND_OPTIONS:---loops}" -- "${runner[@]}" --test --test-reporter=tap \
         --test-reporter-destination=stdout ${report[@]+"${report[@]}"} --test-timeout=60000 \
-        "$ROOT/conformance/$folder"/*.test.mjs >"$log" 2>&1 || code=$?
+        "${files[@]}" >"$log" 2>&1 || code=$?
     [ "$code" -eq 0 ] || grep -vE '^ *(duration_ms|type):' "$log" | tail -n 150 >&2
     counted "$name${node:+ on Node $node}" "$(awk '/^# pass /{n=$3} END {print n + 0}' "$log")" \
         "$(awk '/^# (fail|cancelled) /{n+=$3} END {print n + 0}' "$log")" "$code"
