@@ -3,73 +3,15 @@
 use std::sync::Arc;
 
 use ledger::{Intent, Reservation, Spent};
-use policy::{Deployment, KeyState, Moment, Money, Permit, Standing};
+use policy::{Deployment, KeyState, Money};
 use smallvec::SmallVec;
 
 use crate::exchange::Exchange;
-use crate::headers;
 use crate::plan::Plan;
 use crate::refusal::{Code, Refusal};
 
 /// What is reserved for the output of a model whose maximum nobody knows, tokens. A stream that passes it asks for more.
 pub(crate) const UNKNOWN_OUTPUT: u64 = 4096;
-
-/// A place and a turn for one request of a key.
-pub(crate) struct Turn {
-    pub(crate) permit: Permit,
-    pub(crate) standing: Option<Standing>,
-}
-
-/// Takes one request from the key's limits. A refused request takes nothing.
-pub(crate) fn take_turn(key: &KeyState, now: Moment) -> Result<Turn, (Box<Refusal>, Option<Standing>)> {
-    let Some(permit) = key.permits.acquire() else {
-        let limit = key.record.limits.concurrency.unwrap_or_default();
-        let message = format!(
-            "key `{}` has {limit} requests in flight, as many as it may (`concurrency`)",
-            key.record.name
-        );
-        let wait = std::time::Duration::from_millis(500);
-        return Err((Refusal::new(Code::ConcurrencyLimitExceeded, message).after(wait), None));
-    };
-    let standing = match key.requests.as_ref().map(|limit| limit.admit(now)) {
-        None => None,
-        Some(Ok(standing)) => Some(standing),
-        Some(Err(refused)) => {
-            let message = format!(
-                "key `{}` may make {} requests a minute (`requests_per_minute`); the next is possible in {}",
-                key.record.name,
-                refused.standing.limit,
-                headers::go_duration(refused.retry_after)
-            );
-            let refusal = Refusal::new(Code::RateLimitExceeded, message).after(refused.retry_after);
-            return Err((refusal, Some(refused.standing)));
-        }
-    };
-    Ok(Turn { permit, standing })
-}
-
-/// Takes the tokens that the call is expected to use from the key's token limit.
-pub(crate) fn take_tokens(exchange: &mut Exchange, now: Moment) -> Result<(), Box<Refusal>> {
-    let Some(limit) = &exchange.caller.key.tokens else { return Ok(()) };
-    let expected = exchange.asked.input_estimate + exchange.asked.max_output.unwrap_or(0).min(UNKNOWN_OUTPUT);
-    match limit.debit(now, expected) {
-        Ok(standing) => {
-            exchange.tokens_debited = expected;
-            exchange.tokens_standing = Some(standing);
-            Ok(())
-        }
-        Err(refused) => {
-            exchange.tokens_standing = Some(refused.standing);
-            let message = format!(
-                "key `{}` may use {} tokens a minute (`tokens_per_minute`); this request is expected to use {expected}, possible in {}",
-                exchange.caller.key.record.name,
-                refused.standing.limit,
-                headers::go_duration(refused.retry_after)
-            );
-            Err(Refusal::new(Code::RateLimitExceeded, message).after(refused.retry_after))
-        }
-    }
-}
 
 /// Reserves what the dearest of the possible attempts could cost, in every budget of the key, or in none.
 pub(crate) fn reserve(exchange: &Exchange, plan: &Plan) -> Result<Reservation, Box<Refusal>> {

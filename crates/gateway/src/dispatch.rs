@@ -30,7 +30,7 @@ use crate::standing::{Fault, Told};
 use crate::upstream::Upstream;
 use crate::upstream::pool::{Call, Unreachable};
 use crate::upstream::wire::{Head, Wire};
-use crate::{Gateway, admit, headers};
+use crate::{Gateway, admit, headers, limits};
 use answers::{streamed, sync_if_durable, whole};
 use verdict::{Verdict, class_of, refuse};
 
@@ -75,6 +75,14 @@ pub(crate) async fn dispatch(
     let mut made = 0;
     while let Some((step, visit)) = order::next(&gateway, &mut left, made, turned) {
         let deployment = &step.deployment;
+        if let Err(full) = limits::visit(&mut exchange, deployment) {
+            visit.ended(Err(None));
+            turned = None;
+            if verdict.is_none() {
+                verdict = Some((Verdict::Ours(full), true, None));
+            }
+            continue;
+        }
         exchange.attempts += 1;
         exchange.deployment = Some(Arc::clone(deployment));
         let timeouts = exchange.within_limit(step.timeouts);

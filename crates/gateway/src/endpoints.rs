@@ -1,5 +1,6 @@
 //! The first steps of every request: where it goes, whose it is, what it asks.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -8,7 +9,7 @@ use http::request::Parts;
 use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use ledger::Labels;
-use policy::Name;
+use policy::{Name, Taken};
 use providers::request::{self, Operation, Raw};
 use runtime::Dice;
 
@@ -20,8 +21,8 @@ use crate::receive::Held;
 use crate::refusal::{Code, Refusal};
 use crate::urls::{self, Endpoint, find};
 use crate::{
-    Gateway, admit, authenticate, dispatch, headers, health, models, plan, raw, realtime, receive, settle,
-    stored, wishes,
+    Gateway, admit, authenticate, dispatch, headers, health, limits, models, plan, raw, realtime, receive,
+    settle, stored, wishes,
 };
 
 /// End users, sessions and tags longer than this are cut, characters.
@@ -35,7 +36,7 @@ pub(crate) async fn answer(
     client: Client,
     mut request: Request<Incoming>,
 ) -> Response<Body> {
-    let busy = client.answer();
+    let (busy, peer) = (client.answer(), client.address);
     if let Some(refused) = client.refused(&request) {
         let refusal = refused.refusal();
         gateway.metrics.count_unauthenticated(refusal.status());
@@ -52,7 +53,7 @@ pub(crate) async fn answer(
                 // Its answers tell an address of ours.
                 request.extensions_mut().insert(client);
             }
-            call(gateway, asked, request).await
+            call(gateway, asked, request, peer).await
         }
         Endpoint::Session(asked) if asked.operation == Operation::Responses => {
             Box::pin(turns::answer(gateway, &client, request)).await
@@ -118,12 +119,17 @@ async fn without_body(body: Incoming, mut answer: Response<Body>) -> Response<Bo
 }
 
 /// One call of a model, from its key to its answer.
-async fn call(gateway: Arc<Gateway>, asked: urls::Call<'_>, request: Request<Incoming>) -> Response<Body> {
+async fn call(
+    gateway: Arc<Gateway>,
+    asked: urls::Call<'_>,
+    request: Request<Incoming>,
+    peer: Option<IpAddr>,
+) -> Response<Body> {
     let started = gateway.clock.moment();
     let (parts, body) = request.into_parts();
     let id = Dice::request_id(&gateway.clock);
     let operation = urls::as_asked(asked.operation, &parts.headers);
-    let mut exchange = match admitted(&gateway, operation, id, started, &parts) {
+    let mut exchange = match admitted(&gateway, operation, id, started, &parts, peer) {
         Ok(exchange) => exchange,
         Err(answer) => return without_body(body, *answer).await,
     };
@@ -142,10 +148,11 @@ pub(crate) async fn begun(
     parts: Parts,
     body: Bytes,
     held: Held,
+    peer: Option<IpAddr>,
 ) -> Response<Body> {
     let started = gateway.clock.moment();
     let id = Dice::request_id(&gateway.clock);
-    match admitted(&gateway, asked.operation, id, started, &parts) {
+    match admitted(&gateway, asked.operation, id, started, &parts, peer) {
         Ok(mut exchange) => {
             exchange.held = Some(held);
             received(exchange, asked, parts, body).await
@@ -202,6 +209,7 @@ pub(crate) fn admitted(
     id: policy::RequestId,
     started: policy::Moment,
     parts: &Parts,
+    peer: Option<IpAddr>,
 ) -> Result<Box<Exchange>, Box<Response<Body>>> {
     let caller = match authenticate::caller(gateway, operation, parts) {
         Ok(caller) => caller,
@@ -213,15 +221,11 @@ pub(crate) fn admitted(
         }
     };
     let mut exchange = Box::new(open(gateway, operation, id, started, caller, parts));
-    match admit::take_turn(&exchange.caller.key, started) {
-        Ok(turn) => {
-            exchange.permit = Some(turn.permit);
-            exchange.requests_standing = turn.standing;
-        }
-        Err((refusal, standing)) => {
-            exchange.requests_standing = standing;
-            return Err(Box::new(refuse(&mut exchange, &refusal)));
-        }
+    if !exchange.caller.environment.limits.is_empty() {
+        exchange.address = limits::address(gateway, peer, &parts.headers);
+    }
+    if let Err(refusal) = limits::enter(&mut exchange, started) {
+        return Err(Box::new(refuse(&mut exchange, &refusal)));
     }
     match wishes::read(&parts.headers) {
         Ok(wishes) => {
@@ -261,7 +265,7 @@ fn prepare(
     }
     if counting(exchange.operation).is_none() {
         plan::weigh(exchange, &mut plan);
-        admit::take_tokens(exchange, exchange.times.received)?;
+        limits::charge(exchange, &plan.asked, exchange.times.received)?;
     }
     let reservation = admit::reserve(exchange, &plan)?;
     runtime::failpoint!("gateway.reserved");
@@ -342,13 +346,14 @@ fn open(
         http1: parts.version < http::Version::HTTP_2,
         labels: Arc::new(labels),
         caller,
-        permit: None,
+        address: None,
+        taken: Taken::default(),
+        visited: Taken::default(),
         held: None,
         limit: None,
         strict: false,
         requests_standing: None,
         tokens_standing: None,
-        tokens_debited: 0,
         asked: request::Asked::default(),
         raw: None,
         stored: None,

@@ -1,11 +1,12 @@
 //! One request and everything that is known and decided of it, carried from room to room.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use ledger::Labels;
 use policy::{
-    Deployment, Environment, KeyState, Moment, Name, Permit, RequestId, Standing, Timeouts, Timestamp,
+    Deployment, Environment, KeyState, Moment, Name, RequestId, Standing, Taken, Timeouts, Timestamp,
 };
 use providers::request::{Asked, Operation};
 
@@ -65,13 +66,16 @@ pub(crate) struct Exchange {
     pub(crate) limit: Option<Limit>,
     /// `x-tidegate-strict`: refuse instead of dropping a parameter that the chosen model cannot take.
     pub(crate) strict: bool,
-    pub(crate) permit: Option<Permit>,
+    /// Where the client connects from, as limits count it; known where a limit wants to know.
+    pub(crate) address: Option<IpAddr>,
+    /// What the request has taken of its limits.
+    pub(crate) taken: Taken,
+    /// What its present attempt has taken of the limits of providers and deployments.
+    pub(crate) visited: Taken,
     /// The share of memory that the request's body takes.
     pub(crate) held: Option<Held>,
     pub(crate) requests_standing: Option<Standing>,
     pub(crate) tokens_standing: Option<Standing>,
-    /// Tokens taken from the key's token limit, corrected when the truth is known.
-    pub(crate) tokens_debited: u64,
     pub(crate) asked: Asked,
     /// What is asked where it is no conversation.
     pub(crate) raw: Option<Box<crate::raw::Wanted>>,
@@ -100,6 +104,12 @@ pub(crate) struct Exchange {
 }
 
 impl Exchange {
+    /// It is under way no longer, for those who count that.
+    pub(crate) fn leave(&mut self) {
+        self.taken.leave();
+        self.visited.leave();
+    }
+
     /// Nobody waits for it any more, neither a client nor a stop.
     pub(crate) fn release_in_flight(&mut self) {
         self.in_flight = None;

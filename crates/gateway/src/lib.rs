@@ -24,6 +24,7 @@ mod keepsakes;
 mod lanes;
 mod learned;
 mod lifecycle;
+mod limits;
 mod listen;
 mod metrics;
 mod models;
@@ -81,12 +82,14 @@ pub trait Aside: Send + Sync {
 }
 
 /// Bounds that hold for the whole process.
-#[derive(Copy, Clone, Debug)]
+#[derive(Clone, Debug)]
 pub struct ServerLimits {
     /// The largest request body, bytes.
     pub max_body: u64,
     /// All request bodies held at once, bytes.
     pub max_memory: u64,
+    /// Proxies whose word on a client's address is believed.
+    pub trusted_proxies: Box<[policy::Network]>,
 }
 
 /// What a gateway is made of.
@@ -132,6 +135,8 @@ pub struct Gateway {
     pub(crate) keepsakes: keepsakes::Keepsakes,
     pub(crate) learned: learned::Learned,
     pub(crate) standings: standing::Standings,
+    pub(crate) limiter: limits::Limiter,
+    pub(crate) trusted_proxies: Box<[policy::Network]>,
     pub(crate) metrics: metrics::Metrics,
     pub(crate) lifecycle: lifecycle::Lifecycle,
     /// Places for sessions over a WebSocket.
@@ -167,6 +172,8 @@ impl Gateway {
             keepsakes: keepsakes::Keepsakes::default(),
             learned: learned::Learned::default(),
             standings: standing::Standings::default(),
+            limiter: limits::Limiter::default(),
+            trusted_proxies: parts.limits.trusted_proxies,
             metrics: metrics::Metrics::new(),
             lifecycle: lifecycle::Lifecycle::default(),
             sessions: Arc::new(tokio::sync::Semaphore::new(realtime::MAX_SESSIONS)),
@@ -281,6 +288,11 @@ impl Gateway {
             ("held_bytes", "bytes of request bodies in memory", self.memory.held()),
             ("keys", "virtual keys known", self.keyring.len() as u64),
             ("keys_current", "1 when every key is known here", flag(self.keys_are_current())),
+            (
+                "limit_counters",
+                "Counters of limits that are in use",
+                u64::try_from(self.limiter.len()).unwrap_or(u64::MAX),
+            ),
             (
                 "places_away",
                 "deployments and accounts that are passed over at present",

@@ -12,7 +12,7 @@ mod refused;
 
 use std::future::Future;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::Context;
@@ -45,11 +45,17 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 pub(crate) struct Client {
     /// It speaks TLS to us.
     pub(crate) secure: bool,
+    /// Where it connects from.
+    pub(crate) address: Option<IpAddr>,
     answering: Answering,
     refused_head: RefusedHead,
 }
 
 impl Client {
+    fn at(address: IpAddr, secure: bool) -> Self {
+        Self { secure, address: Some(address), ..Self::default() }
+    }
+
     /// Why there is no request, where `request` only stands in for a head that was refused: it has no host, and no
     /// head of a client without one passes the framing.
     pub(crate) fn refused<B>(&self, request: &http::Request<B>) -> Option<Refused> {
@@ -123,7 +129,7 @@ pub async fn serve(
         let (gateway, acceptor) = (Arc::clone(&gateway), acceptor.clone());
         crew.board(&gateway.tasks.clone(), "connection", move |aboard| async move {
             let _held = (aboard, place);
-            if let Err(error) = connection(gateway, stream, acceptor).await {
+            if let Err(error) = connection(gateway, stream, acceptor, address.ip()).await {
                 tracing::debug!(%error, client = %address, "connection ended");
             }
         });
@@ -134,11 +140,12 @@ async fn connection(
     gateway: Arc<Gateway>,
     stream: std::net::TcpStream,
     acceptor: Option<TlsAcceptor>,
+    address: IpAddr,
 ) -> io::Result<()> {
     let stream = tokio::net::TcpStream::from_std(stream)?;
-    let Some(acceptor) = acceptor else { return converse(gateway, stream, false).await };
+    let Some(acceptor) = acceptor else { return converse(gateway, stream, Client::at(address, false)).await };
     let stream = tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await??;
-    Box::pin(converse(gateway, stream, true)).await
+    Box::pin(converse(gateway, stream, Client::at(address, true))).await
 }
 
 type Accepted = (std::net::TcpStream, SocketAddr, tokio::sync::OwnedSemaphorePermit);
@@ -154,11 +161,10 @@ async fn accept(
 }
 
 /// The life of one connection.
-async fn converse<S>(gateway: Arc<Gateway>, stream: S, secure: bool) -> io::Result<()>
+async fn converse<S>(gateway: Arc<Gateway>, stream: S, client: Client) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let client = Client { secure, ..Client::default() };
     let (answering, refused_head) = (client.answering.clone(), client.refused_head.clone());
     let mut gate = Gate::new(stream, gateway.clock.clone(), Patience::default(), answering, refused_head);
     let protocol = gate.recognise().await?;

@@ -50,6 +50,12 @@ struct CostLabels {
 }
 
 #[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct LimitLabels {
+    limit: String,
+    shadow: &'static str,
+}
+
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
 struct StatusLabels {
     status: u16,
 }
@@ -79,6 +85,7 @@ pub(crate) struct Metrics {
     cost: Family<CostLabels, Spent>,
     unknown_cost: Family<ModelLabels, Counter>,
     unauthenticated: Family<StatusLabels, Counter>,
+    limited: Family<LimitLabels, Counter>,
     in_flight: Gauge<i64, AtomicI64>,
     by_model: RwLock<NameMap<Arc<Series>>>,
 }
@@ -104,6 +111,7 @@ impl Metrics {
             cost: Family::default(),
             unknown_cost: Family::default(),
             unauthenticated: Family::default(),
+            limited: Family::default(),
             in_flight: Gauge::default(),
             by_model: RwLock::default(),
             registry: Registry::default(),
@@ -134,6 +142,11 @@ impl Metrics {
             "requests without a good key",
             metrics.unauthenticated.clone(),
         );
+        registry.register(
+            "limited_requests",
+            "requests that a limit refused, or with shadow would have refused",
+            metrics.limited.clone(),
+        );
         registry.register("in_flight", "requests being answered", metrics.in_flight.clone());
         Self { registry, ..metrics }
     }
@@ -149,6 +162,12 @@ impl Metrics {
 
     pub(crate) fn count_unauthenticated(&self, status: u16) {
         self.unauthenticated.get_or_create(&StatusLabels { status }).inc();
+    }
+
+    /// A limit said no. Its names are those of the settings.
+    pub(crate) fn count_limited(&self, limit: &str, shadow: bool) {
+        let labels = LimitLabels { limit: limit.to_owned(), shadow: if shadow { "true" } else { "false" } };
+        self.limited.get_or_create(&labels).inc();
     }
 
     /// A request that was refused before or after its attempts.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use policy::{Deployment, ResolveError, Stand, Target, Timeouts};
+use policy::{Deployment, Name, ResolveError, Stand, Target, Timeouts};
 use runtime::Dice;
 use smallvec::SmallVec;
 
@@ -23,12 +23,14 @@ pub(crate) struct Step {
 
 /// Where one request may go, the best first; at most [`MAX_ATTEMPTS`] of them are asked.
 pub(crate) struct Plan {
+    /// The route or model that is asked for, by its full name; empty where a call asks for none.
+    pub(crate) asked: Name,
     pub(crate) attempts: SmallVec<[Step; 3]>,
 }
 
 /// Resolves the asked model and the client's own fallbacks; each name must be one that the key may use.
 pub(crate) fn plan(exchange: &Exchange) -> Result<Plan, Box<Refusal>> {
-    let mut plan = Plan { attempts: SmallVec::new() };
+    let mut plan = Plan { asked: Name::default(), attempts: SmallVec::new() };
     add(exchange, &exchange.asked.model, &mut plan)?;
     for name in &exchange.asked.fallbacks {
         if plan.attempts.len() >= MAX_CHOICES {
@@ -74,6 +76,9 @@ fn add(exchange: &Exchange, name: &str, plan: &mut Plan) -> Result<(), Box<Refus
         let message = format!("key `{}` may not use model `{name}`", key.record.name);
         return Err(Refusal::new(Code::ModelNotAllowed, message).about("model"));
     }
+    if plan.attempts.is_empty() && plan.asked.is_empty() {
+        plan.asked = Arc::clone(canonical);
+    }
     match target {
         Target::Deployment(deployment) => {
             let timeouts = deployment.provider.timeouts;
@@ -97,7 +102,7 @@ fn push(plan: &mut Plan, deployment: Arc<Deployment>, timeouts: Timeouts) {
 
 fn unresolved(exchange: &Exchange, name: &str, error: ResolveError) -> Box<Refusal> {
     let key = &exchange.caller.key;
-    let list = |names: Vec<policy::Name>| {
+    let list = |names: Vec<Name>| {
         let names: Vec<_> =
             names.iter().filter(|n| key.may_use(n)).take(5).map(|n| format!("`{n}`")).collect();
         names.join(", ")

@@ -323,7 +323,10 @@ fn plan_of(exchange: &Exchange, provider: &Arc<Provider>) -> Result<Plan, Box<Re
             chat: None,
         }),
     };
-    Ok(Plan { attempts: smallvec![Step { deployment, timeouts: provider.timeouts }] })
+    Ok(Plan {
+        asked: policy::Name::default(),
+        attempts: smallvec![Step { deployment, timeouts: provider.timeouts }],
+    })
 }
 
 /// The same deployment, where nothing is billed.

@@ -35,7 +35,7 @@ use crate::listen::Client;
 use crate::plan::{self, Plan, Step};
 use crate::refusal::{Code, Refusal};
 use crate::upstream::connect::Socket;
-use crate::{Gateway, admit, headers, settle, urls};
+use crate::{Gateway, admit, headers, limits, settle, urls};
 
 /// Sessions at once, over all keys and of one.
 pub(crate) const MAX_SESSIONS: usize = 4096;
@@ -127,7 +127,7 @@ pub(crate) async fn answer(
     let upgrade = hyper::upgrade::on(&mut request);
     let (parts, _) = request.into_parts();
     let id = Dice::request_id(&gateway.clock);
-    let mut exchange = match admitted(&gateway, call.operation, id, started, &parts) {
+    let mut exchange = match admitted(&gateway, call.operation, id, started, &parts, client.address) {
         Ok(exchange) => exchange,
         Err(answer) => return *answer,
     };
@@ -190,7 +190,7 @@ fn prepare(exchange: &mut Exchange, query: Option<&str>) -> Result<(Plan, Reserv
         let message = format!("provider `{}` has no realtime sessions of OpenAI's kind", all.join("`, `"));
         return Err(Refusal::new(Code::InvalidRequest, message).about("model"));
     }
-    admit::take_tokens(exchange, exchange.times.received)?;
+    limits::charge(exchange, &plan.asked, exchange.times.received)?;
     let reservation = admit::reserve(exchange, &plan)?;
     Ok((plan, reservation))
 }
@@ -205,6 +205,10 @@ async fn attempts(
     let last = plan.attempts.len().min(plan::MAX_ATTEMPTS).saturating_sub(1);
     let mut refusal = Refusal::new(Code::InternalError, "no attempt was made");
     for (at, step) in plan.attempts.into_iter().take(plan::MAX_ATTEMPTS).enumerate() {
+        if let Err(full) = limits::visit(&mut exchange, &step.deployment) {
+            refusal = full;
+            continue;
+        }
         exchange.attempts += 1;
         exchange.deployment = Some(Arc::clone(&step.deployment));
         let miss = match Box::pin(attempt(exchange, parts, step, reservation)).await {
@@ -252,8 +256,8 @@ async fn attempt(
         return Err(unrecorded(exchange, &error));
     }
     exchange.times.dispatched = Some(gateway.clock.moment());
-    let limits = exchange.within_limit(step.timeouts);
-    match handshake::dial(&upstream, request, limits).await {
+    let timeouts = exchange.within_limit(step.timeouts);
+    match handshake::dial(&upstream, request, timeouts).await {
         Ok(socket) => Ok(Granted { exchange, attempt, step, socket }),
         Err(failed) => {
             let now = gateway.clock.moment();

@@ -175,7 +175,7 @@ impl Relay {
         self.flight.land(context);
         let lane = self.flight.lane;
         let exchange = self.flight.exchange();
-        exchange.permit = None;
+        exchange.leave();
         let keeping = exchange.stored.as_ref().and_then(|_| stored::keep_event(exchange, lane, &terminal));
         self.state = if exchange.caller.key.record.durable || keeping.is_some() {
             let durable = exchange.caller.key.record.durable.then(|| exchange.gateway.ledger.clone());
@@ -274,7 +274,7 @@ impl Relay {
         let mut ending = Ending::interrupted(usage, error);
         ending.answer = self.kept.take().map(BytesMut::freeze);
         self.flight.settle(&ending);
-        self.flight.exchange().permit = None;
+        self.flight.exchange().leave();
         self.state = State::Over;
     }
 

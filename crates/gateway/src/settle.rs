@@ -132,7 +132,8 @@ pub(crate) fn conclude(exchange: &mut Exchange, attempt: Attempt, deployment: &D
     exchange.gateway.metrics.count(exchange, deployment, ending, cost);
     if raw && ending.usage == Usage::default() {
         // Nobody knows better than the estimate.
-        exchange.tokens_debited = 0;
+        exchange.taken.keep();
+        exchange.visited.keep();
     }
     true_up(exchange, &ending.usage);
     let settlement = Settlement {
@@ -201,12 +202,9 @@ pub(crate) fn log_answered(exchange: &mut Exchange) {
 }
 
 fn true_up(exchange: &mut Exchange, usage: &Usage) {
-    let debited = std::mem::take(&mut exchange.tokens_debited);
-    if debited > 0
-        && let Some(limit) = &exchange.caller.key.tokens
-    {
-        limit.correct(debited, usage.input.unwrap_or(0) + usage.output.unwrap_or(0));
-    }
+    let (input, output) = (usage.input.unwrap_or(0), usage.output.unwrap_or(0));
+    exchange.taken.correct(input, output);
+    exchange.visited.correct(input, output);
 }
 
 fn request_log(exchange: &Exchange, ending: &Ending, cost: Option<Money>) -> RequestLog {

@@ -13,7 +13,8 @@ mod routes;
 use crate::catalogue::built_in;
 use crate::ids::{KeyId, Name, NameMap};
 use crate::key::{KeyHash, Pepper, Secret};
-use crate::keyring::{BudgetRule, KeyRecord, Limits, Origin};
+use crate::keyring::{BudgetRule, KeyRecord, Origin};
+use crate::limits::Limits;
 use crate::settings::{Document, EnvironmentDocument, Finding, Findings, Place, SecretRef};
 use crate::snapshot::{Environment, Snapshot};
 use crate::time::Timestamp;
@@ -76,7 +77,7 @@ impl FileKey {
             previous: None,
             hint: self.hint.clone(),
             models: self.models.clone(),
-            limits: self.limits,
+            limits: self.limits.clone(),
             budgets: self.budgets.clone(),
             durable: self.durable,
             created_at: now,
@@ -193,6 +194,7 @@ fn environment(work: &mut Work<'_>, described: &EnvironmentDocument) -> Environm
         region: described.region.clone(),
         release: work.release,
         log_bodies: described.log_bodies,
+        limits: described.limits.iter().map(|limit| Arc::new(limit.value.clone())).collect(),
         names: NameMap::default(),
         providers,
         closed: HashSet::new(),
@@ -208,8 +210,9 @@ fn environment(work: &mut Work<'_>, described: &EnvironmentDocument) -> Environm
 /// What a release holds of an environment: all but the keys.
 fn released(environment: &EnvironmentDocument) -> impl Serialize {
     let EnvironmentDocument { organization, workspace, name, layer, region, .. } = environment;
-    let EnvironmentDocument { log_bodies, providers, models, routes, .. } = environment;
-    ((organization, workspace, name, layer, region), (log_bodies, providers, models, routes))
+    let EnvironmentDocument { log_bodies, providers, models, routes, limits, .. } = environment;
+    let limits: Vec<_> = limits.iter().map(|limit| &limit.value).collect();
+    ((organization, workspace, name, layer, region), (log_bodies, providers, models, routes), limits)
 }
 
 /// SHA-256 of what a value means, in hexadecimal.

@@ -9,7 +9,7 @@
 
 use crate::ids::{KeyId, Name};
 use crate::key::KeyHash;
-use crate::limits::{Gcra, Permits, TokenBucket};
+use crate::limits::{Limits, Meters};
 use crate::money::Money;
 use crate::time::Timestamp;
 use crate::window::Window;
@@ -18,18 +18,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::Arc;
-
-/// Caps on the rate of one key. `None` is no cap.
-#[derive(Copy, Clone, Eq, PartialEq, Debug, Default, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Limits {
-    /// Requests a minute: that many at once, then evenly.
-    pub requests_per_minute: Option<u64>,
-    /// Tokens a minute, input and output together.
-    pub tokens_per_minute: Option<u64>,
-    /// Requests under way at once.
-    pub concurrency: Option<u32>,
-}
 
 /// A cap on money in a window.
 #[derive(Clone, Eq, PartialEq, Debug, Serialize, Deserialize)]
@@ -111,12 +99,8 @@ pub struct KeyState {
     /// What is stored. For a state that was found by the hash before a rotation, `expires_at` is the end of
     /// the grace.
     pub record: KeyRecord,
-    /// Requests a minute, where limited.
-    pub requests: Option<Gcra>,
-    /// Tokens a minute, where limited.
-    pub tokens: Option<TokenBucket>,
-    /// Requests under way: counted even where not limited.
-    pub permits: Arc<Permits>,
+    /// What counts against its limits.
+    pub meters: Meters,
     scopes: Box<[Name]>,
     allowed: Allowed,
 }
@@ -124,24 +108,10 @@ pub struct KeyState {
 impl KeyState {
     /// The state of a record. Counters of `before` go on where their limit did not change.
     pub fn new(record: KeyRecord, before: Option<&KeyState>) -> KeyState {
-        let limits = record.limits;
-        let requests = limits.requests_per_minute.map(|limit| {
-            let kept = before.and_then(|state| state.requests.as_ref()).filter(|gcra| gcra.limit() == limit);
-            kept.cloned().unwrap_or_else(|| Gcra::per_minute(limit))
-        });
-        let tokens = limits.tokens_per_minute.map(|limit| {
-            let kept =
-                before.and_then(|state| state.tokens.as_ref()).filter(|bucket| bucket.limit() == limit);
-            kept.cloned().unwrap_or_else(|| TokenBucket::per_minute(limit))
-        });
-        let permits = match before {
-            Some(state) => Arc::clone(&state.permits),
-            None => Arc::new(Permits::new(None)),
-        };
-        permits.set_limit(limits.concurrency);
+        let meters = Meters::new(&record.limits, before.map(|state| &state.meters));
         let scopes = record.budgets.iter().map(|rule| scope(&record.id, &rule.name)).collect();
         let allowed = Allowed::new(&record.models);
-        KeyState { record, requests, tokens, permits, scopes, allowed }
+        KeyState { record, meters, scopes, allowed }
     }
 
     /// Whether the key may ask for this name. A name without a provider is only what the list says

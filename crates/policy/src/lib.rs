@@ -31,15 +31,16 @@ pub use compile::{Compiled, Discovered, FileKey, Secrets, compile};
 pub use discover::document_from_environment;
 pub use ids::{IdError, KeyId, Name, NameMap, RequestId};
 pub use key::{KeyFormatError, KeyHash, Pepper, Presented, Secret};
-pub use keyring::{
-    BudgetRule, KeyRecord, KeyRefusal, KeyState, Keyring, Limits, Origin as KeyOrigin, PreviousHash,
+pub use keyring::{BudgetRule, KeyRecord, KeyRefusal, KeyState, Keyring, Origin as KeyOrigin, PreviousHash};
+pub use limits::{
+    Bucket, Counted, Full, LimitRule, Limits, Meters, Part, Per, Permit, Permits, Rate as LimitRate, Refused,
+    Span, Standing, Taken, bucket,
 };
-pub use limits::{Gcra, Permit, Permits, Refused, Standing, TokenBucket, bucket};
 pub use money::{Currency, Money, MoneyError};
 pub use price::{Price, Rate, Tier, Usage};
 pub use settings::{
-    ByteSize, Document, DrainTimes, EnvironmentDocument, Finding, LogFormat, Place, Placed, SecretRef,
-    Server, Severity, StoreSettings, StoreUrl, Tls, json_schema,
+    ByteSize, Document, DrainTimes, EnvironmentDocument, Finding, LogFormat, Network, Place, Placed,
+    SecretRef, Server, Severity, StoreSettings, StoreUrl, Tls, json_schema,
 };
 pub use snapshot::{
     Auth, Deployment, Dialect, Doubt, Endpoint, Environment, Layer, ModelEntry, Origin, Provider,

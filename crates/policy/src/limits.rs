@@ -1,11 +1,13 @@
 //! Limits on rate and concurrency: pure, lock-free, time as a parameter.
 //!
-//! Both rates are kept as one number each, the *theoretical arrival time* of the generic cell rate
+//! A rate is kept as one number, the *theoretical arrival time* of the generic cell rate
 //! algorithm (GCRA): the moment at which the bucket is full again. One atomic compare-and-swap decides a
 //! request, nothing has to be refilled in the background, and an idle limit costs nothing.
 //!
 //! The numbers lie behind an `Arc`: a clone shares the fill, which is how a key keeps what it has used
 //! when its record changes.
+
+mod rules;
 
 use crate::time::Moment;
 use sha2::{Digest, Sha256};
@@ -14,8 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-/// Nanoseconds in the minute that every rate is counted over.
-const MINUTE: u64 = 60_000_000_000;
+pub use rules::{Counted, Full, LimitRule, Limits, Meters, Part, Per, Rate, Span, Taken};
 
 /// No debt is longer than this (about 30 years), so that no sum overflows.
 const LONGEST: u64 = 1_000_000_000_000_000_000;
@@ -23,7 +24,7 @@ const LONGEST: u64 = 1_000_000_000_000_000_000;
 /// Where a caller stands with a limit: what the `x-ratelimit-*` headers say.
 #[derive(Copy, Clone, Eq, PartialEq, Debug)]
 pub struct Standing {
-    /// The limit, per minute.
+    /// The limit, in its span of time.
     pub limit: u64,
     /// What could be taken at once now.
     pub remaining: u64,
@@ -40,93 +41,50 @@ pub struct Refused {
     pub standing: Standing,
 }
 
-/// Requests per minute. N a minute admits N at once, then N/60 a second. Clones share the fill.
+/// A rate: N in a span of time admits N at once, then evenly. Requests are taken one by one ([`Bucket::admit`]); of tokens an
+/// estimate is debited before the call and the truth put right after it, so that the fill may go negative, and then nothing
+/// passes until it is positive again. Clones share the fill.
 #[derive(Clone)]
-pub struct Gcra {
+pub struct Bucket {
     limit: u64,
-    interval: u64,
+    /// Nanoseconds in which all of the limit comes back.
+    span: u64,
     full_at: Arc<AtomicU64>,
 }
 
-impl Gcra {
-    /// A full limit of `limit` requests a minute. A limit of 0 admits nothing.
-    pub fn per_minute(limit: u64) -> Gcra {
-        let interval = MINUTE.checked_div(limit).unwrap_or(MINUTE).max(1);
-        Gcra { limit, interval, full_at: Arc::default() }
+impl Bucket {
+    /// A full bucket of `limit`, refilled by `limit` in each `span`. A limit of 0 admits nothing.
+    pub fn new(limit: u64, span: Duration) -> Bucket {
+        let span = u64::try_from(span.as_nanos()).unwrap_or(LONGEST).clamp(1, LONGEST);
+        Bucket { limit, span, full_at: Arc::default() }
     }
 
-    /// Requests a minute.
+    /// The most that is there at once.
     pub fn limit(&self) -> u64 {
         self.limit
     }
 
     /// Takes one request, or says when one would pass.
     pub fn admit(&self, now: Moment) -> Result<Standing, Refused> {
-        let now = now.as_nanos();
-        let whole = self.interval.saturating_mul(self.limit);
-        let mut seen = self.full_at.load(Relaxed);
-        loop {
-            let ahead = seen.saturating_sub(now);
-            let after = ahead.saturating_add(self.interval);
-            if after > whole {
-                let retry_after = Duration::from_nanos(after - whole);
-                return Err(Refused { retry_after, standing: self.standing(ahead) });
-            }
-            match self.full_at.compare_exchange_weak(seen, now.saturating_add(after), Relaxed, Relaxed) {
-                Ok(_) => return Ok(self.standing(after)),
-                Err(changed) => seen = changed,
-            }
-        }
+        self.debit(now, 1)
     }
 
-    fn standing(&self, ahead: u64) -> Standing {
-        let whole = self.interval.saturating_mul(self.limit);
-        let remaining = whole.saturating_sub(ahead) / self.interval;
-        Standing { limit: self.limit, remaining, reset: Duration::from_nanos(ahead) }
-    }
-}
-
-impl fmt::Debug for Gcra {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Gcra({} per minute)", self.limit)
-    }
-}
-
-/// Tokens per minute: an estimate is debited before the call, the truth is put right after it. The fill may
-/// go negative, and then nothing passes until it is positive again. Clones share the fill.
-#[derive(Clone)]
-pub struct TokenBucket {
-    limit: u64,
-    full_at: Arc<AtomicU64>,
-}
-
-impl TokenBucket {
-    /// A full bucket of `limit` tokens, refilled by `limit` tokens a minute. A limit of 0 admits nothing.
-    pub fn per_minute(limit: u64) -> TokenBucket {
-        TokenBucket { limit, full_at: Arc::default() }
-    }
-
-    /// Tokens a minute.
-    pub fn limit(&self) -> u64 {
-        self.limit
-    }
-
-    /// Takes `tokens`, or says when they could be had. Refuses when the fill is empty or smaller than the
-    /// debit; only a full bucket lets a debit pass that is larger than the limit, and is then in debt for
-    /// it: otherwise such a request could never be made at all.
-    pub fn debit(&self, now: Moment, tokens: u64) -> Result<Standing, Refused> {
+    /// Takes `amount`, or says when it could be had. Refuses when the fill is empty or smaller than the debit; only a full
+    /// bucket lets a debit pass that is larger than the limit, and is then in debt for it: otherwise such a request could
+    /// never be made at all.
+    pub fn debit(&self, now: Moment, amount: u64) -> Result<Standing, Refused> {
         let now = now.as_nanos();
         if self.limit == 0 {
             let standing = Standing { limit: 0, remaining: 0, reset: Duration::ZERO };
-            return Err(Refused { retry_after: Duration::from_nanos(MINUTE), standing });
+            return Err(Refused { retry_after: Duration::from_nanos(self.span), standing });
         }
-        let cost = self.time_of(tokens);
+        let cost = self.time_of(amount);
         let mut seen = self.full_at.load(Relaxed);
         loop {
             let ahead = seen.saturating_sub(now);
             let after = ahead.saturating_add(cost);
-            if ahead > 0 && (ahead >= MINUTE || after > MINUTE) {
-                let wait = if cost > MINUTE { ahead } else { (after - MINUTE).max(1) };
+            if ahead > 0 && (ahead >= self.span || after > self.span) {
+                let wait = if cost > self.span { ahead } else { (after - self.span).max(1) };
                 let retry_after = Duration::from_nanos(wait);
                 return Err(Refused { retry_after, standing: self.standing(ahead) });
             }
@@ -153,22 +111,39 @@ impl TokenBucket {
         }
     }
 
-    /// How long the bucket needs to refill `tokens`, in nanoseconds.
-    fn time_of(&self, tokens: u64) -> u64 {
-        let nanos = u128::from(tokens) * u128::from(MINUTE) / u128::from(self.limit.max(1));
-        u64::try_from(nanos).unwrap_or(LONGEST).min(LONGEST)
+    /// Whether both share one fill.
+    fn is(&self, other: &Bucket) -> bool {
+        Arc::ptr_eq(&self.full_at, &other.full_at)
+    }
+
+    /// Whether all of it is there.
+    pub fn is_full(&self, now: Moment) -> bool {
+        self.full_at.load(Relaxed) <= now.as_nanos()
+    }
+
+    /// How it stands, with nothing taken.
+    pub fn look(&self, now: Moment) -> Standing {
+        self.standing(self.full_at.load(Relaxed).saturating_sub(now.as_nanos()))
+    }
+
+    /// How long the bucket needs to refill `amount`, in nanoseconds: rounded down, so that the whole limit fits into the span,
+    /// and never nothing for something.
+    fn time_of(&self, amount: u64) -> u64 {
+        let nanos = u128::from(amount) * u128::from(self.span) / u128::from(self.limit.max(1));
+        u64::try_from(nanos).unwrap_or(LONGEST).clamp(u64::from(amount > 0), LONGEST)
     }
 
     fn standing(&self, ahead: u64) -> Standing {
-        let fill = u128::from(MINUTE.saturating_sub(ahead)) * u128::from(self.limit) / u128::from(MINUTE);
+        let fill =
+            u128::from(self.span.saturating_sub(ahead)) * u128::from(self.limit) / u128::from(self.span);
         let remaining = u64::try_from(fill).unwrap_or(u64::MAX);
         Standing { limit: self.limit, remaining, reset: Duration::from_nanos(ahead) }
     }
 }
 
-impl fmt::Debug for TokenBucket {
+impl fmt::Debug for Bucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "TokenBucket({} per minute)", self.limit)
+        write!(f, "Bucket({} in {:?})", self.limit, Duration::from_nanos(self.span))
     }
 }
 

@@ -16,7 +16,7 @@ mod value;
 
 pub use document::{
     Api, BudgetDocument, ByteSize, Document, DrainTimes, EnvironmentDocument, KeyDocument, LogFormat,
-    ModelDocument, ModelList, Place, Placed, ProviderDocument, RouteDocument, SecretRef, Server,
+    ModelDocument, ModelList, Network, Place, Placed, ProviderDocument, RouteDocument, SecretRef, Server,
     StoreSettings, StoreUrl, TargetDocument, TimeoutsDocument, Tls,
 };
 pub(crate) use finding::Findings;

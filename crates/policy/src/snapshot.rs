@@ -6,6 +6,7 @@
 use crate::catalogue::{Exception, Quirk, ThroughChat, built_in};
 use crate::ids::{Name, NameMap};
 use crate::key::Secret;
+use crate::limits::LimitRule;
 use crate::nearest;
 use crate::price::Price;
 use crate::settings::TimeoutsDocument;
@@ -465,6 +466,8 @@ pub struct Environment {
     pub release: u64,
     /// Whether prompts and answers are written to the request log.
     pub log_bodies: bool,
+    /// Limits for others than single keys.
+    pub limits: Box<[Arc<LimitRule>]>,
     pub(crate) names: NameMap<Listed>,
     pub(crate) providers: NameMap<Arc<Provider>>,
     /// Providers that serve what they list and nothing else.

@@ -6,6 +6,7 @@ use policy::{
     Timestamp, Window,
 };
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 const MAX_MODELS: usize = 200;
@@ -29,13 +30,9 @@ pub(crate) struct NewKey {
     expires_at: Option<String>,
 }
 
+/// Limits by name.
 #[derive(Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NewLimits {
-    requests_per_minute: Option<u64>,
-    tokens_per_minute: Option<u64>,
-    concurrency: Option<u32>,
-}
+struct NewLimits(BTreeMap<String, Option<u64>>);
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -113,18 +110,26 @@ impl NewKey {
 
 impl NewLimits {
     fn check(self) -> Result<Limits, ApiError> {
-        let Self { requests_per_minute, tokens_per_minute, concurrency } = self;
-        let zero = [
-            ("requests_per_minute", requests_per_minute == Some(0)),
-            ("tokens_per_minute", tokens_per_minute == Some(0)),
-            ("concurrency", concurrency == Some(0)),
-        ];
-        if let Some((field, _)) = zero.iter().find(|(_, is_zero)| *is_zero) {
-            let message =
-                format!("limits.{field}: 0 would refuse every call; leave it out, or revoke the key");
-            return Err(ApiError::Invalid(message));
+        let mut limits = Limits::default();
+        for (name, limit) in self.0 {
+            let Some(limit) = limit else { continue };
+            if limit == 0 {
+                let message =
+                    format!("limits.{name}: 0 would refuse every call; leave it out, or revoke the key");
+                return Err(ApiError::Invalid(message));
+            }
+            if !limits.set(&name, limit) {
+                let known = Limits::names().any(|known| known == name);
+                let what = if known { "is too large" } else { "is no limit; known are" };
+                let names =
+                    if known { String::new() } else { Limits::names().collect::<Vec<_>>().join(", ") };
+                let shown: String = name.chars().take(MAX_NAME).flat_map(char::escape_debug).collect();
+                return Err(ApiError::Invalid(
+                    format!("limits.{shown}: {what} {names}").trim_end().to_owned(),
+                ));
+            }
         }
-        Ok(Limits { requests_per_minute, tokens_per_minute, concurrency })
+        Ok(limits)
     }
 }
 

@@ -1,8 +1,9 @@
 //! A key as the API shows it: everything but the secret and its hash.
 
 use ledger::Balance;
-use policy::{KeyOrigin, KeyRecord, Name, Timestamp};
+use policy::{KeyOrigin, KeyRecord, LimitRate, Limits, Name, Timestamp};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 #[derive(Serialize)]
 pub(crate) struct KeyView {
@@ -25,11 +26,28 @@ pub(crate) struct KeyView {
     previous_until: Option<String>,
 }
 
+/// The usual three are always told, the others where they are set.
 #[derive(Serialize)]
 struct LimitsView {
     requests_per_minute: Option<u64>,
     tokens_per_minute: Option<u64>,
     concurrency: Option<u32>,
+    #[serde(flatten)]
+    others: BTreeMap<String, u64>,
+}
+
+impl LimitsView {
+    fn of(limits: &Limits) -> Self {
+        let others = limits.rates.iter().filter(|(rate, _)| !Self::USUAL.contains(rate));
+        Self {
+            requests_per_minute: limits.rate(LimitRate::REQUESTS_PER_MINUTE),
+            tokens_per_minute: limits.rate(LimitRate::TOKENS_PER_MINUTE),
+            concurrency: limits.concurrency,
+            others: others.map(|(rate, limit)| (rate.to_string(), *limit)).collect(),
+        }
+    }
+
+    const USUAL: [LimitRate; 2] = [LimitRate::REQUESTS_PER_MINUTE, LimitRate::TOKENS_PER_MINUTE];
 }
 
 #[derive(Serialize)]
@@ -68,11 +86,7 @@ impl KeyView {
             hint: record.hint.clone(),
             status: status(record, now),
             models: record.models.clone(),
-            limits: LimitsView {
-                requests_per_minute: record.limits.requests_per_minute,
-                tokens_per_minute: record.limits.tokens_per_minute,
-                concurrency: record.limits.concurrency,
-            },
+            limits: LimitsView::of(&record.limits),
             budgets: budgets.collect(),
             durable: record.durable,
             owner: match record.origin {

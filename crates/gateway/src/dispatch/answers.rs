@@ -172,7 +172,7 @@ pub(super) async fn whole(mut flight: Box<Flight>, head: Head) -> Result<http::R
     if exchange.stored.is_some() {
         Box::pin(stored::keep_whole(exchange, lane, &read.body)).await;
     }
-    exchange.permit = None;
+    exchange.leave();
     let answer = tell(exchange, lane, head, read.body, cost, first);
     runtime::failpoint!("gateway.ack");
     Ok(answer)

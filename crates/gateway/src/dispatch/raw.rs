@@ -130,7 +130,7 @@ async fn whole(mut flight: Box<Flight>, raw: Raw, head: Head, body: Bytes) -> Re
     flight.settle(&ending);
     sync_if_durable(&mut flight).await;
     let exchange = flight.exchange();
-    exchange.permit = None;
+    exchange.leave();
     let now = exchange.gateway.clock.moment();
     let own = exchange.own_time(now, exchange.times.dispatched).saturating_add(now.since(first));
     // An answer to HEAD tells a length that it does not have.

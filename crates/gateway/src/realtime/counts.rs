@@ -162,9 +162,9 @@ impl Counts {
         self.usage().0.output.unwrap_or(0)
     }
 
-    /// Tokens both ways that the provider has told.
-    pub(super) fn told(&self) -> u64 {
-        self.told.input.unwrap_or(0).saturating_add(self.told.output.unwrap_or(0))
+    /// Tokens of input and of output that the provider has told.
+    pub(super) fn told(&self) -> (u64, u64) {
+        (self.told.input.unwrap_or(0), self.told.output.unwrap_or(0))
     }
 
     /// The largest that one more answer is expected to be: as much as all before it, since each reads what was said.
@@ -196,7 +196,7 @@ mod tests {
         assert!(exact);
         assert_eq!((usage.input, usage.output, usage.cached_input), (Some(40), Some(26), Some(16)));
         assert_eq!((usage.audio_input, usage.audio_output, usage.reasoning), (Some(5), Some(20), None));
-        assert_eq!(counts.told(), 66);
+        assert_eq!(counts.told(), (40, 26));
     }
 
     #[test]

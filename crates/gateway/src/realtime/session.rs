@@ -14,7 +14,7 @@ use hyper::upgrade::{OnUpgrade, Upgraded};
 use hyper_util::rt::TokioIo;
 use ledger::{Attempt, Basis};
 use parking_lot::Mutex;
-use policy::{Deployment, Moment, Timeouts};
+use policy::{Deployment, Moment, Taken, Timeouts};
 use runtime::Clock;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
@@ -26,12 +26,12 @@ use tokio_tungstenite::tungstenite::{Error, Message, Utf8Bytes};
 use super::asks::Refused;
 use super::counts::{Counts, Heard};
 use super::{asks, config};
-use crate::admit;
 use crate::exchange::Exchange;
 use crate::plan::Step;
 use crate::refusal::{Code, Refusal};
 use crate::settle::{self, Ending};
 use crate::upstream::connect::Socket;
+use crate::{admit, limits};
 
 /// How often a silent peer is asked whether it is there.
 const PING: Duration = Duration::from_secs(30);
@@ -59,8 +59,8 @@ struct Shared {
     exchange: Box<Exchange>,
     attempt: Option<Attempt>,
     deployment: Arc<Deployment>,
-    /// Tokens that were taken from the key's limit for what was told.
-    taken: u64,
+    /// What limits were charged for what was told, put right by what answers truly take.
+    taken: Taken,
 }
 
 pub(super) struct Session {
@@ -78,7 +78,8 @@ impl Session {
         let now = exchange.gateway.clock.moment();
         exchange.times.first_byte = Some(now);
         // What was taken for the first answer is put right by what answers truly take.
-        let taken = std::mem::take(&mut exchange.tokens_debited);
+        let mut taken = exchange.taken.without_places();
+        taken.join(exchange.visited.without_places());
         let timeouts = exchange.within_limit(step.timeouts);
         let (ends, deployment) = (now.plus(timeouts.total), step.deployment);
         let (model, asked) = (Arc::clone(&deployment.upstream_model), Arc::clone(&exchange.model_asked));
@@ -232,10 +233,10 @@ impl Session {
         }
         let mut shared = self.shared.lock();
         let now = shared.exchange.gateway.clock.moment();
-        admit::take_tokens(&mut shared.exchange, now)
+        limits::charge_answer(&mut shared.exchange, now)
             .map_err(|refusal| Refused { refusal, event_id: read.event_id })?;
-        let more = std::mem::take(&mut shared.exchange.tokens_debited);
-        shared.taken += more;
+        let more = shared.exchange.taken.without_places();
+        shared.taken.join(more);
         Ok(read.renamed)
     }
 
@@ -246,11 +247,8 @@ impl Session {
         let heard = shared.counts.hear(text);
         let Heard::Done { .. } = heard else { return Ok(()) };
         let (output, now) = (shared.counts.output(), shared.exchange.gateway.clock.now());
-        if let Some(limit) = &shared.exchange.caller.key.tokens {
-            let used = shared.counts.told();
-            limit.correct(shared.taken, used);
-            shared.taken = used;
-        }
+        let (input, answered) = shared.counts.told();
+        shared.taken.correct_so_far(input, answered);
         let Some(attempt) = shared.attempt.as_mut() else { return Ok(()) };
         attempt.progress(output, now);
         let (Some(reserved), Some(price)) = (attempt.reserved(), &shared.deployment.price) else {
@@ -292,11 +290,9 @@ impl Shared {
         if !matches!(end, End::Client(None)) {
             ending.status = 101;
         }
-        if let Some(limit) = &self.exchange.caller.key.tokens {
-            limit.correct(self.taken, usage.input.unwrap_or(0) + usage.output.unwrap_or(0));
-        }
+        self.taken.correct(usage.input.unwrap_or(0), usage.output.unwrap_or(0));
         settle::conclude(&mut self.exchange, attempt, &self.deployment, &ending);
-        self.exchange.permit = None;
+        self.exchange.leave();
     }
 }
 

@@ -6,6 +6,7 @@
 //! call as one that breaks off a stream does.
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -89,7 +90,12 @@ pub(crate) async fn answer(
     headers::add_id(down, id);
     client.becomes_a_tunnel();
     let busy = client.answer();
-    let turns = Turns { gateway: Arc::clone(&gateway), headers: of_calls(parts.headers), uri: parts.uri };
+    let turns = Turns {
+        gateway: Arc::clone(&gateway),
+        headers: of_calls(parts.headers),
+        uri: parts.uri,
+        peer: client.address,
+    };
     gateway.tasks.spawn("responses-socket", async move {
         let _held = (busy, place);
         turns.run(upgrade).await;
@@ -119,6 +125,7 @@ struct Turns {
     gateway: Arc<Gateway>,
     headers: HeaderMap,
     uri: Uri,
+    peer: Option<IpAddr>,
 }
 
 /// The client's end: what it has sent and is not served yet.
@@ -222,7 +229,8 @@ impl Turns {
         drop(message);
         let (parts, ()) = self.request().into_parts();
         let asked = urls::Call::of(Operation::Responses);
-        let answering = Box::pin(endpoints::begun(Arc::clone(&self.gateway), asked, parts, body, held));
+        let answering =
+            Box::pin(endpoints::begun(Arc::clone(&self.gateway), asked, parts, body, held, self.peer));
         let answer = self.unless_gone(answering, peer).await?;
         let (head, mut body) = answer.into_parts();
         let events = head

@@ -48,7 +48,7 @@ pub(crate) fn begin(mut flight: Box<Flight>, id: String) {
     let exchange = flight.exchange();
     let gateway = Arc::clone(&exchange.gateway);
     let place = exchange.stored.as_mut().and_then(|stored| stored.place.take());
-    exchange.permit = None;
+    exchange.leave();
     exchange.release_in_flight();
     gateway.tasks.spawn("background-watch", watch(flight, id, place));
 }

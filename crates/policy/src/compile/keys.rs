@@ -42,7 +42,7 @@ pub(super) fn compile(
             hash,
             hint,
             models: said.models.iter().map(|allowed| allowed.value.to_string()).collect(),
-            limits: said.limits,
+            limits: said.limits.clone(),
             budgets: said.budgets.iter().map(rule).collect(),
             durable: said.durable,
         });

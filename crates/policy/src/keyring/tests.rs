@@ -15,7 +15,10 @@ fn record(number: u8) -> KeyRecord {
         previous: None,
         hint: String::new(),
         models: Vec::new(),
-        limits: Limits { requests_per_minute: Some(2), tokens_per_minute: Some(10), concurrency: Some(1) },
+        limits: Limits::default()
+            .with("requests_per_minute", 2)
+            .with("tokens_per_minute", 10)
+            .with("concurrency", 1),
         budgets: vec![BudgetRule {
             name: "monthly".into(),
             amount: Money { currency: Currency::USD, nano: 1 },
@@ -66,9 +69,9 @@ fn rotation_keeps_the_old_secret_until_its_end() {
     assert_eq!(by_old.active(until), Err(KeyRefusal::Expired));
     assert_eq!(ring.find(&KeyHash([9; 32])).unwrap().active(until), Ok(()));
     // Both count together.
-    assert!(by_old.requests.as_ref().unwrap().admit(Moment::from_nanos(0)).is_ok());
+    assert!(by_old.meters.buckets[0].1.admit(Moment::from_nanos(0)).is_ok());
     let by_new = ring.find(&KeyHash([9; 32])).unwrap();
-    assert_eq!(by_new.requests.as_ref().unwrap().admit(Moment::from_nanos(0)).unwrap().remaining, 0);
+    assert_eq!(by_new.meters.buckets[0].1.admit(Moment::from_nanos(0)).unwrap().remaining, 0);
     ring.upsert(KeyRecord { hash: Some(KeyHash([9; 32])), ..record(1) });
     assert!(ring.find(&old).is_none());
     assert_eq!(ring.len(), 1);
@@ -79,19 +82,19 @@ fn counters_survive_an_update_unless_their_limit_changes() {
     let ring = Keyring::new();
     ring.upsert(record(1));
     let before = ring.get(&record(1).id).unwrap();
-    let _permit = before.permits.acquire().unwrap();
-    before.requests.as_ref().unwrap().admit(Moment::from_nanos(0)).unwrap();
-    before.tokens.as_ref().unwrap().debit(Moment::from_nanos(0), 10).unwrap();
+    let _permit = before.meters.permits.acquire().unwrap();
+    before.meters.buckets[0].1.admit(Moment::from_nanos(0)).unwrap();
+    before.meters.buckets[1].1.debit(Moment::from_nanos(0), 10).unwrap();
 
     let mut changed = record(1);
     changed.name = "renamed".into();
-    changed.limits.tokens_per_minute = Some(20);
+    changed.limits.set("tokens_per_minute", 20);
     ring.upsert(changed);
     let after = ring.find(&KeyHash([1; 32])).unwrap();
-    assert_eq!(after.requests.as_ref().unwrap().admit(Moment::from_nanos(0)).unwrap().remaining, 0);
-    assert!(after.tokens.as_ref().unwrap().debit(Moment::from_nanos(0), 20).is_ok());
-    assert!(after.permits.acquire().is_none());
-    assert_eq!(after.permits.in_use(), 1);
+    assert_eq!(after.meters.buckets[0].1.admit(Moment::from_nanos(0)).unwrap().remaining, 0);
+    assert!(after.meters.buckets[1].1.debit(Moment::from_nanos(0), 20).is_ok());
+    assert!(after.meters.permits.acquire().is_none());
+    assert_eq!(after.meters.permits.in_use(), 1);
 }
 
 #[test]

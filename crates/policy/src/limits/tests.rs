@@ -6,6 +6,11 @@ use super::*;
 use proptest::prelude::*;
 
 const SECOND: u64 = 1_000_000_000;
+const MINUTE: u64 = 60 * SECOND;
+
+fn per_minute(limit: u64) -> Bucket {
+    Bucket::new(limit, Duration::from_nanos(MINUTE))
+}
 
 fn at(nanos: u64) -> Moment {
     Moment::from_nanos(nanos)
@@ -14,7 +19,7 @@ fn at(nanos: u64) -> Moment {
 #[test]
 fn n_at_once_then_n_a_minute() {
     for limit in [1, 7, 60, 600, 1_000_003] {
-        let gcra = Gcra::per_minute(limit);
+        let gcra = per_minute(limit);
         let start = 5 * SECOND;
         let many = limit.min(2_000);
         for taken in 1..=many {
@@ -36,16 +41,16 @@ fn n_at_once_then_n_a_minute() {
 
 #[test]
 fn a_limit_of_nothing_admits_nothing() {
-    assert!(Gcra::per_minute(0).admit(at(0)).is_err());
-    assert!(Gcra::per_minute(0).admit(at(u64::MAX)).is_err());
-    let bucket = TokenBucket::per_minute(0);
+    assert!(per_minute(0).admit(at(0)).is_err());
+    assert!(per_minute(0).admit(at(u64::MAX)).is_err());
+    let bucket = per_minute(0);
     bucket.correct(5, 0);
     assert!(bucket.debit(at(1), 0).is_err());
 }
 
 #[test]
 fn a_clone_shares_the_fill() {
-    let (one, other) = (Gcra::per_minute(1), Gcra::per_minute(1));
+    let (one, other) = (per_minute(1), per_minute(1));
     let shared = one.clone();
     assert!(one.admit(at(0)).is_ok());
     assert!(shared.admit(at(0)).is_err());
@@ -54,7 +59,7 @@ fn a_clone_shares_the_fill() {
 
 #[test]
 fn a_debit_larger_than_the_limit_passes_only_a_full_bucket() {
-    let bucket = TokenBucket::per_minute(1_000);
+    let bucket = per_minute(1_000);
     assert_eq!(bucket.debit(at(0), 4_000).unwrap().remaining, 0);
     let refused = bucket.debit(at(0), 1).unwrap_err();
     // 3,000 in debt: three minutes to zero, and a token more.
@@ -67,7 +72,7 @@ fn a_debit_larger_than_the_limit_passes_only_a_full_bucket() {
 
 #[test]
 fn corrections_give_back_and_go_negative() {
-    let bucket = TokenBucket::per_minute(1_000);
+    let bucket = per_minute(1_000);
     bucket.debit(at(SECOND), 1_000).unwrap();
     bucket.correct(1_000, 100);
     assert_eq!(bucket.debit(at(SECOND), 900).unwrap().remaining, 0);
@@ -96,8 +101,8 @@ fn permits_come_back_and_the_limit_moves() {
 
 #[test]
 fn threads_never_get_more_than_there_is() {
-    let gcra = Gcra::per_minute(5_000);
-    let bucket = TokenBucket::per_minute(70_000);
+    let gcra = per_minute(5_000);
+    let bucket = per_minute(70_000);
     let permits = Arc::new(Permits::new(Some(3)));
     let (mut requests, mut tokens) = (0, 0);
     std::thread::scope(|scope| {
@@ -150,7 +155,7 @@ proptest! {
         limit in 1u64..2_000,
         gaps in proptest::collection::vec((0u64..3 * SECOND, 1usize..40), 1..60),
     ) {
-        let gcra = Gcra::per_minute(limit);
+        let gcra = per_minute(limit);
         let mut now = SECOND;
         let mut admitted = Vec::new();
         for (gap, tries) in gaps {
@@ -177,7 +182,7 @@ proptest! {
         limit in 1u64..1_000_000,
         steps in proptest::collection::vec((0u64..90 * SECOND, 0u64..2_000_000, any::<bool>()), 1..60),
     ) {
-        let bucket = TokenBucket::per_minute(limit);
+        let bucket = per_minute(limit);
         let whole = i128::from(limit) * i128::from(MINUTE);
         let (mut fill, mut now) = (whole, 0u64);
         for (gap, tokens, small) in steps {
@@ -199,11 +204,11 @@ proptest! {
 
     #[test]
     fn nothing_overflows(limit: u64, now: u64, tokens: u64, actual: u64) {
-        let bucket = TokenBucket::per_minute(limit);
+        let bucket = per_minute(limit);
         let _ = bucket.debit(at(now), tokens);
         bucket.correct(tokens, actual);
         let _ = bucket.debit(at(now), actual);
-        let gcra = Gcra::per_minute(limit);
+        let gcra = per_minute(limit);
         let _ = (gcra.admit(at(now)), gcra.admit(at(0)), gcra.admit(at(now)));
     }
 }

@@ -4,7 +4,7 @@
 //! taken.
 
 use crate::ids::Name;
-use crate::keyring::Limits;
+use crate::limits::{LimitRule, Limits};
 use crate::money::Money;
 use crate::price::Price;
 use crate::snapshot::{Dialect, Layer, Timeouts};
@@ -85,6 +85,9 @@ pub struct Server {
     pub data_dir: PathBuf,
     /// A port of their own for `/api`, `/` and `/metrics`.
     pub admin_listen: Option<SocketAddr>,
+    /// Proxies whose `x-forwarded-for` is believed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub trusted_proxies: Vec<Network>,
     /// Allows `/api`, `/` and `/metrics` on a `listen` that is not loopback.
     pub admin_on_public_port: bool,
     /// TLS on `listen`.
@@ -109,6 +112,7 @@ impl Default for Server {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
             data_dir: PathBuf::from("tidegate-data"),
             admin_listen: None,
+            trusted_proxies: Vec::new(),
             admin_on_public_port: false,
             tls: None,
             master_key: None,
@@ -203,6 +207,37 @@ impl fmt::Debug for StoreUrl {
     }
 }
 
+/// A network of addresses.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Serialize)]
+pub struct Network {
+    address: IpAddr,
+    bits: u8,
+}
+
+impl Network {
+    /// The addresses that have the first `bits` in common with this one; without, this one alone. `None`: too many bits.
+    pub fn new(address: IpAddr, bits: Option<u8>) -> Option<Network> {
+        let address = address.to_canonical();
+        let most = if address.is_ipv4() { 32 } else { 128 };
+        let bits = bits.unwrap_or(most);
+        (bits <= most).then_some(Network { address, bits })
+    }
+
+    /// Whether the address lies in it.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        let beginning = |number: u128, of: u8| number.checked_shr(u32::from(of - self.bits)).unwrap_or(0);
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                beginning(u32::from(own).into(), 32) == beginning(u32::from(other).into(), 32)
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                beginning(own.into(), 128) == beginning(other.into(), 128)
+            }
+            _ => false,
+        }
+    }
+}
+
 /// Where a secret is found. A settings document never holds one.
 #[derive(Clone, Eq, PartialEq, Hash, Debug, Serialize)]
 pub enum SecretRef {
@@ -245,6 +280,8 @@ pub struct EnvironmentDocument {
     pub models: BTreeMap<Name, ModelDocument>,
     /// `[routes.NAME]`.
     pub routes: BTreeMap<Name, RouteDocument>,
+    /// `[[limits]]`.
+    pub limits: Vec<Placed<LimitRule>>,
     /// `[keys.NAME]`.
     pub keys: BTreeMap<Name, KeyDocument>,
 }
@@ -263,6 +300,7 @@ impl EnvironmentDocument {
             providers: BTreeMap::from([(Name::from("demo"), ProviderDocument::default())]),
             models: BTreeMap::new(),
             routes: BTreeMap::new(),
+            limits: Vec::new(),
             keys: BTreeMap::new(),
         }
     }

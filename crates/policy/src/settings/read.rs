@@ -10,7 +10,7 @@ use super::shape::{Field, ROOT, Shape, fields};
 use super::source::{Spot, Tree, Value, integer};
 use super::value;
 use crate::ids::Name;
-use crate::keyring::Limits;
+use crate::limits::{LimitRule, Limits, Per};
 use crate::money::{Currency, Money, NANO};
 use crate::price::{Price, Rate, Tier};
 use crate::snapshot::{Dialect, Layer};
@@ -172,6 +172,11 @@ fn server(node: &Node<'_, '_>, notes: &mut Notes) -> Server {
         listen: node.read("listen", value::address).unwrap_or(base.listen),
         data_dir: node.read("data_dir", value::path).unwrap_or(base.data_dir),
         admin_listen: node.read("admin_listen", value::address),
+        trusted_proxies: node
+            .names("trusted_proxies")
+            .iter()
+            .filter_map(|text| value::network(&text.value).ok())
+            .collect(),
         admin_on_public_port: node.boolean("admin_on_public_port").unwrap_or(false),
         tls: node
             .table("tls")
@@ -269,6 +274,9 @@ fn environment(node: &Node<'_, '_>, base: EnvironmentDocument, notes: &mut Notes
         // Always there while one builds: a name to try before any account exists.
         providers.entry("demo".into()).or_default();
     }
+    let limits = node.list("limits").into_iter().filter_map(|(item, shape)| node.within(item, shape));
+    let limits: Vec<_> = limits.filter_map(|node| limit_rule(&node)).collect();
+    check_limits(&limits, notes);
     let logs = node.table("logs").and_then(|logs| logs.boolean("bodies"));
     let read = EnvironmentDocument {
         log_bodies: logs.unwrap_or(false),
@@ -276,6 +284,7 @@ fn environment(node: &Node<'_, '_>, base: EnvironmentDocument, notes: &mut Notes
         models: node.named("models", model),
         routes: node.named("routes", route),
         keys: node.named("keys", key),
+        limits,
         ..base
     };
     for (name, route) in &read.routes {
@@ -394,11 +403,7 @@ fn route(node: &Node<'_, '_>) -> RouteDocument {
 }
 
 fn key(node: &Node<'_, '_>) -> KeyDocument {
-    let limits = node.table("limits").map_or(Limits::default(), |limits| Limits {
-        requests_per_minute: limits.count("requests_per_minute"),
-        tokens_per_minute: limits.count("tokens_per_minute"),
-        concurrency: limits.count("concurrency").and_then(|count| u32::try_from(count).ok()),
-    });
+    let limits = node.table("limits").map(|node| limits(&node)).unwrap_or_default();
     let budget = |node: Node<'_, '_>| -> Option<BudgetDocument> {
         let currency = node.read("currency", value::currency).unwrap_or(Currency::USD);
         Some(BudgetDocument {
@@ -416,6 +421,45 @@ fn key(node: &Node<'_, '_>) -> KeyDocument {
         limits,
         budgets: budgets.filter_map(budget).collect(),
         durable: node.boolean("durable").unwrap_or(false),
+    }
+}
+
+fn limits(node: &Node<'_, '_>) -> Limits {
+    let mut limits = Limits::default();
+    for name in Limits::names() {
+        if let Some(limit) = node.count(&name) {
+            limits.set(&name, limit);
+        }
+    }
+    limits
+}
+
+fn limit_rule(node: &Node<'_, '_>) -> Option<Placed<LimitRule>> {
+    let per = node.text("per")?;
+    let (_, per) = Per::NAMES.iter().find(|(name, _)| *name == per)?;
+    let names = |field| node.names(field).into_iter().map(|name| name.value).collect();
+    let rule = LimitRule {
+        name: node.name("name")?,
+        per: *per,
+        only: names("only"),
+        models: names("models"),
+        limits: limits(node),
+        shadow: node.boolean("shadow").unwrap_or(false),
+    };
+    Some(Placed { value: rule, at: node.at })
+}
+
+/// What must hold of `[[limits]]`.
+fn check_limits(rules: &[Placed<LimitRule>], notes: &mut Notes) {
+    for (index, Placed { value: rule, at }) in rules.iter().enumerate() {
+        if rule.limits.is_empty() {
+            let message = format!("limit `{}` limits nothing", rule.name);
+            notes.error(*at, message, "say how much, such as `requests_per_minute = 60`");
+        }
+        if rules[..index].iter().any(|earlier| earlier.value.name == rule.name) {
+            let message = format!("there are two limits named `{}`", rule.name);
+            notes.error(*at, message, "give each its own name");
+        }
     }
 }
 

@@ -74,10 +74,12 @@ forms! {
     FILE: "\"file:PATH\"", "^file:.+$", |t| value::file(t).map(drop);
     PATH: "a path", "", |t| value::path(t).map(drop);
     ADDRESS: "an address such as \"127.0.0.1:8080\"", "^.+:[0-9]+$", |t| value::address(t).map(drop);
+    NETWORK: "an address or a network such as \"10.0.0.0/8\"", "^[0-9a-fA-F.:]+(/[0-9]+)?$", |t| value::network(t).map(drop);
     CURRENCY: "a currency such as \"USD\"", "^[A-Z]{3}$", |t| value::currency(t).map(drop);
     NAME: "a name", "^[A-Za-z0-9._-]{1,64}$", value::name;
     FULL_MODEL: "\"provider/model\"", "^[A-Za-z0-9._-]+/.+$", value::full_model;
     MODEL: "a model's name such as \"openai/gpt-5-mini\"", "^[!-~]{1,200}$", value::model;
+    PATTERN: "a name, or its beginning and \"*\"", "^[^*]{0,200}[*]?$", value::pattern;
     ALLOWED: "a model's name, \"provider/*\" or \"*\"", "^[!-~]{1,200}$", value::allowed;
     STORE_URL: "\"sqlite\" or \"postgres://…\"", "^(sqlite|postgres(ql)?://.+)$", |t| value::store_url(t).map(drop);
     API_VERSION: "an api-version such as \"2024-10-21\"", "^[A-Za-z0-9.-]{1,40}$", value::api_version;
@@ -130,6 +132,11 @@ static SERVER: &[Field] = &[
         "The size at which the spool begins a new file. Default: 64MiB.",
     ),
     field("log", Shape::Choice(&["text", "json"]), "How the process writes its own log. Default: text."),
+    field(
+        "trusted_proxies",
+        Shape::List(&Shape::Text(&NETWORK), 1_000),
+        "Proxies whose x-forwarded-for is believed: addresses or networks. Default: none.",
+    ),
     reserved("sign_up"),
     reserved("allow_private_upstreams"),
 ];
@@ -177,7 +184,11 @@ static ENVIRONMENT: &[Field] = &[
         "Virtual keys. They are live state: rolling back a release does not bring them back.",
     ),
     field("logs", Shape::Table(&[LOGS]), "What the request log holds."),
-    reserved("limits"),
+    field(
+        "limits",
+        Shape::List(&Shape::Table(&[LIMIT_RULE, LIMITS]), 100),
+        "Caps on rate for others than single keys: each end user, each address, a model, a provider, …",
+    ),
     reserved("prompts"),
     reserved("flags"),
     reserved("experiments"),
@@ -318,9 +329,81 @@ static KEY: &[Field] = &[
 ];
 
 static LIMITS: &[Field] = &[
-    field("requests_per_minute", COUNT, "That many at once, then evenly."),
-    field("tokens_per_minute", COUNT, "Tokens of input and output together."),
+    field("requests_per_second", COUNT, "Requests a second: that many at once, then evenly."),
+    field("requests_per_minute", COUNT, "Requests a minute: that many at once, then evenly."),
+    field("requests_per_hour", COUNT, "Requests a hour: that many at once, then evenly."),
+    field("requests_per_day", COUNT, "Requests a day, of 24 hours: that many at once, then evenly."),
+    field(
+        "tokens_per_second",
+        COUNT,
+        "Tokens of input and output together a second: that many at once, then evenly.",
+    ),
+    field(
+        "tokens_per_minute",
+        COUNT,
+        "Tokens of input and output together a minute: that many at once, then evenly.",
+    ),
+    field(
+        "tokens_per_hour",
+        COUNT,
+        "Tokens of input and output together a hour: that many at once, then evenly.",
+    ),
+    field(
+        "tokens_per_day",
+        COUNT,
+        "Tokens of input and output together a day, of 24 hours: that many at once, then evenly.",
+    ),
+    field("input_tokens_per_second", COUNT, "Tokens of input a second: that many at once, then evenly."),
+    field("input_tokens_per_minute", COUNT, "Tokens of input a minute: that many at once, then evenly."),
+    field("input_tokens_per_hour", COUNT, "Tokens of input a hour: that many at once, then evenly."),
+    field(
+        "input_tokens_per_day",
+        COUNT,
+        "Tokens of input a day, of 24 hours: that many at once, then evenly.",
+    ),
+    field("output_tokens_per_second", COUNT, "Tokens of output a second: that many at once, then evenly."),
+    field("output_tokens_per_minute", COUNT, "Tokens of output a minute: that many at once, then evenly."),
+    field("output_tokens_per_hour", COUNT, "Tokens of output a hour: that many at once, then evenly."),
+    field(
+        "output_tokens_per_day",
+        COUNT,
+        "Tokens of output a day, of 24 hours: that many at once, then evenly.",
+    ),
     field("concurrency", Shape::Integer { least: 1, most: 1_000_000 }, "Requests under way at once."),
+];
+
+static LIMIT_RULE: &[Field] = &[
+    required("name", Shape::Text(&NAME), "Unique in the environment; told where it refuses."),
+    required(
+        "per",
+        Shape::Choice(&[
+            "key",
+            "end_user",
+            "address",
+            "environment",
+            "workspace",
+            "organization",
+            "model",
+            "provider",
+            "deployment",
+        ]),
+        "Each of these has the limit for itself.",
+    ),
+    field(
+        "only",
+        Shape::List(&Shape::Text(&PATTERN), 1_000),
+        "Holds only for these: a name, or a beginning and `*`. Default: for each.",
+    ),
+    field(
+        "models",
+        Shape::List(&Shape::Text(&PATTERN), 1_000),
+        "Holds only for calls that ask for these models or routes. Default: for all calls.",
+    ),
+    field(
+        "shadow",
+        Shape::Bool,
+        "Counts and tells in the log and in /metrics, and refuses nothing. Default: false.",
+    ),
 ];
 
 static BUDGET: &[Field] = &[

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 use super::*;
-use crate::keyring::Limits;
+use crate::limits::Limits;
 use crate::money::{Currency, Money};
 use crate::snapshot::{Dialect, Layer};
 use crate::window::Window;
@@ -50,8 +50,10 @@ fn the_example_is_valid() {
     assert_eq!(document.environments.len(), 2);
     let dev = &document.environments[0];
     let key = &dev.keys["app"];
-    let limits =
-        Limits { requests_per_minute: Some(600), tokens_per_minute: Some(200_000), concurrency: Some(50) };
+    let limits = Limits::default()
+        .with("requests_per_minute", 600)
+        .with("tokens_per_minute", 200_000)
+        .with("concurrency", 50);
     assert_eq!(key.limits, limits);
     assert_eq!(key.budgets[0].amount, Money::parse("25.00", Currency::USD).unwrap());
     assert_eq!(key.budgets[0].window, Window::Month);
@@ -94,7 +96,7 @@ fn unknown_fields_are_all_reported_with_place_and_nearest_name() {
          t.toml:9:12: error: unknown field `request_per_minute` in `keys.app.limits`\n  \
          help: did you mean `requests_per_minute`?\n\
          t.toml:10:2: error: unknown field `nothing`\n  help: known here: server, store, environments, \
-         providers, models, routes, keys, logs"
+         providers, models, routes, keys, logs, limits"
     );
 }
 
@@ -154,13 +156,13 @@ t.toml:17:51: error: `keys.app.limits.requests_per_minute`: expected an integer,
 
 #[test]
 fn what_comes_later_is_named() {
-    let text = "prompts = {}\n[[limits]]\nx = 1\n[providers.a]\ndialect = \"anthropic\"\nbase_url = \"http://h\"\n\
+    let text = "prompts = {}\n[flags]\nx = 1\n[providers.a]\ndialect = \"anthropic\"\nbase_url = \"http://h\"\n\
                 credential = \"vault:x\"\n[providers.a.credentials.b]\n[models.\"a/b\"]\nprice = { hours = [] }\n\
                 [routes.r]\ntargets = [\"a/b\"]\nguardrails = []\n";
     assert_eq!(
         bad(text),
         "t.toml:1:1: error: `prompts` is not available in this version\n\
-         t.toml:2:3: error: `limits` is not available in this version\n\
+         t.toml:2:2: error: `flags` is not available in this version\n\
          t.toml:7:14: error: `providers.a.credential`: `vault:` is not available in this version\n  help: put the \
          secret into an environment variable and write \"env:NAME\", or into a file and write \"file:PATH\"\n\
          t.toml:8:14: error: `providers.a.credentials` is not available in this version\n\

@@ -1,7 +1,7 @@
 //! The written forms of single values: durations, sizes, secrets, addresses, names, URLs. Each is one
 //! function from text to value, used by the check (for its error) and by the reader (for its value).
 
-use super::document::{ByteSize, SecretRef, StoreUrl};
+use super::document::{ByteSize, Network, SecretRef, StoreUrl};
 use crate::money::{Currency, parse_nano};
 use crate::snapshot::Origin;
 use std::net::{Ipv6Addr, SocketAddr};
@@ -53,6 +53,26 @@ pub(super) fn timeout(text: &str) -> Result<Duration, Fault> {
         return Err(fault("must be longer than nothing", "leave the field out to have the default"));
     }
     Ok(duration)
+}
+
+/// `trial-*`, or a whole name.
+pub(super) fn pattern(text: &str) -> Result<(), Fault> {
+    let beginning = text.strip_suffix('*').unwrap_or(text);
+    if text.is_empty() || beginning.contains('*') || text.len() > 256 || text.chars().any(char::is_control) {
+        let help = "write a whole name, or the beginning of names and a `*` at its end";
+        return Err(fault(format!("`{}` is no pattern that is known", shown(text)), help));
+    }
+    Ok(())
+}
+
+/// `10.0.0.0/8`, `::1`.
+pub(super) fn network(text: &str) -> Result<Network, Fault> {
+    let help = "write an address, or a network such as \"10.0.0.0/8\"";
+    let wrong = || fault(format!("`{}` is not a network", shown(text)), help);
+    let (address, bits) = text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
+    let address: std::net::IpAddr = address.parse().map_err(|_| wrong())?;
+    let bits = bits.map(str::parse).transpose().map_err(|_| wrong())?;
+    Network::new(address, bits).ok_or_else(wrong)
 }
 
 /// `512B`, `64KiB`, `32MiB`, `1GiB`.

@@ -54,7 +54,7 @@ pub(crate) fn key(n: u8) -> KeyRecord {
         previous: None,
         hint: "tg-Ab…xY9z".into(),
         models: vec!["chat".into(), "openai/*".into()],
-        limits: Limits { requests_per_minute: Some(600), tokens_per_minute: None, concurrency: Some(50) },
+        limits: Limits::default().with("requests_per_minute", 600).with("concurrency", 50),
         budgets: vec![BudgetRule {
             name: "monthly".into(),
             amount: Money { currency: Currency::USD, nano: 25_000_000_000 },

@@ -57,6 +57,9 @@ struct Create {
     /// Requests at the same time
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     concurrency: Option<u32>,
+    /// Any other limit, as in requests_per_day=1000 or output_tokens_per_hour=50000; may be repeated
+    #[arg(long = "limit", value_name = "NAME=N", value_parser = named_limit)]
+    limits: Vec<(String, u64)>,
     /// Money and its window, as in 25.00/month or 180CNY/day; may be repeated
     #[arg(long = "budget", value_name = "BUDGET")]
     budgets: Vec<String>,
@@ -67,7 +70,7 @@ struct Create {
     #[arg(long, value_name = "WHEN")]
     expires: Option<String>,
     /// Only print a secret in our format; no server is asked
-    #[arg(long, conflicts_with_all = ["environment", "models", "requests_per_minute", "tokens_per_minute", "concurrency", "budgets", "durable", "expires"])]
+    #[arg(long, conflicts_with_all = ["environment", "models", "requests_per_minute", "tokens_per_minute", "concurrency", "limits", "budgets", "durable", "expires"])]
     offline: bool,
     #[command(flatten)]
     shape: Shape,
@@ -150,15 +153,18 @@ async fn create(control: &Control, ask: Create, terminal: &mut Terminal) -> anyh
 
 fn body_of(ask: &Create) -> anyhow::Result<Value> {
     let budgets = ask.budgets.iter().map(|text| parse_budget(text)).collect::<Result<Vec<_>, _>>()?;
+    let usual = [
+        ("requests_per_minute", ask.requests_per_minute),
+        ("tokens_per_minute", ask.tokens_per_minute),
+        (policy::Limits::CONCURRENCY, ask.concurrency.map(u64::from)),
+    ];
+    let usual = usual.into_iter().filter_map(|(name, limit)| Some((name.to_owned(), limit?)));
+    let limits: std::collections::BTreeMap<_, _> = usual.chain(ask.limits.iter().cloned()).collect();
     Ok(json!({
         "name": ask.name,
         "environment": ask.environment,
         "models": ask.models,
-        "limits": {
-            "requests_per_minute": ask.requests_per_minute,
-            "tokens_per_minute": ask.tokens_per_minute,
-            "concurrency": ask.concurrency,
-        },
+        "limits": limits,
         "budgets": budgets,
         "durable": ask.durable,
         "expires_at": ask.expires,
@@ -247,13 +253,39 @@ fn models_of(key: &Value) -> String {
     }
 }
 
+/// `requests_per_day=1000`
+fn named_limit(text: &str) -> Result<(String, u64), String> {
+    let (name, limit) = text.split_once('=').ok_or("write NAME=N, as in requests_per_day=1000")?;
+    if !policy::Limits::names().any(|known| known == name) {
+        let known: Vec<_> = policy::Limits::names().collect();
+        return Err(format!("there is no limit `{name}`; known are {}", known.join(", ")));
+    }
+    match limit.parse() {
+        Ok(limit) if limit > 0 => Ok((name.to_owned(), limit)),
+        _ => Err(format!("`{limit}` is not a whole number above 0")),
+    }
+}
+
+/// `1,200 req/min, 5 at once`
 fn limits_of(limits: &Value) -> String {
-    let named =
-        [("requests_per_minute", "req/min"), ("tokens_per_minute", "tok/min"), ("concurrency", "at once")];
-    let parts = named
-        .iter()
-        .filter_map(|(field, unit)| Some(format!("{} {unit}", grouped(limits[*field].as_u64()?))));
-    parts.collect::<Vec<_>>().join(", ")
+    let said = |name: String| {
+        let limit = grouped(limits[&name].as_u64()?);
+        let Some(rate) = policy::LimitRate::named(&name) else { return Some(format!("{limit} at once")) };
+        let counted = match rate.counted {
+            policy::Counted::Requests => "req",
+            policy::Counted::Tokens => "tok",
+            policy::Counted::InputTokens => "tok in",
+            policy::Counted::OutputTokens => "tok out",
+        };
+        let span = match rate.span {
+            policy::Span::Second => "s",
+            policy::Span::Minute => "min",
+            policy::Span::Hour => "h",
+            policy::Span::Day => "day",
+        };
+        Some(format!("{limit} {counted}/{span}"))
+    };
+    policy::Limits::names().filter_map(said).collect::<Vec<_>>().join(", ")
 }
 
 fn budgets_of(key: &Value) -> String {

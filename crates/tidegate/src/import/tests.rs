@@ -147,7 +147,8 @@ fn bifrost_keys_become_providers() {
     assert!(dev.provider("bedrock").is_none() && dev.resolve("anthropic/any").is_ok());
     let (document, _) = policy::settings::parse(&imported.settings, "t").unwrap();
     let key = &document.environments[0].keys["platform-team"];
-    assert_eq!((key.limits.requests_per_minute, key.limits.tokens_per_minute), (Some(600), Some(100)));
+    let rates = [policy::LimitRate::REQUESTS_PER_MINUTE, policy::LimitRate::TOKENS_PER_MINUTE];
+    assert_eq!(rates.map(|rate| key.limits.rate(rate)), [Some(600), Some(100)]);
     assert_eq!(key.budgets.len(), 1);
     assert_eq!(
         key.models.iter().map(|model| &*model.value).collect::<Vec<_>>(),

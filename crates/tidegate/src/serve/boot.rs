@@ -110,6 +110,7 @@ fn limits_of(server: &Server) -> ServerLimits {
     ServerLimits {
         max_body: server.max_body.0,
         max_memory: max_memory.max(server.max_body.0.saturating_mul(2)),
+        trusted_proxies: server.trusted_proxies.clone().into(),
     }
 }
 

@@ -325,6 +325,7 @@ fn restart_needed(server: &Server, store: &StoreSettings, document: &Document) -
         differs("server.listen", now.listen == server.listen),
         differs("server.data_dir", now.data_dir == server.data_dir),
         differs("server.admin_listen", now.admin_listen == server.admin_listen),
+        differs("server.trusted_proxies", now.trusted_proxies == server.trusted_proxies),
         differs("server.admin_on_public_port", now.admin_on_public_port == server.admin_on_public_port),
         differs("server.tls", now.tls == server.tls),
         differs(

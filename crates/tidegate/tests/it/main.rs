@@ -17,6 +17,7 @@ mod crash;
 mod failpoints;
 mod hostile;
 mod kills;
+mod limits;
 mod memory;
 mod operate;
 mod outage;

@@ -328,7 +328,7 @@ async fn an_answer_that_breaks_off_ends_its_connection() {
 #[tokio::test]
 async fn a_client_that_goes_away_cancels_and_time_limits_hold() {
     let provider =
-        "abort_stops_billing = false\ntimeouts = { first_byte = \"400ms\", idle = \"400ms\" }".to_owned();
+        "abort_stops_billing = false\ntimeouts = { first_byte = \"2s\", idle = \"2s\" }".to_owned();
     let mut stand = Stand::start(Setup { provider, ..Setup::default() }).await;
     let client = stand.client();
     stand.upstream.enqueue([
