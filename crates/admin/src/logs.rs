@@ -104,7 +104,7 @@ fn view(log: &RequestLog, bodies: bool) -> Value {
     #[expect(clippy::cast_precision_loss, reason = "hours in microseconds are far below 2^53")]
     let ms = |micros: u64| micros as f64 / 1_000.0;
     let tags: serde_json::Map<String, Value> =
-        log.tags.iter().map(|(name, value)| (name.to_string(), Value::from(&**value))).collect();
+        log.client_tags().map(|(name, value)| (name.to_string(), Value::from(&**value))).collect();
     let mut line = json!({
         "request_id": log.request_id.to_string(),
         "time": log.at.to_string(),
@@ -127,6 +127,8 @@ fn view(log: &RequestLog, bodies: bool) -> Value {
         "cost": log.cost.map(|cost| cost.decimal()),
         "currency": log.cost.map(|cost| cost.currency.to_string()),
         "estimated": log.estimated,
+        "cache": log.recalled(),
+        "saved": log.saved().map(|(amount, _)| amount),
         "release": log.labels.release,
         "first_byte_ms": log.first_byte_us.map(ms),
         "duration_ms": ms(log.duration_us),

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::header::{ALLOW, CONNECTION, HeaderValue};
 use http::request::Parts;
-use http::{Method, Request, Response};
+use http::{HeaderMap, Method, Request, Response};
 use hyper::body::Incoming;
 use ledger::Labels;
 use policy::{Name, Taken};
@@ -17,12 +17,13 @@ use crate::body::Body;
 use crate::exchange::{Caller, Exchange, Limit, Times};
 use crate::listen::Client;
 use crate::realtime::turns;
+use crate::recall::Recalled;
 use crate::receive::Held;
 use crate::refusal::{Code, Refusal};
 use crate::urls::{self, Endpoint, find};
 use crate::{
-    Gateway, admit, authenticate, dispatch, headers, health, limits, models, plan, raw, realtime, receive,
-    settle, stored, wishes,
+    Gateway, admit, authenticate, dispatch, headers, health, limits, models, plan, raw, realtime, recall,
+    receive, settle, stored, wishes,
 };
 
 /// End users, sessions and tags longer than this are cut, characters.
@@ -155,6 +156,8 @@ pub(crate) async fn begun(
     match admitted(&gateway, asked.operation, id, started, &parts, peer) {
         Ok(mut exchange) => {
             exchange.held = Some(held);
+            // Its headers are those of the connection, and each of its turns is another request.
+            exchange.recall = recall::Said { wish: recall::Wish::Off, ..recall::Said::default() };
             received(exchange, asked, parts, body).await
         }
         Err(answer) => *answer,
@@ -179,16 +182,49 @@ async fn received(
             Err(refusal) => return refuse(&mut exchange, &refusal),
         }
     }
-    match prepare(&mut exchange, &asked, &parts, &body) {
-        Ok((plan, reservation)) => match counting(exchange.operation) {
-            Some(raw) if plan.attempts.is_empty() => raw::estimated(&mut exchange, raw),
-            _ if exchange.stored.as_ref().is_some_and(|stored| stored.is_detached()) => {
-                let begin = stored::background::begin(exchange, &parts.headers, body, plan, reservation);
-                Box::pin(begin).await
-            }
-            _ => dispatch::dispatch(exchange, &parts.headers, body, plan, reservation).await,
-        },
-        Err(refusal) => refuse(&mut exchange, &refusal),
+    let mut plan = match planned(&mut exchange, &asked, &parts, &body) {
+        Ok(plan) => plan,
+        Err(refusal) => return refuse(&mut exchange, &refusal),
+    };
+    let mut lead = None;
+    if recall::concerns(&exchange, &plan) {
+        match Box::pin(recall::recall(&mut exchange, &plan, &parts.headers, &body)).await {
+            Ok(Recalled::Answer(answer)) => return answer,
+            Ok(Recalled::Lead(asks)) => lead = Some(asks),
+            Ok(Recalled::Nothing) => {}
+            Err(refusal) => return refuse(&mut exchange, &refusal),
+        }
+    }
+    let reservation = match afford(&mut exchange, &mut plan) {
+        Ok(reservation) => reservation,
+        Err(refusal) => return refuse(&mut exchange, &refusal),
+    };
+    match lead {
+        None => put(exchange, &parts.headers, body, plan, reservation).await,
+        Some(mut lead) => {
+            lead.take_places(&mut exchange);
+            let client = parts.headers;
+            let answering = Box::pin(async move { put(exchange, &client, body, plan, reservation).await });
+            lead.carry(answering).await
+        }
+    }
+}
+
+/// Puts what is planned and paid for to whoever answers it.
+async fn put(
+    mut exchange: Box<Exchange>,
+    client: &HeaderMap,
+    body: Bytes,
+    plan: plan::Plan,
+    reservation: ledger::Reservation,
+) -> Response<Body> {
+    match counting(exchange.operation) {
+        Some(raw) if plan.attempts.is_empty() => raw::estimated(&mut exchange, raw),
+        _ if exchange.stored.as_ref().is_some_and(|stored| stored.is_detached()) => {
+            let begin = stored::background::begin(exchange, client, body, plan, reservation);
+            Box::pin(begin).await
+        }
+        _ => dispatch::dispatch(exchange, client, body, plan, reservation).await,
     }
 }
 
@@ -231,19 +267,21 @@ pub(crate) fn admitted(
         Ok(wishes) => {
             exchange.limit = wishes.timeout.map(|timeout| Limit { timeout, ends: started.plus(timeout) });
             exchange.strict = wishes.strict;
+            exchange.recall.wish = wishes.cache;
+            exchange.recall.idempotency = wishes.idempotency;
             Ok(exchange)
         }
         Err(refusal) => Err(Box::new(refuse(&mut exchange, &refusal))),
     }
 }
 
-/// Reads the body, resolves the model, takes tokens and reserves money.
-fn prepare(
+/// Reads the body and resolves the model.
+fn planned(
     exchange: &mut Exchange,
     call: &urls::Call<'_>,
     parts: &Parts,
     body: &Bytes,
-) -> Result<(plan::Plan, ledger::Reservation), Box<Refusal>> {
+) -> Result<plan::Plan, Box<Refusal>> {
     match exchange.operation {
         Operation::Raw(raw) => raw::read(exchange, raw, call, parts, body)?,
         _ => read(exchange, call, parts, body)?,
@@ -260,16 +298,21 @@ fn prepare(
         _ => plan::plan(exchange)?,
     };
     stored::narrow(exchange, &mut plan)?;
-    if let Some(late) = exchange.late() {
-        return Err(late);
+    match exchange.late() {
+        Some(late) => Err(late),
+        None => Ok(plan),
     }
+}
+
+/// Takes tokens and reserves money.
+fn afford(exchange: &mut Exchange, plan: &mut plan::Plan) -> Result<ledger::Reservation, Box<Refusal>> {
     if counting(exchange.operation).is_none() {
-        plan::weigh(exchange, &mut plan);
+        plan::weigh(exchange, plan);
         limits::charge(exchange, &plan.asked, exchange.times.received)?;
     }
-    let reservation = admit::reserve(exchange, &plan)?;
+    let reservation = admit::reserve(exchange, plan)?;
     runtime::failpoint!("gateway.reserved");
-    Ok((plan, reservation))
+    Ok(reservation)
 }
 
 fn read(
@@ -371,6 +414,7 @@ fn open(
         upstream_request_id: None,
         request_body: None,
         in_flight: Some(gateway.metrics.begin()),
+        recall: recall::Said::default(),
         gateway: Arc::clone(gateway),
     }
 }
@@ -389,6 +433,7 @@ fn tags(text: &str) -> Vec<(Name, Name)> {
     let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty()).take(MAX_TAGS);
     pairs
         .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+        .filter(|(name, _)| !ledger::is_own_tag(name.trim()))
         .map(|(k, v)| (label(k.trim()), label(v.trim())))
         .collect()
 }

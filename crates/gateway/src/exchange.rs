@@ -101,6 +101,8 @@ pub(crate) struct Exchange {
     /// Kept only where the environment logs bodies.
     pub(crate) request_body: Option<bytes::Bytes>,
     pub(crate) in_flight: Option<InFlight>,
+    /// What it has to do with earlier answers.
+    pub(crate) recall: crate::recall::Said,
 }
 
 impl Exchange {

@@ -32,6 +32,7 @@ names! {
     COST "x-tidegate-cost";
     TIMEOUT "x-tidegate-timeout";
     STRICT "x-tidegate-strict";
+    IDEMPOTENCY_KEY "idempotency-key";
     PROVIDER "x-tidegate-provider";
     ESTIMATED "x-tidegate-estimated";
     SERVER_TIMING "server-timing";
@@ -44,7 +45,8 @@ names! {
 }
 
 /// Client headers that never reach a provider: credentials, hop-by-hop (RFC 9110 §7.6.1), what the new connection sets
-/// itself, and what tells a provider who or where the client is.
+/// itself, what tells a provider who or where the client is, and what the gateway promises itself: two clients may choose
+/// the same idempotency key.
 fn never_up(name: &str) -> bool {
     matches!(
         name,
@@ -72,6 +74,7 @@ fn never_up(name: &str) -> bool {
             | "via"
             | "x-real-ip"
             | "x-request-id"
+            | "idempotency-key"
             | "openai-organization"
             | "openai-project"
             | "http2-settings"
@@ -201,7 +204,7 @@ pub(crate) fn add_ours(exchange: &Exchange, down: &mut HeaderMap, own_time: Dura
     }
     down.insert(RELEASE, release(&exchange.caller.environment));
     down.insert(ATTEMPTS, HeaderValue::from(exchange.attempts));
-    down.insert(CACHE, HeaderValue::from_static("off"));
+    down.insert(CACHE, exchange.recall.word.value());
     if !exchange.dropped.is_empty() {
         down.insert(DROPPED, text(&exchange.dropped.join(", ")));
     }
@@ -337,7 +340,7 @@ mod tests {
         let hops = hop_names(&client);
         let mut names: Vec<_> = upwards(&client, &hops).map(|(name, _)| name.as_str()).collect();
         names.sort_unstable();
-        assert_eq!(names, ["idempotency-key", "openai-beta", "x-stainless-lang"]);
+        assert_eq!(names, ["openai-beta", "x-stainless-lang"]);
     }
 
     #[test]

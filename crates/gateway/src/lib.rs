@@ -4,7 +4,7 @@
 //! [`ledger`]), and knows no console; whatever is not a call of a model is handed to an [`Aside`].
 //!
 //! Reading order is the way of a request: `listen` (connections, strict framing) → `urls` (the URL table), `endpoints` →
-//! `authenticate` → `admit` (limits, reservation) → `receive` (the body) → `plan` (ordered attempts) → `dispatch` → `lanes` →
+//! `authenticate` → `admit` (limits, reservation) → `receive` (the body) → `plan` (ordered attempts) → `recall` (earlier answers) → `dispatch` → `lanes` →
 //! `upstream` (connections to providers) → `flight` (one attempt) → `relay` (the answer) → `settle`; `raw` is what
 //! differs where it is no conversation, `realtime` where it is a session, `stored` what is kept of Responses and goes on
 //! from it (on a `shelf`). `refusal` has every
@@ -32,6 +32,7 @@ mod plan;
 mod probe;
 mod raw;
 mod realtime;
+mod recall;
 mod receive;
 mod refusal;
 mod relay;
@@ -133,6 +134,7 @@ pub struct Gateway {
     pub(crate) quiet: fn(),
     pub(crate) upstreams: upstream::Upstreams,
     pub(crate) keepsakes: keepsakes::Keepsakes,
+    pub(crate) recall: recall::Recall,
     pub(crate) learned: learned::Learned,
     pub(crate) standings: standing::Standings,
     pub(crate) limiter: limits::Limiter,
@@ -170,6 +172,7 @@ impl Gateway {
             quiet: parts.quiet,
             upstreams: upstream::Upstreams::default(),
             keepsakes: keepsakes::Keepsakes::default(),
+            recall: recall::Recall::default(),
             learned: learned::Learned::default(),
             standings: standing::Standings::default(),
             limiter: limits::Limiter::default(),
@@ -278,7 +281,12 @@ impl Gateway {
     pub fn metrics_text(&self) -> String {
         let depth = self.ledger.depth();
         let flag = u64::from;
+        let [cached, promised] = self.recall.sizes();
         self.metrics.text(&[
+            ("cache_entries", "answers in the cache", cached.0 as u64),
+            ("cache_bytes", "their bytes", cached.1 as u64),
+            ("promised_entries", "answers kept for idempotency keys", promised.0 as u64),
+            ("promised_bytes", "their bytes", promised.1 as u64),
             ("spool_bytes", "bytes of the spool not yet in the database", depth.bytes),
             ("spool_records", "records of the spool not yet in the database", depth.records),
             ("spool_segments", "spool files", u64::from(depth.segments)),
@@ -313,5 +321,6 @@ async fn sweep(gateway: std::sync::Weak<Gateway>, tasks: Tasks) {
         let Some(gateway) = gateway.upgrade() else { return };
         gateway.upstreams.sweep(gateway.clock.moment());
         gateway.upstreams.forget_unused();
+        gateway.recall.sweep(gateway.clock.moment());
     }
 }

@@ -166,6 +166,20 @@ pub(crate) fn charge(exchange: &mut Exchange, model: &str, now: Moment) -> Resul
     count(exchange, model, tokens, true, now).inspect_err(|_| std::mem::take(&mut exchange.taken).undo())
 }
 
+/// The same for a request that has an earlier answer: it is a request, and takes no tokens.
+pub(crate) fn charge_turn(exchange: &mut Exchange, model: &str, now: Moment) -> Result<(), Box<Refusal>> {
+    let caller = exchange.caller.clone();
+    let mut limits = Limits::new();
+    let with_the_body = |rule: &&Arc<LimitRule>| !rule.per.of_attempts() && !comes_with_the_head(rule);
+    for rule in caller.environment.limits.iter().filter(with_the_body) {
+        limits.extend(ruled(exchange, &caller, rule, model, None, &[Part::Turn], now));
+    }
+    let taken =
+        take(exchange, &caller, &limits, now).inspect_err(|_| std::mem::take(&mut exchange.taken).undo())?;
+    exchange.taken.join(taken);
+    Ok(())
+}
+
 /// The same for another answer of a session, which takes tokens alone.
 pub(crate) fn charge_answer(exchange: &mut Exchange, now: Moment) -> Result<(), Box<Refusal>> {
     let model = Arc::clone(&exchange.model_asked);

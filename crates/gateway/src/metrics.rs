@@ -16,6 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 use smallvec::SmallVec;
 
 use crate::exchange::Exchange;
+use crate::recall::Kept;
 use crate::settle::Ending;
 
 const MAX_MODELS: usize = 300;
@@ -86,8 +87,17 @@ pub(crate) struct Metrics {
     unknown_cost: Family<ModelLabels, Counter>,
     unauthenticated: Family<StatusLabels, Counter>,
     limited: Family<LimitLabels, Counter>,
+    cache_hits: Counter,
+    cache_misses: Counter,
+    replays: Counter,
+    saved: Family<CostLabels, Spent>,
     in_flight: Gauge<i64, AtomicI64>,
     by_model: RwLock<NameMap<Arc<Series>>>,
+}
+
+#[expect(clippy::cast_precision_loss, reason = "a graph needs no more digits; the ledger has them all")]
+fn units(cost: Money) -> f64 {
+    cost.nano.max(0) as f64 / NANO
 }
 
 /// One request in flight, counted until dropped.
@@ -112,6 +122,10 @@ impl Metrics {
             unknown_cost: Family::default(),
             unauthenticated: Family::default(),
             limited: Family::default(),
+            cache_hits: Counter::default(),
+            cache_misses: Counter::default(),
+            replays: Counter::default(),
+            saved: Family::default(),
             in_flight: Gauge::default(),
             by_model: RwLock::default(),
             registry: Registry::default(),
@@ -147,6 +161,26 @@ impl Metrics {
             "requests that a limit refused, or with shadow would have refused",
             metrics.limited.clone(),
         );
+        registry.register(
+            "cache_hits",
+            "requests answered from the cache, or by another's call",
+            metrics.cache_hits.clone(),
+        );
+        registry.register(
+            "cache_misses",
+            "requests that the cache had no answer for",
+            metrics.cache_misses.clone(),
+        );
+        registry.register(
+            "idempotent_replays",
+            "requests that had the answer of an earlier one with the same idempotency key",
+            metrics.replays.clone(),
+        );
+        registry.register(
+            "cache_saved",
+            "what hits of the cache would have cost, in units of the currency",
+            metrics.saved.clone(),
+        );
         registry.register("in_flight", "requests being answered", metrics.in_flight.clone());
         Self { registry, ..metrics }
     }
@@ -181,6 +215,24 @@ impl Metrics {
         series.duration.observe(now.since(exchange.times.started).as_secs_f64());
     }
 
+    /// A request that the cache had no answer for.
+    pub(crate) fn count_miss(&self) {
+        self.cache_misses.inc();
+    }
+
+    /// A request that had an earlier answer.
+    pub(crate) fn count_recalled(&self, kept: &Kept, saved: Option<Money>, hit: bool) {
+        if hit {
+            self.cache_hits.inc()
+        } else {
+            self.replays.inc()
+        };
+        let (Some(saved), Some(model)) = (saved, &kept.model) else { return };
+        let model = self.series(model, true).model.clone();
+        let labels = CostLabels { model, currency: saved.currency.to_string() };
+        self.saved.get_or_create(&labels).inc_by(units(saved));
+    }
+
     /// A request that brought an answer, whole or in part.
     pub(crate) fn count(
         &self,
@@ -208,11 +260,7 @@ impl Metrics {
     }
 
     fn count_cost(&self, series: &Series, cost: Money) {
-        #[expect(
-            clippy::cast_precision_loss,
-            reason = "a graph needs no more digits; the ledger has them all"
-        )]
-        let amount = cost.nano.max(0) as f64 / NANO;
+        let amount = units(cost);
         if let Some((_, spent)) = series.cost.read().iter().find(|(currency, _)| *currency == cost.currency) {
             spent.inc_by(amount);
             return;

@@ -1,6 +1,7 @@
 //! Where the call may go: from the names that the client asked for to an ordered list of attempts.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use policy::{Deployment, Name, ResolveError, Stand, Target, Timeouts};
 use runtime::Dice;
@@ -26,12 +27,14 @@ pub(crate) struct Plan {
     /// The route or model that is asked for, by its full name; empty where a call asks for none.
     pub(crate) asked: Name,
     pub(crate) attempts: SmallVec<[Step; 3]>,
+    /// How long the answer may be given again; `None`: it is not kept.
+    pub(crate) cache: Option<Duration>,
 }
 
 /// Resolves the asked model and the client's own fallbacks; each name must be one that the key may use.
 pub(crate) fn plan(exchange: &Exchange) -> Result<Plan, Box<Refusal>> {
-    let mut plan = Plan { asked: Name::default(), attempts: SmallVec::new() };
-    add(exchange, &exchange.asked.model, &mut plan)?;
+    let mut plan = Plan { asked: Name::default(), attempts: SmallVec::new(), cache: None };
+    plan.cache = add(exchange, &exchange.asked.model, &mut plan)?;
     for name in &exchange.asked.fallbacks {
         if plan.attempts.len() >= MAX_CHOICES {
             break;
@@ -61,7 +64,8 @@ fn fits(exchange: &Exchange, deployment: &Deployment) -> bool {
     deployment.context.is_none_or(|context| input < context)
 }
 
-fn add(exchange: &Exchange, name: &str, plan: &mut Plan) -> Result<(), Box<Refusal>> {
+/// Adds what a name leads to, and says how long its answers may be given again.
+fn add(exchange: &Exchange, name: &str, plan: &mut Plan) -> Result<Option<Duration>, Box<Refusal>> {
     let (standings, now) = (&exchange.gateway.standings, exchange.times.received);
     let (key, environment) = (&exchange.caller.key, &exchange.caller.environment);
     let target = match environment.resolve(name) {
@@ -83,15 +87,16 @@ fn add(exchange: &Exchange, name: &str, plan: &mut Plan) -> Result<(), Box<Refus
         Target::Deployment(deployment) => {
             let timeouts = deployment.provider.timeouts;
             push(plan, deployment, timeouts);
+            Ok(environment.cache)
         }
         Target::Route(route) => {
             for deployment in route.attempts(Dice::unit, |deployment| standings.of(deployment, now)) {
                 let timeouts = route.timeouts_on(&deployment.provider);
                 push(plan, deployment, timeouts);
             }
+            Ok(route.cache)
         }
     }
-    Ok(())
 }
 
 fn push(plan: &mut Plan, deployment: Arc<Deployment>, timeouts: Timeouts) {

@@ -326,6 +326,7 @@ fn plan_of(exchange: &Exchange, provider: &Arc<Provider>) -> Result<Plan, Box<Re
     Ok(Plan {
         asked: policy::Name::default(),
         attempts: smallvec![Step { deployment, timeouts: provider.timeouts }],
+        cache: None,
     })
 }
 

@@ -64,6 +64,7 @@ codes! {
     RequestTimeout 408 "invalid_request_error" "request_timeout" Helps "the request itself came too slowly: a head has 10 s, a body keeps moving every 30 s; the connection is closed";
     RequestTooLarge 413 "invalid_request_error" "request_too_large" Useless "the body is larger than `server.max_body`";
     UnsupportedEncoding 415 "invalid_request_error" "unsupported_content_encoding" Useless "the body is compressed; send it plain";
+    IdempotencyKeyReused 422 "invalid_request_error" "idempotency_key_reused" Useless "the idempotency key was used with another request; see [caching](caching.md#idempotency-keys)";
     HeadTooLarge 431 "invalid_request_error" "request_head_too_large" Useless "the head of the request is larger than 64 KiB or has more than 100 lines; the connection is closed";
     RateLimitExceeded 429 "rate_limit_error" "rate_limit_exceeded" Helps "a limit of requests or tokens a minute is reached; `retry-after` says when to come back";
     ConcurrencyLimitExceeded 429 "rate_limit_error" "concurrency_limit_exceeded" Helps "the key has as many requests in flight as it may";
@@ -79,6 +80,7 @@ codes! {
     NotReady 503 "server_error" "not_ready" Helps "the gateway has no release to serve yet";
     KeyStoreUnavailable 503 "server_error" "key_store_unavailable" Helps "this key is not known here and the database that would know it is away";
     ResponseStoreUnavailable 503 "server_error" "response_store_unavailable" Helps "a stored response is needed and the database that keeps it is away, or has no room";
+    IdempotencyInProgress 503 "server_error" "idempotency_in_progress" Helps "a request with the same idempotency key has been under way for longer than this one could wait; asked again with the same key it gets that answer";
     AccountingUnavailable 503 "server_error" "accounting_unavailable" Helps "the call could not be recorded, so it was not made";
     ShuttingDown 503 "server_error" "shutting_down" Helps "the gateway is stopping";
     InternalError 500 "server_error" "internal_error" Useless "a fault of the gateway; the request id helps to find it";
@@ -145,7 +147,7 @@ impl Refusal {
             http::StatusCode::from_u16(row.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if row.retry == Retry::Useless && (row.status >= 500 || row.status == 429) {
+        if row.retry == Retry::Useless && (row.status >= 500 || matches!(row.status, 422 | 429)) {
             headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
         if self.ends_connection() {

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
+use policy::Taken;
 use providers::failure;
 use providers::flow::Flow;
 use providers::tap::StreamFault;
@@ -74,6 +75,17 @@ impl Relay {
     /// The error with which the connection ends, once: bytes of which nothing is known cannot carry one.
     pub(crate) fn broken_off(&mut self) -> Option<&'static str> {
         self.broken_off.take()
+    }
+
+    pub(crate) fn will_break_off(&self) -> bool {
+        self.broken_off.is_some()
+    }
+
+    /// Keeps the client's places until the answer is over.
+    pub(crate) fn hold(&mut self, places: Taken) {
+        if !matches!(self.state, State::Over) {
+            self.flight.exchange().taken.join(places);
+        }
     }
 
     /// The next bytes for the client; `None` when the answer is over.

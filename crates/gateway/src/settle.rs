@@ -9,6 +9,7 @@ use providers::request::Operation;
 
 use crate::exchange::Exchange;
 use crate::flight::CLIENT_GONE;
+use crate::recall::{Kept, Word};
 
 /// Of each body at most this much is logged, where bodies are logged at all.
 const MAX_LOGGED_BODY: usize = 64 * 1024;
@@ -130,6 +131,9 @@ pub(crate) fn conclude(exchange: &mut Exchange, attempt: Attempt, deployment: &D
     };
     let log = request_log(exchange, ending, cost);
     exchange.gateway.metrics.count(exchange, deployment, ending, cost);
+    if let Some(noted) = &exchange.recall.noted {
+        noted.ended(deployment, ending, cost);
+    }
     if raw && ending.usage == Usage::default() {
         // Nobody knows better than the estimate.
         exchange.taken.keep();
@@ -198,6 +202,22 @@ pub(crate) fn log_answered(exchange: &mut Exchange) {
     ending.error = None;
     let log = request_log(exchange, &ending, None);
     exchange.gateway.metrics.count_refused(exchange, 200);
+    exchange.gateway.ledger.log_request(log);
+}
+
+/// The log line of a request that had an earlier answer: nobody was asked, so it costs nothing.
+pub(crate) fn log_recalled(exchange: &mut Exchange, kept: &Kept, saved: Option<Money>, word: Word) {
+    let nothing = Usage { input: Some(0), output: Some(0), ..Usage::default() };
+    let mut ending = Ending::completed(nothing, Basis::Reported, kept.finish_reason.clone());
+    (ending.status, ending.error) = (kept.status, kept.error);
+    ending.answer = exchange.request_body.is_some().then(|| kept.body.clone());
+    let currency = saved.or(kept.cost).map_or(policy::Currency::USD, |cost| cost.currency);
+    let mut log = request_log(exchange, &ending, Some(Money::zero(currency)));
+    // Only the cache saves: what was promised would not have been asked for twice.
+    let saved = saved.filter(|_| word == Word::Hit);
+    log.mark_recalled(if word == Word::Hit { "hit" } else { "replay" }, saved);
+    exchange.gateway.metrics.count_refused(exchange, kept.status);
+    exchange.gateway.metrics.count_recalled(kept, saved, word == Word::Hit);
     exchange.gateway.ledger.log_request(log);
 }
 

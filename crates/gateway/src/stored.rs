@@ -73,6 +73,11 @@ impl Stored {
         self.said.background && !self.detached
     }
 
+    /// Whether anything is to be kept, or was, for this request.
+    pub(crate) fn is_kept(&self) -> bool {
+        self.keeps() || self.from != Origin::Nowhere || self.said.conversation || self.said.background
+    }
+
     /// Whether the answer shall be kept, which is what happens when the client says nothing.
     fn keeps(&self) -> bool {
         self.said.store != Some(false)

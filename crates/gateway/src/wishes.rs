@@ -1,4 +1,5 @@
-//! What a client asks of the gateway itself, by headers: a time limit of its own, and strictness.
+//! What a client asks of the gateway itself, by headers: a time limit of its own, strictness, what the cache shall do, and
+//! that a request is carried out once.
 //!
 //! A value that cannot be read is refused and not passed over: whoever sends a limit relies on it.
 
@@ -7,19 +8,29 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::header::HeaderName;
 
+use policy::Name;
+
 use crate::headers;
+use crate::recall::Wish;
 use crate::refusal::{Code, Refusal};
 
 /// A client may ask for at most this much; more than the settings allow has no effect anyway.
 const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// Of an idempotency key, characters; as at Stripe.
+const LONGEST_KEY: usize = 255;
+
 /// The headers of one request, read.
-#[derive(Copy, Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub(crate) struct Wishes {
     /// `x-tidegate-timeout`: for the whole request.
     pub(crate) timeout: Option<Duration>,
     /// `x-tidegate-strict`.
     pub(crate) strict: bool,
+    /// `x-tidegate-cache`.
+    pub(crate) cache: Wish,
+    /// `idempotency-key`.
+    pub(crate) idempotency: Option<Name>,
 }
 
 /// Reads them.
@@ -28,8 +39,13 @@ pub(crate) fn read(client: &HeaderMap) -> Result<Wishes, Box<Refusal>> {
         timeout: one(client, &headers::TIMEOUT, "x-tidegate-timeout", TIMEOUT_FORM, timeout)?,
         strict: one(client, &headers::STRICT, "x-tidegate-strict", "`true` or `false`", flag)?
             .unwrap_or(false),
+        cache: one(client, &headers::CACHE, "x-tidegate-cache", "`off` or `refresh`", cache)?
+            .unwrap_or_default(),
+        idempotency: one(client, &headers::IDEMPOTENCY_KEY, "idempotency-key", KEY_FORM, idempotency)?,
     })
 }
+
+const KEY_FORM: &str = "an idempotency key: 1 to 255 visible characters, such as a random UUID";
 
 const TIMEOUT_FORM: &str =
     "a time from 1ms to 24h: seconds such as `30` or `2.5`, or with a unit, `1500ms`, `30s`, `2m`";
@@ -56,6 +72,18 @@ fn one<T>(
             Err(Refusal::new(Code::InvalidRequest, message).about(param))
         }
     }
+}
+
+fn cache(text: &str) -> Option<Wish> {
+    match text {
+        "off" => Some(Wish::Off),
+        "refresh" => Some(Wish::Refresh),
+        _ => None,
+    }
+}
+
+fn idempotency(text: &str) -> Option<Name> {
+    (1..=LONGEST_KEY).contains(&text.len()).then(|| text.into())
 }
 
 fn flag(text: &str) -> Option<bool> {
@@ -147,6 +175,29 @@ mod tests {
         }
         let twice = read_one(&headers::TIMEOUT, &["1", "2"]).unwrap_err();
         assert!(twice.message.contains("more than once"), "{}", twice.message);
+    }
+
+    #[test]
+    fn the_cache_is_left_out_or_refreshed() {
+        assert_eq!(read_one(&headers::CACHE, &["off"]).unwrap().cache, Wish::Off);
+        assert_eq!(read_one(&headers::CACHE, &["refresh"]).unwrap().cache, Wish::Refresh);
+        for values in [&["on"][..], &["off", "refresh"], &[""]] {
+            let refusal = read_one(&headers::CACHE, values).unwrap_err();
+            assert_eq!(refusal.param.as_deref(), Some("x-tidegate-cache"), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn an_idempotency_key_is_any_short_text() {
+        let key = |values: &[&'static str]| read_one(&headers::IDEMPOTENCY_KEY, values);
+        assert_eq!(key(&[" a-1 "]).unwrap().idempotency.as_deref(), Some("a-1"));
+        for values in [&[""][..], &["a", "a"]] {
+            let refusal = key(values).unwrap_err();
+            assert_eq!(refusal.param.as_deref(), Some("idempotency-key"), "{values:?}");
+        }
+        let mut client = HeaderMap::new();
+        client.insert(headers::IDEMPOTENCY_KEY, HeaderValue::from_str(&"x".repeat(256)).unwrap());
+        assert!(read(&client).is_err());
     }
 
     #[test]

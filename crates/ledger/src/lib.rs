@@ -34,5 +34,5 @@ pub use drain::{Drain, DrainError};
 pub use error::{LedgerError, SpoolUnavailable};
 pub use ledger::{Depth, Ledger, Options, Recovery};
 pub use records::{
-    Basis, Bodies, Drained, Entry, EntryKind, Intent, Labels, Outcome, RequestLog, Settlement,
+    Basis, Bodies, Drained, Entry, EntryKind, Intent, Labels, Outcome, RequestLog, Settlement, is_own_tag,
 };

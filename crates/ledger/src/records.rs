@@ -234,6 +234,49 @@ pub struct RequestLog {
     pub bodies: Option<Bodies>,
 }
 
+/// Tags that begin so are the gateway's own; clients cannot set them.
+const OWN_TAGS: &str = "tidegate.";
+const RECALLED: &str = "tidegate.cache";
+const SAVED: &str = "tidegate.saved";
+
+/// Whether a tag of this name is one of the gateway's own.
+#[must_use]
+pub fn is_own_tag(name: &str) -> bool {
+    name.starts_with(OWN_TAGS)
+}
+
+/// What few lines have is kept among their tags, so that the many lines that have it not pay nothing for it.
+impl RequestLog {
+    /// Says that it had an earlier answer: `hit` (of the cache) or `replay` (for an idempotency key), and what that saved.
+    pub fn mark_recalled(&mut self, how: &str, saved: Option<Money>) {
+        self.tags.push((RECALLED.into(), how.into()));
+        if let Some(saved) = saved {
+            self.tags.push((SAVED.into(), format!("{} {}", saved.decimal(), saved.currency).into()));
+        }
+    }
+
+    /// `hit` or `replay`, where it had an earlier answer.
+    #[must_use]
+    pub fn recalled(&self) -> Option<&str> {
+        self.own(RECALLED)
+    }
+
+    /// What that saved: an amount and its currency.
+    #[must_use]
+    pub fn saved(&self) -> Option<(&str, &str)> {
+        self.own(SAVED)?.split_once(' ')
+    }
+
+    /// The client's own tags.
+    pub fn client_tags(&self) -> impl Iterator<Item = &(Name, Name)> {
+        self.tags.iter().filter(|(name, _)| !is_own_tag(name))
+    }
+
+    fn own(&self, wanted: &str) -> Option<&str> {
+        self.tags.iter().find(|(name, _)| **name == *wanted).map(|(_, value)| &**value)
+    }
+}
+
 /// What the drain hands to the store.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub enum Drained {

@@ -15,7 +15,7 @@ use crate::ids::{KeyId, Name, NameMap};
 use crate::key::{KeyHash, Pepper, Secret};
 use crate::keyring::{BudgetRule, KeyRecord, Origin};
 use crate::limits::Limits;
-use crate::settings::{Document, EnvironmentDocument, Finding, Findings, Place, SecretRef};
+use crate::settings::{CacheDocument, Document, EnvironmentDocument, Finding, Findings, Place, SecretRef};
 use crate::snapshot::{Environment, Snapshot};
 use crate::time::Timestamp;
 use serde::Serialize;
@@ -195,6 +195,7 @@ fn environment(work: &mut Work<'_>, described: &EnvironmentDocument) -> Environm
         release: work.release,
         log_bodies: described.log_bodies,
         limits: described.limits.iter().map(|limit| Arc::new(limit.value.clone())).collect(),
+        cache: described.cache.within(CacheDocument::default()),
         names: NameMap::default(),
         providers,
         closed: HashSet::new(),
@@ -210,9 +211,9 @@ fn environment(work: &mut Work<'_>, described: &EnvironmentDocument) -> Environm
 /// What a release holds of an environment: all but the keys.
 fn released(environment: &EnvironmentDocument) -> impl Serialize {
     let EnvironmentDocument { organization, workspace, name, layer, region, .. } = environment;
-    let EnvironmentDocument { log_bodies, providers, models, routes, limits, .. } = environment;
+    let EnvironmentDocument { log_bodies, cache, providers, models, routes, limits, .. } = environment;
     let limits: Vec<_> = limits.iter().map(|limit| &limit.value).collect();
-    ((organization, workspace, name, layer, region), (log_bodies, providers, models, routes), limits)
+    ((organization, workspace, name, layer, region), (log_bodies, cache, providers, models, routes), limits)
 }
 
 /// SHA-256 of what a value means, in hexadecimal.

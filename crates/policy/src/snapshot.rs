@@ -312,6 +312,8 @@ pub struct Route {
     pub fallbacks: Vec<Arc<Deployment>>,
     /// The route's timeouts; what it does not say is the default.
     pub timeouts: Timeouts,
+    /// How long answers are given again to the same request. `None`: never.
+    pub cache: Option<Duration>,
     pub(crate) own_timeouts: TimeoutsDocument,
 }
 
@@ -468,6 +470,8 @@ pub struct Environment {
     pub log_bodies: bool,
     /// Limits for others than single keys.
     pub limits: Box<[Arc<LimitRule>]>,
+    /// How long answers are given again to the same request, for models that are asked by their own names. `None`: never.
+    pub cache: Option<Duration>,
     pub(crate) names: NameMap<Listed>,
     pub(crate) providers: NameMap<Arc<Provider>>,
     /// Providers that serve what they list and nothing else.

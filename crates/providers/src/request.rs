@@ -13,6 +13,7 @@
 
 mod known;
 mod members;
+mod print;
 pub mod raw;
 mod rewrite;
 pub mod stored;
@@ -26,6 +27,7 @@ use crate::json::text::encode;
 use crate::json::{Span, scan_document, top_level};
 use members::Members;
 
+pub use print::{Print, print};
 pub use raw::Raw;
 pub use rewrite::{Edits, rewrite};
 pub use weigh::{DOCUMENT_BYTES_PER_TOKEN_BOUND, MEDIA_TOKENS_BOUND, MESSAGE_OVERHEAD_BOUND, Weight};

@@ -45,7 +45,8 @@ pub(super) fn build(
     let target = raw::target(wanted, raw, upstream, deployment)?;
     let body = raw::body(exchange, wanted, deployment, body);
     let mut head = upstream.bare_request(raw.dialect(), &wanted.method, &target);
-    for name in [ACCEPT, CONTENT_TYPE] {
+    // The gateway promises nothing here under an idempotency key; the provider may.
+    for name in [ACCEPT, CONTENT_TYPE, headers::IDEMPOTENCY_KEY] {
         if let Some(value) = up.client.get(&name)
             && !head.is_set(&name)
         {

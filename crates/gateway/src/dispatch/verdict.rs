@@ -34,6 +34,24 @@ pub(super) enum Verdict {
     },
 }
 
+impl Verdict {
+    /// Whether the provider may have done what it was asked: it heard the request, and did not turn it away unread.
+    fn is_of_a_call_that_was_made(&self) -> bool {
+        match self {
+            Self::Ours(refusal) => matches!(
+                refusal.code,
+                Code::UpstreamTimeout
+                    | Code::UpstreamClosed
+                    | Code::UpstreamInvalidAnswer
+                    | Code::UpstreamError
+            ),
+            Self::Retold { blame, .. } | Self::Theirs { blame, .. } => {
+                matches!(blame, Blame::Client | Blame::Timeout | Blame::Upstream)
+            }
+        }
+    }
+}
+
 /// The answer to a request whose attempts have all failed.
 pub(super) fn refuse(
     mut exchange: Box<Exchange>,
@@ -43,6 +61,7 @@ pub(super) fn refuse(
         (Verdict::Ours(Refusal::new(Code::InternalError, "no attempt was made")), false, None)
     });
     let now = exchange.gateway.clock.moment();
+    let executed = verdict.is_of_a_call_that_was_made();
     let (mut answer, error) = match verdict {
         Verdict::Ours(refusal) => {
             (refusal.answer_in(exchange.operation.dialect(), &exchange.id.to_string()), refusal.code_name())
@@ -69,6 +88,9 @@ pub(super) fn refuse(
     // Several providers were tried: an SDK's own retries would multiply that.
     if retryable && exchange.attempts > 1 {
         answer.headers_mut().insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+    }
+    if let Some(noted) = &exchange.recall.noted {
+        noted.refused(exchange.deployment.as_ref(), error, executed);
     }
     let own = exchange.own_time(now, None);
     headers::add_ours(&exchange, answer.headers_mut(), own);

@@ -213,7 +213,11 @@ fn ask(
     exchange.raw = Some(Box::new(raw::Wanted::of_a_provider(provider, call, parts)?));
     let deployment = Arc::new(raw::free(exchange, &deployment));
     let timeouts = deployment.provider.timeouts;
-    let plan = Plan { asked: policy::Name::default(), attempts: smallvec![Step { deployment, timeouts }] };
+    let plan = Plan {
+        asked: policy::Name::default(),
+        attempts: smallvec![Step { deployment, timeouts }],
+        cache: None,
+    };
     let reservation = admit::reserve(exchange, &plan)?;
     Ok((plan, reservation))
 }

@@ -44,7 +44,8 @@ fn route(
     let sum: f64 = targets.iter().map(|(_, weight)| weight).sum();
     targets.iter_mut().for_each(|(_, weight)| *weight /= sum);
     let timeouts = said.timeouts.over(Timeouts::default());
-    Route { name: name.clone(), targets, fallbacks, timeouts, own_timeouts: said.timeouts }
+    let cache = said.cache.within(described.cache);
+    Route { name: name.clone(), targets, fallbacks, timeouts, cache, own_timeouts: said.timeouts }
 }
 
 /// The deployment that a route names; `None` after an error.

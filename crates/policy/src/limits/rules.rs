@@ -407,6 +407,12 @@ impl Taken {
         Taken { debits: std::mem::take(&mut self.debits), permits: SmallVec::new() }
     }
 
+    /// The places under way; the rates stay.
+    #[must_use]
+    pub fn take_places(&mut self) -> Taken {
+        Taken { debits: SmallVec::new(), permits: std::mem::take(&mut self.permits) }
+    }
+
     /// As though nothing had been taken.
     pub fn undo(self) {
         give_back(self.debits.into_iter());

@@ -274,6 +274,8 @@ pub struct EnvironmentDocument {
     pub region: Name,
     /// `[logs] bodies`.
     pub log_bodies: bool,
+    /// `[cache]`.
+    pub cache: CacheDocument,
     /// `[providers.NAME]`.
     pub providers: BTreeMap<Name, ProviderDocument>,
     /// `[models."provider/model"]`.
@@ -297,6 +299,7 @@ impl EnvironmentDocument {
             layer: Layer::Development,
             region: "local".into(),
             log_bodies: false,
+            cache: CacheDocument::default(),
             providers: BTreeMap::from([(Name::from("demo"), ProviderDocument::default())]),
             models: BTreeMap::new(),
             routes: BTreeMap::new(),
@@ -419,6 +422,35 @@ pub struct RouteDocument {
     pub fallbacks: Vec<Placed<Name>>,
     /// Where they differ from the default.
     pub timeouts: TimeoutsDocument,
+    /// Where it differs from the environment's.
+    #[serde(skip_serializing_if = "CacheDocument::is_silent")]
+    pub cache: CacheDocument,
+}
+
+/// `cache` of an environment or a route.
+#[derive(Copy, Clone, Debug, Default, Eq, PartialEq, Serialize)]
+pub struct CacheDocument {
+    /// `enabled`; where only `ttl` is said, that is meant to hold.
+    pub enabled: Option<bool>,
+    /// `ttl`.
+    pub ttl: Option<Duration>,
+}
+
+impl CacheDocument {
+    /// How long an answer is given again where nobody says.
+    const TTL: Duration = Duration::from_secs(300);
+
+    /// It says nothing.
+    pub fn is_silent(&self) -> bool {
+        *self == CacheDocument::default()
+    }
+
+    /// How long answers are given again; `None`: they are not. What this does not say, `wider` does.
+    pub(crate) fn within(self, wider: CacheDocument) -> Option<Duration> {
+        let said = self.enabled.or(wider.enabled);
+        let on = said.unwrap_or(!self.is_silent() || !wider.is_silent());
+        on.then(|| self.ttl.or(wider.ttl).unwrap_or(CacheDocument::TTL))
+    }
 }
 
 /// One of `targets`.

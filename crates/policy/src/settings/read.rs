@@ -230,7 +230,7 @@ fn server(node: &Node<'_, '_>, notes: &mut Notes) -> Server {
 /// The environment of the top-level tables first, then those with a name.
 fn environments(root: &Node<'_, '_>, notes: &mut Notes) -> Vec<EnvironmentDocument> {
     let mut top = environment(root, EnvironmentDocument::dev(), notes);
-    let told = ["providers", "models", "routes", "keys", "logs"]
+    let told = ["providers", "models", "routes", "keys", "logs", "cache"]
         .into_iter()
         .find(|name| root.tree.contains_key(*name));
     let mut named = Vec::new();
@@ -280,6 +280,7 @@ fn environment(node: &Node<'_, '_>, base: EnvironmentDocument, notes: &mut Notes
     let logs = node.table("logs").and_then(|logs| logs.boolean("bodies"));
     let read = EnvironmentDocument {
         log_bodies: logs.unwrap_or(false),
+        cache: cache(node),
         providers,
         models: node.named("models", model),
         routes: node.named("routes", route),
@@ -399,7 +400,15 @@ fn route(node: &Node<'_, '_>) -> RouteDocument {
         targets: node.list("targets").into_iter().filter_map(target).collect(),
         fallbacks: node.names("fallbacks"),
         timeouts: timeouts(node),
+        cache: cache(node),
     }
+}
+
+fn cache(node: &Node<'_, '_>) -> CacheDocument {
+    let Some(node) = node.table("cache") else { return CacheDocument::default() };
+    // A table with nothing in it is there to switch it on.
+    let enabled = node.boolean("enabled").or_else(|| node.tree.is_empty().then_some(true));
+    CacheDocument { enabled, ttl: node.duration("ttl") }
 }
 
 fn key(node: &Node<'_, '_>) -> KeyDocument {

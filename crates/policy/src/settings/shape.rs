@@ -69,6 +69,7 @@ macro_rules! forms {
 forms! {
     DURATION: "a duration such as \"5s\"", "^[0-9]+(ms|s|m|h|d)$", |t| value::duration(t).map(drop);
     TIMEOUT: "a duration such as \"5s\"", "^[0-9]+(ms|s|m|h|d)$", |t| value::timeout(t).map(drop);
+    TTL: "a duration such as \"5m\"", "^[0-9]+(ms|s|m|h|d)$", |t| value::ttl(t).map(drop);
     SIZE: "a size such as \"32MiB\"", "^[0-9]+(B|KiB|MiB|GiB)$", |t| value::size(t).map(drop);
     SECRET: "\"env:NAME\" or \"file:PATH\"", "^(env|file):.+$", |t| value::secret(t).map(drop);
     FILE: "\"file:PATH\"", "^file:.+$", |t| value::file(t).map(drop);
@@ -194,7 +195,11 @@ static ENVIRONMENT: &[Field] = &[
     reserved("experiments"),
     reserved("guardrails"),
     reserved("alerts"),
-    reserved("cache"),
+    field(
+        "cache",
+        Shape::Table(&[CACHE]),
+        "Whether answers are kept and given again to the same request. Default: off.",
+    ),
 ];
 
 static LOGS: &[Field] = &[field(
@@ -202,6 +207,15 @@ static LOGS: &[Field] = &[field(
     Shape::Bool,
     "Whether prompts and answers are written to the request log. Default: false.",
 )];
+
+static CACHE: &[Field] = &[
+    field(
+        "enabled",
+        Shape::Bool,
+        "Whether it is on. Default, where there is a `cache` at all: as the environment says, else true.",
+    ),
+    field("ttl", Shape::Text(&TTL), "How long an answer is given again, from 1s to 30d. Default: 5m."),
+];
 
 static PROVIDER: &[Field] = &[
     field("credential", Shape::Text(&SECRET), "Where its credential is found."),
@@ -305,7 +319,7 @@ static ROUTE: &[Field] = &[
     ),
     field("fallbacks", Shape::List(&Shape::Text(&MODEL), 20), "Tried after it, in this order."),
     field("timeouts", Shape::Table(&[TIMEOUTS]), "Where they differ from the provider's."),
-    reserved("cache"),
+    field("cache", Shape::Table(&[CACHE]), "Where it differs from the environment's."),
     reserved("guardrails"),
     reserved("strict"),
 ];

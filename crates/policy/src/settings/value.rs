@@ -75,6 +75,15 @@ pub(super) fn network(text: &str) -> Result<Network, Fault> {
     Network::new(address, bits).ok_or_else(wrong)
 }
 
+/// How long an answer may be given again.
+pub(super) fn ttl(text: &str) -> Result<Duration, Fault> {
+    let ttl = duration(text)?;
+    if !(Duration::from_secs(1)..=Duration::from_secs(30 * 86_400)).contains(&ttl) {
+        return Err(fault("must be from 1s to 30d", "leave the field out to have 5m"));
+    }
+    Ok(ttl)
+}
+
 /// `512B`, `64KiB`, `32MiB`, `1GiB`.
 pub(super) fn size(text: &str) -> Result<ByteSize, Fault> {
     let units = [("B", 0), ("KiB", 10), ("MiB", 20), ("GiB", 30)];

@@ -224,7 +224,7 @@ fn leaf(mut fields: Fields, draft: &mut Draft) -> Plan {
 
 fn rest(fields: &mut Fields, draft: &mut Draft) {
     fields.note(draft, "retry", "is not carried: fallbacks are tried once each");
-    fields.note(draft, "cache", "is not carried: answers are not cached by this version");
+    fields.note(draft, "cache", "is not carried: set `cache` of the route or of the environment");
     for checks in ["input_guardrails", "output_guardrails", "before_request_hooks", "after_request_hooks"] {
         fields.note(draft, checks, "is not carried: there are no guardrails in this version");
     }

@@ -23,6 +23,7 @@ mod operate;
 mod outage;
 mod raw;
 mod realtime;
+mod recall;
 mod stand;
 mod steering;
 mod stored;

@@ -46,3 +46,26 @@ fn a_route_overrides_the_timeouts_of_a_provider() {
     assert_eq!((timeouts.connect, timeouts.idle), (Duration::from_secs(1), Duration::from_secs(9)));
     assert_eq!(timeouts.total, Duration::from_secs(3_600));
 }
+
+#[test]
+fn a_route_has_its_own_word_on_the_cache() {
+    let minutes = |count: u64| Some(Duration::from_secs(60 * count));
+    for (wide, own, (environment_ttl, route_ttl)) in [
+        ("", "", (None, None)),
+        ("cache = { enabled = true }\n", "", (minutes(5), minutes(5))),
+        ("cache = { ttl = \"10m\" }\n", "", (minutes(10), minutes(10))),
+        ("cache = { enabled = true, ttl = \"10m\" }\n", "cache = { enabled = false }\n", (minutes(10), None)),
+        (
+            "cache = { enabled = true, ttl = \"10m\" }\n",
+            "cache = { ttl = \"1m\" }\n",
+            (minutes(10), minutes(1)),
+        ),
+        ("cache = { enabled = false, ttl = \"10m\" }\n", "cache = { enabled = true }\n", (None, minutes(10))),
+        ("cache = { enabled = false }\n", "cache = { ttl = \"1m\" }\n", (None, None)),
+        ("", "cache = {}\n", (None, minutes(5))),
+    ] {
+        let environment = dev(&format!("{wide}[routes.r]\ntargets = [\"demo/echo\"]\n{own}"));
+        assert_eq!(environment.cache, environment_ttl, "{wide}{own}");
+        assert_eq!(route(&environment, "r").cache, route_ttl, "{wide}{own}");
+    }
+}

@@ -1,0 +1,150 @@
+//! What is kept, for how long, how much of it, and who waits for whom.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
+
+use super::*;
+
+const BOUNDS: Bounds = Bounds { entries: 4, bytes: 64 * 1024, body: 16 * 1024 };
+const TTL: Duration = Duration::from_secs(60);
+const NONE: Digest = [0; 32];
+
+fn at(seconds: u64) -> Moment {
+    Moment::from_nanos(1).plus(Duration::from_secs(seconds))
+}
+
+fn digest(number: u8) -> Digest {
+    [number; 32]
+}
+
+fn kept(body: &'static str) -> Arc<Kept> {
+    sized(Bytes::from_static(body.as_bytes()))
+}
+
+fn sized(body: Bytes) -> Arc<Kept> {
+    Arc::new(Kept {
+        status: 200,
+        stream: false,
+        headers: Vec::new(),
+        body,
+        model: None,
+        usage: Usage::default(),
+        cost: None,
+        finish_reason: None,
+        error: None,
+    })
+}
+
+fn ticket(keep: &Arc<Keep>, number: u8, now: Moment) -> Ticket {
+    match keep.enter(digest(number), NONE, TTL, now) {
+        Found::Nothing(ticket) => ticket,
+        _ => panic!("{number} is there"),
+    }
+}
+
+fn find(keep: &Arc<Keep>, number: u8, now: Moment) -> Option<Bytes> {
+    match keep.enter(digest(number), NONE, TTL, now) {
+        Found::Answer(kept) => Some(kept.body.clone()),
+        _ => None,
+    }
+}
+
+#[test]
+fn an_answer_is_given_until_its_time_is_over() {
+    let keep = Keep::new(BOUNDS);
+    ticket(&keep, 1, at(0)).answer(&kept("one"), at(5));
+    assert_eq!(find(&keep, 1, at(64)).unwrap(), "one");
+    assert_eq!(keep.size().0, 1);
+    assert!(find(&keep, 1, at(65)).is_none());
+    assert_eq!(keep.size(), (0, 0));
+    ticket(&keep, 1, at(65)).answer(&kept("two"), at(66));
+    keep.sweep(at(100));
+    assert_eq!(keep.size().0, 1);
+    keep.sweep(at(200));
+    assert_eq!(keep.size(), (0, 0));
+}
+
+#[test]
+fn what_was_given_again_stays_and_the_oldest_of_the_rest_goes() {
+    let keep = Keep::new(BOUNDS);
+    for number in 1..=4 {
+        ticket(&keep, number, at(0)).answer(&kept("x"), at(0));
+    }
+    assert!(find(&keep, 1, at(1)).is_some());
+    ticket(&keep, 5, at(1)).answer(&kept("x"), at(1));
+    let there: Vec<_> = (1..=5).filter(|number| find(&keep, *number, at(2)).is_some()).collect();
+    assert_eq!(there, [1, 3, 4, 5]);
+}
+
+#[test]
+fn bytes_are_bounded_together_and_one_by_one() {
+    let keep = Keep::new(Bounds { entries: 1000, ..BOUNDS });
+    for number in 0..100 {
+        ticket(&keep, number, at(0)).answer(&sized(vec![b'x'; 10_000].into()), at(0));
+        assert!(keep.size().1 <= BOUNDS.bytes, "{:?}", keep.size());
+    }
+    assert_eq!(keep.size().0, 6);
+    ticket(&keep, 200, at(0)).answer(&sized(vec![b'x'; 16 * 1024 + 1].into()), at(0));
+    assert!(find(&keep, 200, at(0)).is_none());
+}
+
+#[test]
+fn the_order_does_not_grow_with_what_is_replaced() {
+    let keep = Keep::new(BOUNDS);
+    for _ in 0..10_000 {
+        keep.anew(digest(1), NONE, TTL).answer(&kept("x"), at(0));
+    }
+    assert_eq!(keep.size().0, 1);
+    assert!(keep.shelves.lock().order.len() < 100);
+}
+
+#[tokio::test]
+async fn one_asks_and_the_others_have_its_answer() {
+    let keep = Keep::new(BOUNDS);
+    let first = ticket(&keep, 1, at(0));
+    assert!(!first.is_awaited());
+    let Found::Coming(mut end) = keep.enter(digest(1), NONE, TTL, at(1)) else { panic!("nobody asks") };
+    assert!(first.is_awaited());
+    first.answer(&kept("one"), at(2));
+    let end = end.wait_for(Option::is_some).await.unwrap().clone();
+    assert!(matches!(end, Some(End::Answer(kept)) if kept.body == "one"));
+    assert_eq!(find(&keep, 1, at(3)).unwrap(), "one");
+}
+
+#[tokio::test]
+async fn who_gives_up_leaves_the_place_to_another() {
+    let keep = Keep::new(BOUNDS);
+    let first = ticket(&keep, 1, at(0));
+    let Found::Coming(mut end) = keep.enter(digest(1), NONE, TTL, at(1)) else { panic!("nobody asks") };
+    drop(first);
+    assert!(end.wait_for(Option::is_some).await.is_err());
+    let second = ticket(&keep, 1, at(1));
+    let Found::Coming(mut end) = keep.enter(digest(1), NONE, TTL, at(1)) else { panic!("nobody asks") };
+    second.unfit();
+    assert!(matches!(*end.wait_for(Option::is_some).await.unwrap(), Some(End::Unfit)));
+    drop(ticket(&keep, 1, at(1)));
+    assert_eq!(keep.size(), (0, 0));
+    assert!(keep.shelves.lock().slots.is_empty());
+}
+
+#[test]
+fn another_request_under_the_same_digest_is_told() {
+    let keep = Keep::new(BOUNDS);
+    let first = ticket(&keep, 1, at(0));
+    assert!(matches!(keep.enter(digest(1), digest(9), TTL, at(0)), Found::Other));
+    first.answer(&kept("one"), at(0));
+    assert!(matches!(keep.enter(digest(1), digest(9), TTL, at(0)), Found::Other));
+    // What is past is no promise any more.
+    assert!(matches!(keep.enter(digest(1), digest(9), TTL, at(61)), Found::Nothing(_)));
+}
+
+#[test]
+fn asking_anew_replaces_and_disturbs_nobody() {
+    let keep = Keep::new(BOUNDS);
+    let first = ticket(&keep, 1, at(0));
+    keep.anew(digest(1), NONE, TTL).answer(&kept("new"), at(0));
+    assert_eq!(find(&keep, 1, at(0)).unwrap(), "new");
+    drop(first);
+    assert_eq!(find(&keep, 1, at(0)).unwrap(), "new");
+    drop(keep.anew(digest(1), NONE, TTL));
+    assert_eq!(find(&keep, 1, at(0)).unwrap(), "new");
+}

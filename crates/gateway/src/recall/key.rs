@@ -1,0 +1,142 @@
+//! What makes two requests the same.
+//!
+//! Everything that the answer may depend on, and nothing of who asks but the tenant: organization, workspace and
+//! environment, so that no answer crosses from one to another; the operation, which is the client's dialect; the names
+//! asked for; what these lead to now; the body by its fingerprint, with the system prompt and every parameter; whether it
+//! streams; strictness; and those headers of the client that go to the provider. Never the key or any credential.
+//!
+//! What a name leads to is the definition of the route (its places with their weights) and where each place is, and not
+//! the place that this request happened to draw: any of them may answer any request, so any answer of theirs will do. A
+//! changed route or provider is another key. The number of the release is not in it, since most releases change other
+//! things; nor are prices, which make no answer wrong: what a hit saves is told at the price of the moment.
+//!
+//! Guardrails on answers: what is kept is what left the gateway, after them. So when they come, what is in force for a
+//! request has to be part of [`answer`], or a stricter rule would be passed by with older answers.
+
+use http::HeaderMap;
+use policy::{Deployment, Target};
+use providers::request::Print;
+use sha2::Sha256;
+
+use super::keep::Digest;
+use crate::exchange::Exchange;
+use crate::headers;
+
+/// Begins anew whenever an answer that is kept would mean something else.
+const VERSION: &[u8] = b"tidegate answer 1";
+
+/// Parts, each with its length before it: so that no two lists of parts make one text.
+struct Mix(Sha256);
+
+impl Mix {
+    fn of(kind: &[u8]) -> Self {
+        let mut mix = Self(sha2::Digest::new());
+        mix.add(kind);
+        mix
+    }
+
+    fn add(&mut self, part: impl AsRef<[u8]>) -> &mut Self {
+        let part = part.as_ref();
+        sha2::Digest::update(&mut self.0, (part.len() as u64).to_le_bytes());
+        sha2::Digest::update(&mut self.0, part);
+        self
+    }
+
+    fn digest(self) -> Digest {
+        sha2::Digest::finalize(self.0).into()
+    }
+}
+
+/// Under which digest the answer to a request is kept for all who may ask it.
+pub(super) fn answer(exchange: &Exchange, client: &HeaderMap, print: &Print) -> Digest {
+    let environment = &exchange.caller.environment;
+    let mut mix = Mix::of(VERSION);
+    mix.add(&*environment.organization).add(&*environment.workspace).add(&*environment.name);
+    mix.add(asked(exchange, &print.digest));
+    mix.add([u8::from(exchange.strict)]);
+    for name in std::iter::once(&exchange.asked.model).chain(&exchange.asked.fallbacks) {
+        match environment.resolve(name) {
+            Ok(Target::Deployment(deployment)) => place(&mut mix, &deployment),
+            Ok(Target::Route(route)) => {
+                mix.add("route").add(&*route.name);
+                for (deployment, weight) in &route.targets {
+                    mix.add(weight.to_le_bytes());
+                    place(&mut mix, deployment);
+                }
+                mix.add("fallbacks");
+                route.fallbacks.iter().for_each(|deployment| place(&mut mix, deployment));
+            }
+            Err(_) => {
+                mix.add("nowhere");
+            }
+        }
+    }
+    mix.add("headers");
+    let hops = headers::hop_names(client);
+    let mut sent: Vec<_> =
+        headers::upwards(client, &hops).filter(|(name, _)| !is_noise(name.as_str())).collect();
+    // Stable, so that several of one name stay in their order.
+    sent.sort_by_key(|(name, _)| name.as_str());
+    for (name, value) in sent {
+        mix.add(name.as_str()).add(value.as_bytes());
+    }
+    mix.digest()
+}
+
+/// What is asked, without whom and where.
+pub(super) fn asked(exchange: &Exchange, body: &Digest) -> Digest {
+    let asked = &exchange.asked;
+    let mut mix = Mix::of(b"asked");
+    mix.add(exchange.endpoint()).add(&asked.model);
+    mix.add([u8::from(asked.stream), u8::from(exchange.as_array)]).add(body);
+    mix.digest()
+}
+
+/// Under which digest the answer is kept that a virtual key was promised for an idempotency key of its own.
+pub(super) fn promise(exchange: &Exchange, idempotency: &str) -> Digest {
+    let mut mix = Mix::of(b"tidegate promise 1");
+    mix.add(exchange.caller.key.record.id.0.as_bytes()).add(idempotency);
+    mix.digest()
+}
+
+/// A body that has no fingerprint, by its bytes.
+pub(super) fn bytes(body: &[u8]) -> Digest {
+    let mut mix = Mix::of(b"bytes");
+    mix.add(body);
+    mix.digest()
+}
+
+/// Who answers, and how it is asked.
+fn place(mix: &mut Mix, deployment: &Deployment) {
+    let provider = &deployment.provider;
+    mix.add("place").add(&*deployment.name).add(&*deployment.upstream_model);
+    mix.add(&*provider.vendor).add(provider.dialect.as_str());
+    mix.add(provider.origin.to_string()).add(&*provider.base_path);
+    mix.add(provider.api_version.as_deref().unwrap_or_default());
+    mix.add((provider.headers.len() as u64).to_le_bytes());
+    for (name, value) in &provider.headers {
+        mix.add(&**name).add(&**value);
+    }
+}
+
+/// Headers that say who asks, with what, or for which trace, and change no answer. All others that go to a provider are
+/// taken to change it: a needless miss costs a call, a wrong hit a wrong answer.
+fn is_noise(name: &str) -> bool {
+    matches!(
+        name,
+        "user-agent"
+            | "accept-language"
+            | "priority"
+            | "traceparent"
+            | "tracestate"
+            | "baggage"
+            | "b3"
+            | "cache-control"
+            | "pragma"
+            | "x-correlation-id"
+            | "x-amzn-trace-id"
+            | "x-cloud-trace-context"
+            | "sentry-trace"
+            | "dnt"
+    ) || ["x-stainless-", "x-b3-", "x-datadog-"].iter().any(|prefix| name.starts_with(prefix))
+}

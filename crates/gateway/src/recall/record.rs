@@ -1,0 +1,290 @@
+//! Keeps the answer of a request while it passes to its client.
+//!
+//! Nothing is added to the way of the bytes: a stream goes at its client's pace, and what passed is copied. When the
+//! client goes away and somebody relies on the answer (others wait for it, or it was promised under an idempotency key)
+//! the call is carried on to its end without it, within the same bounds as other answers without a client.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http::Response;
+use http::header::{HeaderName, HeaderValue};
+use policy::Taken;
+use tokio::sync::OwnedSemaphorePermit;
+
+use super::keep::{Kept, Ticket};
+use super::{Noted, Told, lasting};
+use crate::Gateway;
+use crate::body::Body;
+use crate::exchange::Exchange;
+use crate::refusal::SHOULD_RETRY;
+use crate::relay::Relay;
+
+/// How long a call is carried on without its client.
+const UNATTENDED: Duration = Duration::from_secs(10 * 60);
+
+type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
+
+/// A request whose answer is to be kept.
+pub(crate) struct Lead {
+    gateway: Arc<Gateway>,
+    promise: Option<Ticket>,
+    cache: Option<Ticket>,
+    noted: Arc<Noted>,
+    /// The places that the client has by its limits; its going gives them back although the call goes on.
+    places: Taken,
+    /// Nobody's client waits any more; the place among the calls that go on so.
+    alone: Option<OwnedSemaphorePermit>,
+}
+
+/// What of an answer's head is kept.
+struct Head {
+    status: u16,
+    stream: bool,
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl Lead {
+    pub(super) fn new(exchange: &mut Exchange, promise: Option<Ticket>, cache: Option<Ticket>) -> Self {
+        let noted = Arc::<Noted>::default();
+        exchange.recall.noted = Some(Arc::clone(&noted));
+        // It may go on in a task of its own.
+        exchange.http1 = false;
+        let gateway = Arc::clone(&exchange.gateway);
+        Self { gateway, promise, cache, noted, places: Taken::default(), alone: None }
+    }
+
+    /// Takes over the client's places, which end with the answer or with the client.
+    pub(crate) fn take_places(&mut self, exchange: &mut Exchange) {
+        self.places = exchange.taken.take_places();
+    }
+
+    /// Brings the answer to the client and keeps it.
+    pub(crate) fn carry(self: Box<Self>, answering: Answering) -> Carried {
+        Carried { answering: Some(answering), lead: Some(self) }
+    }
+
+    /// Whether somebody relies on the answer but the client.
+    fn is_wanted(&self) -> bool {
+        self.promise.is_some() || self.cache.as_ref().is_some_and(Ticket::is_awaited)
+    }
+
+    /// Gives the client's places back, and takes one to go on without a client, where that is wanted and there is any.
+    fn go_alone(&mut self) -> bool {
+        self.places.leave();
+        if self.alone.is_some() || std::thread::panicking() || !self.is_wanted() {
+            return false;
+        }
+        self.alone = Arc::clone(&self.gateway.unattended).try_acquire_owned().ok();
+        self.alone.is_some()
+    }
+
+    /// The answer's head is there: a whole one is kept at once, a stream while it passes.
+    fn head(mut self: Box<Self>, answer: Response<Body>) -> Response<Body> {
+        let (mut parts, body) = answer.into_parts();
+        let head =
+            Head { status: parts.status.as_u16(), stream: body.is_relay(), headers: lasting(&parts.headers) };
+        let body = match body.into_relay() {
+            Ok(relay) => {
+                let record = Record { lead: self, head, bytes: BytesMut::new() };
+                Body::recorded(Recorded { relay: Some(relay), record: Some(record) })
+            }
+            Err(body) => {
+                if let Some(bytes) = body.bytes() {
+                    let promised = self.finish(head, bytes);
+                    if promised && parts.status.as_u16() >= 400 {
+                        // Asked again with the same key, it would be the same.
+                        parts.headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+                    }
+                }
+                body
+            }
+        };
+        Response::from_parts(parts, body)
+    }
+
+    /// The answer is over; whether it is what the idempotency key stands for from now on.
+    fn finish(&mut self, mut head: Head, body: &Bytes) -> bool {
+        self.places.leave();
+        let now = self.gateway.clock.moment();
+        let told = self.noted.told();
+        let (promise, cache) = (self.promise.take(), self.cache.take());
+        let whole = is_whole(&head, told.as_ref());
+        let final_word = is_final(&head, told.as_ref());
+        if head.status >= 400 {
+            head.headers.retain(|(name, _)| *name != SHOULD_RETRY);
+            head.headers.push((SHOULD_RETRY, HeaderValue::from_static("false")));
+        }
+        let kept = Arc::new(Kept {
+            status: head.status,
+            stream: head.stream,
+            headers: head.headers,
+            // A copy, so that no larger buffer is held with it.
+            body: Bytes::copy_from_slice(body),
+            model: told.as_ref().and_then(|told| told.model.clone()),
+            usage: told.as_ref().map(|told| told.usage).unwrap_or_default(),
+            cost: told.as_ref().and_then(|told| told.cost),
+            finish_reason: told.as_ref().and_then(|told| told.finish_reason.clone()),
+            error: told.as_ref().and_then(|told| told.error),
+        });
+        match cache {
+            Some(cache) if whole => cache.answer(&kept, now),
+            Some(cache) => cache.unfit(),
+            None => {}
+        }
+        match promise {
+            Some(promise) if final_word && body.len() <= promise.longest() => {
+                promise.answer(&kept, now);
+                true
+            }
+            // Given up: whoever waits asks anew.
+            _ => false,
+        }
+    }
+}
+
+/// A good answer to its end, as another client could have it.
+fn is_whole(head: &Head, told: Option<&Told>) -> bool {
+    head.status == 200 && told.is_some_and(|told| told.executed && told.error.is_none())
+}
+
+/// What the same request would not be asked for again: good answers, and errors of a call that was made. What was refused
+/// for now, or never reached a provider, is not.
+fn is_final(head: &Head, told: Option<&Told>) -> bool {
+    match head.status {
+        408 | 409 | 429 | 503 | 529 => false,
+        // What is made in the background has told nothing yet.
+        status if status < 400 => told.is_none_or(|told| told.executed),
+        _ => told.is_some_and(|told| told.executed),
+    }
+}
+
+/// The way to the answer's head. Dropped before it is there, the call may go on.
+pub(crate) struct Carried {
+    answering: Option<Answering>,
+    lead: Option<Box<Lead>>,
+}
+
+impl Future for Carried {
+    type Output = Response<Body>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Response<Body>> {
+        let Some(answering) = self.answering.as_mut() else { return Poll::Pending };
+        let answer = std::task::ready!(answering.as_mut().poll(context));
+        self.answering = None;
+        Poll::Ready(match self.lead.take() {
+            Some(lead) => lead.head(answer),
+            None => answer,
+        })
+    }
+}
+
+impl Drop for Carried {
+    fn drop(&mut self) {
+        let (Some(answering), Some(mut lead)) = (self.answering.take(), self.lead.take()) else { return };
+        if !lead.go_alone() {
+            return;
+        }
+        let tasks = lead.gateway.tasks.clone();
+        tasks.spawn("carried-call", async move {
+            let whole = async move {
+                let answer = lead.head(answering.await);
+                if let Some(recorded) = answer.into_body().into_recorded() {
+                    recorded.read_on().await;
+                }
+            };
+            let _ = tokio::time::timeout(UNATTENDED, whole).await;
+        });
+    }
+}
+
+struct Record {
+    lead: Box<Lead>,
+    head: Head,
+    bytes: BytesMut,
+}
+
+impl Record {
+    /// Copies what passes; false when nobody can have it any more, since it is too long.
+    fn add(&mut self, bytes: &Bytes) -> bool {
+        let length = self.bytes.len() + bytes.len();
+        if self.lead.cache.as_ref().is_some_and(|cache| length > cache.longest())
+            && let Some(cache) = self.lead.cache.take()
+        {
+            cache.unfit();
+        }
+        if self.lead.promise.as_ref().is_some_and(|promise| length > promise.longest()) {
+            self.lead.promise = None;
+        }
+        self.bytes.extend_from_slice(bytes);
+        self.lead.promise.is_some() || self.lead.cache.is_some()
+    }
+
+    fn finish(mut self) {
+        let bytes = std::mem::take(&mut self.bytes).freeze();
+        self.lead.finish(self.head, &bytes);
+    }
+}
+
+/// A stream that is kept while it passes.
+pub(crate) struct Recorded {
+    relay: Option<Box<Relay>>,
+    record: Option<Record>,
+}
+
+impl Recorded {
+    /// As [`Relay::poll_event`].
+    pub(crate) fn poll_event(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        let Some(relay) = self.relay.as_mut() else { return Poll::Ready(None) };
+        let event = std::task::ready!(relay.poll_event(context));
+        if let (Some(bytes), Some(record)) = (&event, self.record.as_mut())
+            && !record.add(bytes)
+        {
+            // The places stay taken until the stream is over.
+            relay.hold(std::mem::take(&mut record.lead.places));
+            self.record = None;
+        }
+        // Kept before the client has the end of it, so that it finds what it was told.
+        let over = (event.is_none() || relay.is_over()) && !relay.will_break_off();
+        if let Some(record) = self.record.take_if(|_| over) {
+            record.finish();
+        }
+        Poll::Ready(event)
+    }
+
+    pub(crate) fn is_over(&self) -> bool {
+        self.relay.as_ref().is_none_or(|relay| relay.is_over())
+    }
+
+    /// As [`Relay::broken_off`].
+    pub(crate) fn broken_off(&mut self) -> Option<&'static str> {
+        self.relay.as_mut().and_then(|relay| relay.broken_off())
+    }
+
+    /// Reads to the end without a client.
+    async fn read_on(mut self) {
+        let mut more = true;
+        // Where it cannot be kept any more, nobody wants it.
+        while more && self.record.is_some() {
+            more = std::future::poll_fn(|context| self.poll_event(context)).await.is_some();
+        }
+    }
+}
+
+impl Drop for Recorded {
+    fn drop(&mut self) {
+        let (Some(relay), Some(mut record)) = (self.relay.take(), self.record.take()) else { return };
+        if relay.is_over() || !record.lead.go_alone() {
+            return;
+        }
+        let tasks = record.lead.gateway.tasks.clone();
+        let recorded = Self { relay: Some(relay), record: Some(record) };
+        tasks.spawn("carried-stream", async move {
+            let _ = tokio::time::timeout(UNATTENDED, recorded.read_on()).await;
+        });
+    }
+}
