@@ -367,6 +367,7 @@ fn is_seen(thought: &Reasoning, target: &Target<'_>) -> bool {
 
 fn write_thought(thought: &Reasoning, context: &Context<'_>, list: &mut Out<'_>, written: &mut Written) {
     let opaque = thought.opaque.as_ref().filter(|_| is_seen(thought, context.target));
+    let text = if thought.text.is_empty() { thought.summary.join("\n\n") } else { thought.text.clone() };
     match opaque {
         Some(opaque) if opaque.kind == OpaqueKind::Redacted => {
             let mut out = Out::object(list.item());
@@ -375,10 +376,10 @@ fn write_thought(thought: &Reasoning, context: &Context<'_>, list: &mut Out<'_>,
         }
         // Only the vendor's own models sign; others want their thoughts back as they are.
         _ if opaque.is_some()
-            || (!context.family.claude && thought.opaque.is_none() && !thought.text.is_empty()) =>
+            || (!context.family.claude && thought.opaque.is_none() && !text.is_empty()) =>
         {
             let mut out = Out::object(list.item());
-            out.text("type", "thinking").text("thinking", &thought.text);
+            out.text("type", "thinking").text("thinking", &text);
             out.text("signature", opaque.map_or("", |opaque| &opaque.data));
             out.end();
         }

@@ -21,7 +21,7 @@ pub(crate) fn write_answer(answer: &Answer, reply: &Reply<'_>) -> Vec<u8> {
     let none = Choice::default();
     let choice = answer.choices.first().unwrap_or(&none);
     let (status, _) = status_of(choice.stop.as_ref());
-    let items = items::of_choice(choice, reply.id, status == "incomplete");
+    let items = items::of_choice(choice, reply.id, status == "incomplete", shape.summarizes);
     let mut out = Vec::with_capacity(2048);
     shape.write(State::Ended(choice.stop.as_ref()), &items, answer.usage.as_ref(), &mut out);
     out

@@ -151,6 +151,11 @@ impl Reader<'_> {
         item.take("status");
         item.rest("input.", self.extra);
         let mut thought = Reasoning { id, text, summary, opaque };
+        // What we told as a summary (`shape.rs`) is another vendor's text, and signed as such.
+        let signed = thought.opaque.as_ref().is_some_and(|opaque| opaque.kind == OpaqueKind::Signature);
+        if signed && thought.text.is_empty() {
+            thought.text = std::mem::take(&mut thought.summary).join("\n\n");
+        }
         if !self.give_back(&mut thought) {
             self.push(Role::Assistant, Part::Reasoning(thought));
         }

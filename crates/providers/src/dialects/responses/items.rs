@@ -184,7 +184,7 @@ impl Item {
 }
 
 /// The items of a whole answer.
-pub(super) fn of_choice(choice: &Choice, reply: &str, incomplete: bool) -> Vec<Item> {
+pub(super) fn of_choice(choice: &Choice, reply: &str, incomplete: bool, summarizes: bool) -> Vec<Item> {
     let mut items: Vec<Item> = Vec::new();
     for part in &choice.parts {
         let index = items.len();
@@ -203,9 +203,13 @@ pub(super) fn of_choice(choice: &Choice, reply: &str, incomplete: bool) -> Vec<I
             }
             Part::Reasoning(thought) => {
                 let mut item = Item::reasoning(thought.id.as_deref(), reply, index);
+                let (mut summary, mut text) = (thought.summary.clone(), thought.text.clone());
+                if summarizes && !text.is_empty() {
+                    summary.insert(0, std::mem::take(&mut text));
+                }
                 item.body = Body::Reasoning {
-                    summary: thought.summary.clone(),
-                    text: thought.text.clone(),
+                    summary,
+                    text,
                     hidden: thought.opaque.as_ref().map(|opaque| opaque.shown(Dialect::Responses)),
                 };
                 items.push(item);

@@ -4,7 +4,7 @@ use super::build::{Object, object};
 use super::items::Item;
 use super::settings::echo;
 use crate::Usage;
-use crate::blocks::{Stop, StopKind};
+use crate::blocks::{Request, Stop, StopKind};
 use crate::dialects::Reply;
 
 /// What stays the same through all events of one answer.
@@ -21,6 +21,8 @@ pub(super) struct Shape {
     pub(super) tier: Option<String>,
     /// Members that repeat the request.
     echo: Vec<u8>,
+    /// Thoughts are told as summaries.
+    pub(super) summarizes: bool,
 }
 
 /// How an answer stands.
@@ -76,6 +78,7 @@ impl Shape {
             created: reply.created,
             tier: None,
             echo: echo(reply.request),
+            summarizes: summarizes(reply.request),
         }
     }
 
@@ -160,4 +163,11 @@ fn write_usage(usage: &Usage, o: &mut Object<'_>) {
     o.number("output_tokens", output);
     o.object("output_tokens_details", |o| _ = o.number("reasoning_tokens", usage.reasoning.unwrap_or(0)));
     o.number("total_tokens", i128::from(input) + i128::from(output));
+}
+
+/// Whoever asks for summaries shows summaries and nothing else of what was thought; another vendor's model makes none, so
+/// what it tells of its thoughts stands there.
+fn summarizes(request: &Request) -> bool {
+    let show = request.thinking.as_ref().and_then(|thinking| thinking.show.as_deref());
+    show.is_some_and(|show| show != "none")
 }

@@ -43,6 +43,8 @@ struct Place {
     /// Of a thought: a part of full text was begun; the paragraph that is open.
     thinks: bool,
     paragraph: Option<usize>,
+    /// Its full text stands as the first paragraph of its summary.
+    retold: bool,
     /// Bytes that its item has no place for.
     carried: Option<Opaque>,
     ended: bool,
@@ -182,7 +184,7 @@ impl StreamWriter {
                 return;
             }
         };
-        let place = Place { item, content, thinks: false, paragraph: None, carried: None, ended: false };
+        let place = Place { item, content, thinks: false, paragraph: None, retold: false, carried: None, ended: false };
         self.parts.insert(part, place);
     }
 
@@ -272,6 +274,12 @@ impl StreamWriter {
             (Body::Reasoning { hidden, .. }, Delta::Opaque(opaque)) => {
                 *hidden = Some(opaque.shown(Dialect::Responses));
             }
+            (Body::Reasoning { .. }, Delta::Thought(more))
+                if self.shape.summarizes && (place.retold || place.paragraph.is_none()) =>
+            {
+                place.retold = true;
+                self.summary(part, 0, more, out);
+            }
             (Body::Reasoning { text, .. }, Delta::Thought(more)) => {
                 if !std::mem::replace(&mut place.thinks, true) {
                     send(sequence, "response.content_part.added", out, |o| {
@@ -285,7 +293,8 @@ impl StreamWriter {
                 });
             }
             (Body::Reasoning { .. }, Delta::Summary { paragraph, text }) => {
-                self.summary(part, *paragraph as usize, text, out);
+                let paragraph = *paragraph as usize + usize::from(place.retold);
+                self.summary(part, paragraph, text, out);
             }
             _ => {}
         }

@@ -214,3 +214,26 @@ fn errors_in_place_of_an_answer_are_told_apart() {
         );
     }
 }
+
+#[test]
+fn whoever_asks_for_summaries_sees_the_thoughts_of_other_vendors_there_and_gives_them_back() {
+    let signature = sealed(Dialect::Messages, OpaqueKind::Signature, "SIGNED");
+    let thought = Reasoning { text: "Hm.".into(), opaque: Some(signature.clone()), ..Reasoning::default() };
+    let choice = Choice { parts: vec![Part::Reasoning(thought), Part::text("Hi")], ..Choice::default() };
+    let answer = Answer { choices: vec![choice], ..Answer::default() };
+    for (reasoning, summary) in [
+        (json!({"summary": "auto"}), json!([{"type": "summary_text", "text": "Hm."}])),
+        (json!({"summary": "none"}), json!([])),
+        (json!({"effort": "low"}), json!([])),
+    ] {
+        let request = read(&json!({"model": "asked", "input": "Hi", "reasoning": reasoning}));
+        let told: Value = serde_json::from_slice(&write_answer(&answer, &reply(&request))).unwrap();
+        let item = &told["output"][0];
+        assert_eq!(item["summary"], summary, "{reasoning}");
+        assert_eq!(item.get("content").is_none(), summary != json!([]), "{item}");
+        let next = read(&json!({"model": "asked", "input": told["output"]}));
+        let Part::Reasoning(back) = &next.turns[0].parts[0] else { panic!("{next:?}") };
+        assert_eq!((back.text.as_str(), back.opaque.as_ref()), ("Hm.", Some(&signature)), "{reasoning}");
+        assert!(back.summary.is_empty());
+    }
+}

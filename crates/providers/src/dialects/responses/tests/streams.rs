@@ -456,3 +456,36 @@ fn log_probabilities_of_chunks_gather_in_their_text() {
         {"token": "b", "logprob": -0.5, "bytes": [], "top_logprobs": []}])
     );
 }
+
+#[test]
+fn thoughts_are_streamed_as_a_summary_to_whoever_asks_for_one() {
+    let request = read(&json!({"model": "asked", "input": "Hi", "reasoning": {"summary": "auto"}}));
+    let mut writer = StreamWriter::new(&reply(&request));
+    let mut out = BytesMut::new();
+    let of = |delta| Event::Delta { choice: 0, part: 0, delta };
+    for event in [
+        Event::Start { id: None, created: None, model: None },
+        Event::PartStart { choice: 0, part: 0, head: PartHead::Reasoning { id: None } },
+        of(Delta::Thought("Hm".into())),
+        of(Delta::Thought(".".into())),
+        of(Delta::Summary { paragraph: 0, text: "In short.".into() }),
+        Event::PartEnd { choice: 0, part: 0 },
+        Event::End,
+    ] {
+        writer.write(&event, &mut out);
+    }
+    let events = parse(&out);
+    let kinds: Vec<&str> = events.iter().filter_map(|event| event["type"].as_str()).collect();
+    assert!(kinds.iter().all(|kind| !kind.contains("content_part") && !kind.contains("reasoning_text")), "{kinds:?}");
+    let told = |number: u64| -> String {
+        let mine = |event: &&Value| {
+            event["type"] == "response.reasoning_summary_text.delta" && event["summary_index"] == number
+        };
+        events.iter().filter(mine).filter_map(|event| event["delta"].as_str()).collect()
+    };
+    assert_eq!((told(0), told(1)), ("Hm.".to_owned(), "In short.".to_owned()));
+    assert_eq!(
+        events.last().unwrap()["response"]["output"][0]["summary"],
+        json!([{"type": "summary_text", "text": "Hm."}, {"type": "summary_text", "text": "In short."}])
+    );
+}
