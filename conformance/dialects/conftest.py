@@ -7,6 +7,7 @@ import pathlib
 
 import cells
 import pytest
+from journal import Journal
 
 from speakers import INGRESS, model
 
@@ -60,6 +61,11 @@ class Record:
 @pytest.fixture(scope="session")
 def record():
     return Record()
+
+
+@pytest.fixture(scope="session")
+def journal():
+    return Journal(os.environ["STAND_JOURNAL"])
 
 
 @pytest.fixture

@@ -83,13 +83,34 @@ def test_structured_output(speaker, named, stream):
     assert set(json.loads(speaker.answer(named("json"), stream, schema=FERRY).text)) == {"name", "seats"}
 
 
-@pytest.mark.shows("Forced tool, one call only, no tool")
-def test_tool_choice(client, named):
+@pytest.mark.shows("Tool choice: none, required, by name, of those allowed, one call only")
+def test_tool_choice(client, named, egress):
     tools = [{"type": "function", "function": tool} for tool in TOOLS]
-    named_one = {"type": "function", "function": {"name": "tide"}}
-    calls = create(client, named("echo"), tools=tools, tool_choice=named_one)().choices[0].message.tool_calls
-    assert [call.function.name for call in calls] == ["tide"]
-    assert not create(client, named("tools"), tools=tools, tool_choice="none")().choices[0].message.tool_calls
+
+    def called(short, choice, **more):
+        raw = client.chat.completions.with_raw_response.create(model=named(short), messages=ask(), tools=tools, tool_choice=choice, **more)
+        calls = raw.parse().choices[0].message.tool_calls or []
+        return [call.function.name for call in calls], raw.headers.get("x-tidegate-dropped", "")
+
+    tide = {"type": "function", "function": {"name": "tide"}}
+    assert called("tools", "none")[0] == [] == called("echo", "auto")[0]
+    assert called("tools", "auto")[0] == ["weather", "tide"]
+    assert called("echo", "required")[0] == ["weather"]
+    assert called("echo", tide)[0] == ["tide"]
+    assert called("echo", {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [tide]}})[0] == ["tide"]
+    calls, dropped = called("tools", "auto", parallel_tool_calls=False)
+    # Gemini cannot be told so, and that is said.
+    assert "parallel_tool_calls" in dropped if egress == "gemini" else calls == ["weather"]
+
+
+@pytest.mark.shows("Three answers at once")
+@pytest.mark.parametrize("egress", ["chat", "gemini"])
+def test_several_answers(client, named, egress, stream):
+    answer = create(client, named("story"), n=3, stream=stream)()
+    texts = ["", "", ""]
+    for choice in [choice for part in answer for choice in part.choices] if stream else answer.choices:
+        texts[choice.index] += (choice.delta if stream else choice.message).content or ""
+    assert all("story" in text for text in texts) and len(set(texts)) > 1
 
 
 @pytest.mark.shows("Stop by length raises in parse()")
@@ -214,3 +235,21 @@ def test_azure(named, stream):
         assert text in answer.choices[0].message.content
     with pytest.raises(openai.NotFoundError):
         client.chat.completions.create(model="demo/ecco", messages=ask())
+
+
+@pytest.mark.shows("Annotations")
+@pytest.mark.parametrize("egress", ["chat"])
+def test_annotations(client, egress, stream):
+    noted = [{"type": "url_citation", "url_citation": {"start_index": 0, "end_index": 4, "url": "https://tides.invalid", "title": "Tides"}}]
+    shared = {"id": "c1", "created": 1, "model": "m", "object": "chat.completion.chunk" if stream else "chat.completion"}
+    if stream:
+        choices = [{"delta": {"role": "assistant", "content": "high"}}, {"delta": {"annotations": noted}}, {"delta": {}, "finish_reason": "stop"}]
+        fake = {"events": [*(f"data: {json.dumps({**shared, 'choices': [{'index': 0, **choice}]})}\n\n" for choice in choices), "data: [DONE]\n\n"]}
+        parts = create(client, "up/ok", stream=True, extra_body={"fake": fake})()
+        assert [one for part in parts for one in (part.choices[0].delta.model_extra or {}).get("annotations") or []] == noted
+        return
+    message = {"role": "assistant", "content": "high", "annotations": noted}
+    body = json.dumps({**shared, "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+                       "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2}})
+    answer = create(client, "up/ok", extra_body={"fake": {"body": body}})()
+    assert [one.model_dump(exclude_none=True) for one in answer.choices[0].message.annotations] == noted

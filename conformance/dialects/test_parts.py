@@ -56,6 +56,16 @@ class TestChat:
                             "messages": {"type": "document", "title": "tide.pdf", "source": {
                                 "type": "base64", "media_type": "application/pdf", "data": B64(PDF)}}}[egress]
 
+    @pytest.mark.shows("Images by address")
+    @EVERY
+    def test_images_by_address(self, egress, marker, sent):
+        url = "https://images.invalid/tide.png"
+        chat(heard(egress, "plain"), [{"type": "text", "text": marker}, {"type": "image_url", "image_url": {"url": url}}])
+        parts = sent()["contents"][0]["parts"] if egress == "gemini" else sent()["messages"][0]["content"]
+        assert parts[1] == {"chat": {"type": "image_url", "image_url": {"url": url}},
+                            "messages": {"type": "image", "source": {"type": "url", "url": url}},
+                            "gemini": {"fileData": {"mimeType": "image/png", "fileUri": url}}}[egress]
+
     @pytest.mark.shows("Sound within a message")
     @pytest.mark.parametrize("egress", ["chat", "gemini"])
     def test_sound(self, egress, marker, sent):
@@ -126,6 +136,20 @@ class TestMessages:
         else:
             assert "citations" in raw.headers["x-tidegate-dropped"]
 
+    @pytest.mark.shows("Marks of the prompt cache reach Anthropic, and nobody else")
+    @EVERY
+    def test_cache_marks(self, egress, marker, sent):
+        mark = {"type": "ephemeral", "ttl": "1h"}
+        message(heard(egress, "plain"), [{"type": "text", "text": marker, "cache_control": mark}],
+                system=[{"type": "text", "text": "Be brief.", "cache_control": mark}],
+                tools=[{"name": "tide", "input_schema": {"type": "object"}, "cache_control": mark}])
+        body = sent()
+        if egress == "messages":
+            marked = [body["system"][0], body["tools"][0], body["messages"][0]["content"][0]]
+            assert [one["cache_control"] for one in marked] == [mark] * 3
+        else:
+            assert "cache_control" not in json.dumps(body)
+
     @pytest.mark.shows("A document of plain text")
     @EVERY
     def test_plain_text(self, egress, marker, sent):
@@ -170,6 +194,20 @@ class TestMessages:
 
 class TestGemini:
     INGRESS = "gemini"
+
+    @pytest.mark.shows("Signatures of thoughts go back to who made them, and to nobody else")
+    @EVERY
+    def test_signatures(self, egress, marker, sent):
+        said = kinds.Part(text="hi", thought_signature=b"SignedThought")
+        turn = lambda role, part: kinds.Content(role=role, parts=[part])
+        client = Gemini.make()
+        client.models.generate_content(model=heard(egress, "plain"), contents=[
+            turn("user", kinds.Part(text="hello")), turn("model", said), turn("user", kinds.Part(text=marker))])
+        body = sent()
+        if egress == "gemini":
+            assert base64.b64decode(body["contents"][1]["parts"][0]["thoughtSignature"]) == b"SignedThought"
+        else:
+            assert B64(b"SignedThought") not in json.dumps(body)
 
     @pytest.mark.shows("Tokens are counted before a call")
     @EVERY

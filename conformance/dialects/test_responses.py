@@ -88,11 +88,22 @@ def test_length(speaker, named, stream):
     assert (answer.status, answer.incomplete_details.reason) == ("incomplete", "max_output_tokens")
 
 
-@pytest.mark.shows("Forced tool")
-def test_a_forced_tool(client, named):
+@pytest.mark.shows("Tool choice: none, required, by name, of those allowed, one call only")
+def test_tool_choice(client, named, egress):
     tools = [{"type": "function", "strict": False, **tool} for tool in TOOLS]
-    answer = create(client, named("echo"), tools=tools, tool_choice={"type": "function", "name": "tide"})()
-    assert [item.name for item in answer.output if item.type == "function_call"] == ["tide"]
+
+    def called(short, choice, **more):
+        answer = create(client, named(short), tools=tools, tool_choice=choice, **more)()
+        return [item.name for item in answer.output if item.type == "function_call"]
+
+    tide = {"type": "function", "name": "tide"}
+    assert called("tools", "none") == [] == called("echo", "auto")
+    assert called("tools", "auto") == ["weather", "tide"]
+    assert called("echo", "required") == ["weather"]
+    assert called("echo", tide) == ["tide"]
+    assert called("echo", {"type": "allowed_tools", "mode": "required", "tools": [tide]}) == ["tide"]
+    if egress != "gemini":  # which cannot be told so
+        assert called("tools", "auto", parallel_tool_calls=False) == ["weather"]
 
 
 @pytest.mark.third

@@ -136,3 +136,17 @@ def test_another_model_goes_on(client):
     second = create(client, model("gemini", "echo"), "two", previous_response_id=first.id)
     third = create(client, model("chat", "echo"), "three", previous_response_id=second.id)
     assert third.usage.input_tokens > first.usage.input_tokens
+
+
+@pytest.mark.shows("Compacting is refused by name where nobody can")
+@pytest.mark.parametrize("egress", ["messages", "gemini"])
+def test_compacting(client, named, egress):
+    if not hasattr(client.responses, "compact"):
+        pytest.skip("this SDK compacts nothing")
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.compact(model=named("echo"), input="the tide")
+    assert refused.value.param == "model"
+    kept = create(client, named("echo"), "one")
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.responses.compact(model=named("echo"), previous_response_id=kept.id)
+    assert refused.value.param in ("model", "previous_response_id")

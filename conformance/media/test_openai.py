@@ -162,3 +162,13 @@ def test_an_error_of_the_vendor(openai_client):
     with pytest.raises(openai.BadRequestError) as refused:
         openai_client.post("/images/generations", cast_to=object, body={"model": "openai/gpt-image-1"})
     assert "prompt" in str(refused.value)
+
+
+@pytest.mark.shows("responses.compact")
+def test_compact(openai_client, vendor):
+    if not hasattr(openai_client.responses, "compact"):
+        pytest.skip("this SDK compacts nothing")
+    answer = openai_client.responses.compact(model="openai/gpt-5", input="the tide")
+    assert (answer.object, [item.type for item in answer.output]) == ("response.compaction", ["message", "compaction"])
+    assert answer.usage.total_tokens == 12 and answer.output[1].encrypted_content
+    assert vendor()[-1]["path"] == "/v1/responses/compact"

@@ -113,6 +113,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def openai(self, path, content):
         kind = self.headers.get("content-type", "")
+        if path == "responses/compact":
+            asked = json.loads(content)
+            said = {"id": "msg_1", "type": "message", "role": "user", "status": "completed",
+                    "content": [{"type": "input_text", "text": asked["input"]}]}
+            usage = {"input_tokens": 9, "output_tokens": 3, "total_tokens": 12, "input_tokens_details": {
+                "cached_tokens": 0, "cache_write_tokens": 0}, "output_tokens_details": {"reasoning_tokens": 0}}
+            return self.tell(200, {"id": "cmp_1", "object": "response.compaction", "created_at": 1, "usage": usage, "output": [
+                said, {"id": "cmp_2", "type": "compaction", "encrypted_content": digest(content)}]})
         if path == "images/generations":
             asked = json.loads(content)
             usage = {"input_tokens": 7, "output_tokens": 100, "total_tokens": 107,

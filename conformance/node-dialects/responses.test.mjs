@@ -91,7 +91,7 @@ for (const egress of ["responses", ...EVERY]) {
       const said = await ask({ model: of("think"), input, ...more });
       assert.deepEqual(said.output.map((item) => item.type), ["reasoning", "message"]);
       const [thought] = said.output;
-      assert.ok([...thought.summary, ...(thought.content ?? [])].map((part) => part.text).join(""), JSON.stringify(thought));
+      assert.ok(thought.summary.map((part) => part.text).join(""), JSON.stringify(thought));
       const output = said.output.map((item) => ({ ...item, content: item.content?.map(({ parsed: _, ...part }) => part) }));
       const next = await ask({ model: of("think"), input: [...input, ...output, { role: "user", content: "and?" }], ...more });
       assert.ok(next.output_text);

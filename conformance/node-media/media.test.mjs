@@ -89,3 +89,68 @@ for (const mount of ["", "/gemini"]) {
     await assert.rejects(google.files.get({ name: kept.name }), (error) => error.status === 404);
   });
 }
+
+test("media-openai → -: audio.transcriptions: text, srt, verbose, streamed; audio.translations", async () => {
+  const said = `whisper-1 heard ${digest(wave)}`;
+  const ask = async (more) => openai.audio.transcriptions.create({ model: "openai/whisper-1", file: await file(wave, "a.wav"), ...more });
+  assert.equal((await ask({ response_format: "text" })).trim(), said);
+  const srt = await ask({ response_format: "srt" });
+  assert.ok(srt.includes(said) && srt.includes("-->"));
+  const verbose = await ask({ response_format: "verbose_json" });
+  assert.deepEqual([verbose.text, verbose.duration, verbose.language], [said, 1, "english"]);
+  const kinds = [];
+  for await (const event of await ask({ model: "openai/gpt-4o-transcribe", stream: true })) kinds.push(event.type);
+  assert.deepEqual(kinds, ["transcript.text.delta", "transcript.text.done"]);
+  const translated = await openai.audio.translations.create({ model: "openai/whisper-1", file: await file(wave, "a.wav") });
+  assert.equal(translated.text, said);
+});
+
+test("media-openai → -: files and batches: lists, a file in parts, cancel", async () => {
+  const content = Buffer.alloc(250_000, 9);
+  const upload = await openai.uploads.create({ filename: "large.bin", bytes: content.length, mime_type: "application/octet-stream", purpose: "user_data" });
+  const parts = [];
+  for (let at = 0; at < content.length; at += 100_000) {
+    parts.push((await openai.uploads.parts.create(upload.id, { data: await file(content.subarray(at, at + 100_000), "part") })).id);
+  }
+  const done = await openai.uploads.complete(upload.id, { part_ids: parts });
+  assert.equal(done.status, "completed");
+  assert.equal(digest(Buffer.from(await (await openai.files.content(done.file.id)).arrayBuffer())), digest(content));
+  const names = [];
+  for await (const one of await openai.files.list()) names.push(one.id);
+  assert.ok(names.includes(done.file.id));
+  const batch = await openai.batches.create({ input_file_id: done.file.id, endpoint: "/v1/chat/completions", completion_window: "24h" });
+  const batches = [];
+  for await (const one of await openai.batches.list()) batches.push(one.id);
+  assert.ok(batches.includes(batch.id));
+  assert.equal((await openai.batches.cancel(batch.id)).status, "cancelling");
+  await openai.files.delete(done.file.id);
+  await assert.rejects(openai.files.retrieve(done.file.id), OpenAI.NotFoundError);
+});
+
+test("media-anthropic → -: files: upload, list, content, delete", async () => {
+  const files = anthropic.beta.files;
+  const kept = await files.upload({ file: await file(wave, "tide.pdf") });
+  assert.equal((await files.retrieveMetadata(kept.id)).size_bytes, wave.length);
+  assert.equal(digest(Buffer.from(await (await files.download(kept.id)).arrayBuffer())), digest(wave));
+  const names = [];
+  for await (const one of files.list()) names.push(one.id);
+  assert.ok(names.includes(kept.id));
+  assert.equal((await files.delete(kept.id)).id, kept.id);
+});
+
+test("media-anthropic → -: message batches: list, cancel, delete", async () => {
+  const { batches } = anthropic.messages;
+  const params = { model: "claude-sonnet-5", max_tokens: 10, messages: [{ role: "user", content: "hello" }] };
+  const batch = await batches.create({ requests: [{ custom_id: "a", params }] });
+  const names = [];
+  for await (const one of batches.list()) names.push(one.id);
+  assert.ok(names.includes(batch.id));
+  assert.equal((await batches.cancel(batch.id)).processing_status, "canceling");
+  assert.equal((await batches.delete(batch.id)).id, batch.id);
+});
+
+test("media-openai → -: responses.compact", async () => {
+  const answer = await openai.responses.compact({ model: "openai/gpt-5", input: "the tide" });
+  assert.deepEqual([answer.object, ...answer.output.map((item) => item.type)], ["response.compaction", "message", "compaction"]);
+  assert.equal(answer.usage.total_tokens, 12);
+});

@@ -46,6 +46,15 @@ def test_openais_sdk_in_both_writings(openai_client, egress):
         assert struct.pack(f"<{len(vector)}f", *vector) == base64.b64decode(other["embedding"])
 
 
+@pytest.mark.shows("embeddings: a batch of 2048")
+@pytest.mark.parametrize("egress", ["openai", "jina"])
+def test_openais_sdk_with_many(openai_client, egress):
+    answer = openai_client.embeddings.create(model=f"{egress}/e", input=[f"tide {n}" for n in range(2048)])
+    assert [item.index for item in answer.data] == list(range(2048))
+    if egress == "jina":  # whose vectors tell their place
+        assert [item.embedding[0] for item in answer.data] == list(range(2048))
+
+
 @pytest.mark.shows("embeddings of tokens")
 @pytest.mark.parametrize("egress", ["openai"])
 def test_openais_sdk_with_tokens(openai_client, egress):

@@ -89,7 +89,7 @@ older_dialects_suite() {
     python=$(venv "dialects-$openai-$ANTHROPIC_PYTHON_OLDER-$GENAI_PYTHON_OLDER" "openai==$openai" \
         "anthropic==$ANTHROPIC_PYTHON_OLDER" "google-genai==$GENAI_PYTHON_OLDER" "pytest==$PYTEST" \
         "pytest-timeout==$PYTEST_TIMEOUT")
-    PYTEST_ADDOPTS="--ignore-glob=*test_zz_* --ignore-glob=*test_fits* --ignore-glob=*test_goldens*" \
+    PYTEST_ADDOPTS="--ignore-glob=*test_zz_* --ignore-glob=*test_fits* --ignore-glob=*test_goldens* --ignore-glob=*test_endings*" \
         pytest_suite "the dialects for Python, older SDKs" "$ROOT/conformance/dialects" "$python" --loops
 }
 
@@ -113,6 +113,16 @@ node_media_suite() {
         "media-node${node:+-newer}" "$node"
 }
 
+# Embeddings by the vendors' SDKs for Node.
+node_vectors_suite() {
+    local openai=${1:-$OPENAI_NODE} anthropic=${2:-$ANTHROPIC_NODE} genai=${3:-$GENAI_NODE} node=${4:-}
+    STAND_NODE_PACKAGES=$(node_modules "dialects-$openai-$anthropic-$genai" "openai@$openai" \
+        "@anthropic-ai/sdk@$anthropic" "@google/genai@$genai" "zod@$ZOD")
+    export STAND_NODE_PACKAGES
+    STAND_OPTIONS=--vectors node_tests "embeddings for Node (openai $openai, genai $genai)" node-vectors \
+        "vectors-node${node:+-newer}" "$node"
+}
+
 # node_tests NAME FOLDER RESULTS [NODE]: the tests of a folder of conformance/, with the packages that are exported. NODE_TESTS
 # names the files of it if not all are wanted.
 node_tests() {
@@ -132,10 +142,11 @@ node_tests() {
     rm -f "$log"
 }
 
-# client_suite PART NAME REQUIREMENT: a library that stands on the SDKs, in an environment of its own.
+# client_suite PART NAME REQUIREMENT...: a library that stands on the SDKs, in an environment of its own.
 client_suite() {
     local part=$1 name=$2 python
-    python=$(venv "client-$name" "$3" "pytest==$PYTEST" "pytest-timeout==$PYTEST_TIMEOUT")
+    shift 2
+    python=$(venv "client-$name" "$@" "pytest==$PYTEST" "pytest-timeout==$PYTEST_TIMEOUT")
     # None of them is to tell anybody anything, or to look for prices elsewhere.
     PYTEST_ADDOPTS="${part:+-m $part} ${TIDEGATE_RESULTS:+--junitxml=$TIDEGATE_RESULTS/client-$name.xml}" \
         OPENAI_AGENTS_DISABLE_TRACING=1 LITELLM_LOCAL_MODEL_COST_MAP=True ANONYMIZED_TELEMETRY=False DO_NOT_TRACK=1 \
@@ -169,6 +180,8 @@ client_suites() {
     # The largest to install.
     client_suite "" llama_index "llama-index-llms-openai-like==$LLAMA_INDEX_OPENAI_LIKE"
     client_suite "" litellm "litellm==$LITELLM_CLIENT"
+    client_suite "" llm "llm==$LLM"
+    client_suite "" inspect_ai "inspect-ai==$INSPECT_AI" "openai==$OPENAI_PYTHON"
     ai_sdk_suite "$AI_SDK_NEWER" "$NODE_NEWER"
 }
 

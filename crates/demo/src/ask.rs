@@ -118,9 +118,9 @@ impl Ask {
                 _ => results.clear(),
             }
         }
-        let tools = tools(&body["tools"])?;
+        let mut tools = tools(&body["tools"])?;
         input_tokens += tools.iter().map(|tool| 8 + tokens::count(&tool.parameters.to_string())).sum::<u64>();
-        let choice = tool_choice(&body["tool_choice"], &tools)?;
+        let choice = tool_choice(&body["tool_choice"], &mut tools)?;
         let parallel = body["parallel_tool_calls"].as_bool().unwrap_or(true);
         let format = format(&body["response_format"])?;
         let ask = Self::common(body, model, said, input_tokens)?;
@@ -295,7 +295,14 @@ fn tools(value: &Value) -> Result<Vec<Tool>, Refusal> {
     Ok(tools)
 }
 
-fn tool_choice(value: &Value, tools: &[Tool]) -> Result<ToolChoice, Refusal> {
+/// What is chosen; where only some tools are allowed, the others are as if they were not there.
+fn tool_choice(value: &Value, tools: &mut Vec<Tool>) -> Result<ToolChoice, Refusal> {
+    if value["type"] == "allowed_tools" {
+        let allowed = &value["allowed_tools"];
+        let listed = allowed["tools"].as_array().map_or(&[][..], Vec::as_slice);
+        tools.retain(|tool| listed.iter().any(|one| one["function"]["name"] == *tool.name));
+        return tool_choice(&allowed["mode"], tools);
+    }
     let name = value["function"]["name"].as_str();
     let choice = match (value.as_str(), name) {
         (Some("none"), _) => ToolChoice::None,

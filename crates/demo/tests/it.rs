@@ -163,6 +163,11 @@ async fn tools_are_called_then_answered() {
     let named = json!({"tool_choice": {"type": "function", "function": {"name": "time"}}});
     let one = chat(addr, with(two.clone(), &named)).await.json();
     assert_eq!(one["choices"][0]["message"]["tool_calls"][0]["function"]["name"], "time");
+    let allowed = json!({"tool_choice": {"type": "allowed_tools", "allowed_tools": {"mode": "required", "tools": [
+        {"type": "function", "function": {"name": "time"}}]}}});
+    let answer = chat(addr, with(two.clone(), &allowed)).await.json();
+    let calls = answer["choices"][0]["message"]["tool_calls"].as_array().unwrap();
+    assert_eq!(calls.iter().map(|call| &call["function"]["name"]).collect::<Vec<_>>(), ["time"]);
     let none = chat(addr, with(two.clone(), &json!({"tool_choice": "none"}))).await.json();
     assert_eq!(none["choices"][0]["finish_reason"], "stop");
     let mut after = two;

@@ -44,7 +44,7 @@ fn list(body: &Value, name: &str) -> Vec<Value> {
 /// The three floats of [`vector`] for a text of one letter at the first place, and others, in base64.
 fn packed(at: usize, input: &Value) -> String {
     let length = input.as_str().map_or(-1.0, |text| f32::from(u8::try_from(text.len()).unwrap_or(0)));
-    let floats = [f32::from(u8::try_from(at).unwrap_or(0)), length, 0.1];
+    let floats = [f32::from(u16::try_from(at).unwrap_or(0)), length, 0.1];
     crate::upstream::base64(&floats.iter().flat_map(|f| f.to_le_bytes()).collect::<Vec<_>>())
 }
 

@@ -375,9 +375,7 @@ fn write_thought(thought: &Reasoning, context: &Context<'_>, list: &mut Out<'_>,
             out.end();
         }
         // Only the vendor's own models sign; others want their thoughts back as they are.
-        _ if opaque.is_some()
-            || (!context.family.claude && thought.opaque.is_none() && !text.is_empty()) =>
-        {
+        _ if opaque.is_some() || (!context.family.claude && thought.opaque.is_none() && !text.is_empty()) => {
             let mut out = Out::object(list.item());
             out.text("type", "thinking").text("thinking", &text);
             out.text("signature", opaque.map_or("", |opaque| &opaque.data));

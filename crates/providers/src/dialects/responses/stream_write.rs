@@ -184,7 +184,15 @@ impl StreamWriter {
                 return;
             }
         };
-        let place = Place { item, content, thinks: false, paragraph: None, retold: false, carried: None, ended: false };
+        let place = Place {
+            item,
+            content,
+            thinks: false,
+            paragraph: None,
+            retold: false,
+            carried: None,
+            ended: false,
+        };
         self.parts.insert(part, place);
     }
 

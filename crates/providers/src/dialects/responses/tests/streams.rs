@@ -476,7 +476,10 @@ fn thoughts_are_streamed_as_a_summary_to_whoever_asks_for_one() {
     }
     let events = parse(&out);
     let kinds: Vec<&str> = events.iter().filter_map(|event| event["type"].as_str()).collect();
-    assert!(kinds.iter().all(|kind| !kind.contains("content_part") && !kind.contains("reasoning_text")), "{kinds:?}");
+    assert!(
+        kinds.iter().all(|kind| !kind.contains("content_part") && !kind.contains("reasoning_text")),
+        "{kinds:?}"
+    );
     let told = |number: u64| -> String {
         let mine = |event: &&Value| {
             event["type"] == "response.reasoning_summary_text.delta" && event["summary_index"] == number
