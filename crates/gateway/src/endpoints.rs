@@ -164,6 +164,28 @@ pub(crate) async fn begun(
     }
 }
 
+/// Answers a call whose whole body is there.
+pub(crate) async fn answer_whole(
+    gateway: Arc<Gateway>,
+    parts: Parts,
+    body: Bytes,
+    started: policy::Moment,
+) -> Response<Body> {
+    let uri = parts.uri.clone();
+    let Endpoint::Call(asked) = find(&parts.method, uri.path()) else { return small(&gateway, &parts) };
+    let id = Dice::request_id(&gateway.clock);
+    let operation = urls::as_asked(asked.operation, &parts.headers);
+    let mut exchange = match admitted(&gateway, operation, id, started, &parts) {
+        Ok(exchange) => exchange,
+        Err(answer) => return *answer,
+    };
+    match receive::whole(&gateway.memory, gateway.max_body, &parts, &body) {
+        Ok(held) => exchange.held = Some(held),
+        Err(refusal) => return refuse(&mut exchange, &refusal),
+    }
+    received(exchange, asked, parts, body).await
+}
+
 /// From the whole body to the answer.
 async fn received(
     mut exchange: Box<Exchange>,

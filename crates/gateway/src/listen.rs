@@ -1,13 +1,15 @@
 //! Accepts connections and hands each request to the URL table.
 //!
-//! One task for a connection: hyper polls the request, the upstream call and the answer in it, so that a streamed event
-//! goes from upstream socket to client socket without changing tasks. A stop is a wave in three steps: readiness off,
+//! One task for a connection: it polls the request, the upstream call and the answer, so that a streamed event goes from
+//! upstream socket to client socket without changing tasks. Calls over HTTP/1 go the quick way (`quick.rs`), all else
+//! goes to hyper. A stop is a wave in three steps: readiness off,
 //! connections asked to end after their present request, and at the deadline what still streams is cut with an error
 //! event (`Gateway::cut`).
 
 mod crew;
 mod framing;
 mod gate;
+mod quick;
 mod refused;
 
 use std::future::Future;
@@ -15,7 +17,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::Context;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use hyper::body::Incoming;
@@ -29,6 +31,7 @@ use self::crew::Crew;
 pub(crate) use self::crew::{place, places};
 pub(crate) use self::gate::Answer;
 use self::gate::{Answering, Gate, Patience, Protocol};
+use self::quick::Quick;
 pub(crate) use self::refused::Refused;
 use self::refused::RefusedHead;
 use crate::body::Body;
@@ -167,66 +170,110 @@ where
 {
     let (answering, refused_head) = (client.answering.clone(), client.refused_head.clone());
     let mut gate = Gate::new(stream, gateway.clock.clone(), Patience::default(), answering, refused_head);
-    let protocol = gate.recognise().await?;
-    let io = TokioIo::new(gate);
-    let service = Service { gateway: Arc::clone(&gateway), client };
-    match protocol {
+    match gate.recognise().await? {
         Protocol::Http1 => {
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(None)
-                .max_buf_size(framing::MAX_HEAD + 8192)
-                .serve_connection(io, service)
-                .with_upgrades();
-            until_stopped(&gateway, connection, |connection| connection.graceful_shutdown()).await
+            let mut quick = Quick::new(Arc::clone(&gateway), client.clone(), gate);
+            let left = until_stopped(&gateway, |context, stops| {
+                if stops {
+                    quick.end_gently();
+                }
+                quick.poll(context)
+            })
+            .await?;
+            drop(quick);
+            match left {
+                Some(gate) => Box::pin(any_http1(gateway, client, gate)).await,
+                None => Ok(()),
+            }
         }
-        Protocol::Http2 => {
-            let connection = http2::Builder::new(NamedTasks(gateway.tasks.clone()))
-                .timer(TokioTimer::new())
-                .max_concurrent_streams(256)
-                .max_pending_accept_reset_streams(32)
-                .max_local_error_reset_streams(64)
-                .max_header_list_size(32 * 1024)
-                .initial_stream_window_size(256 * 1024)
-                .initial_connection_window_size(1024 * 1024)
-                .max_send_buf_size(256 * 1024)
-                .keep_alive_interval(Duration::from_secs(30))
-                .keep_alive_timeout(Duration::from_secs(20))
-                .serve_connection(io, service);
-            until_stopped(&gateway, connection, |connection| connection.graceful_shutdown()).await
-        }
+        Protocol::Http2 => Box::pin(http2(gateway, client, gate)).await,
     }
 }
 
-/// Drives a connection; when the gateway stops accepting, it is asked once to end after what it is doing, and at the
-/// cut it is polled again so that open streams see it.
-async fn until_stopped<C>(
-    gateway: &Gateway,
-    connection: C,
-    end_gently: impl Fn(Pin<&mut C>),
-) -> io::Result<()>
+/// Everything that HTTP/1 can be.
+async fn any_http1<S>(gateway: Arc<Gateway>, client: Client, gate: Gate<S>) -> io::Result<()>
 where
-    C: Future<Output = hyper::Result<()>>,
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let service = Service { gateway: Arc::clone(&gateway), client };
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_buf_size(framing::MAX_HEAD + 8192)
+        .serve_connection(TokioIo::new(gate), service)
+        .with_upgrades();
     let mut connection = pin!(connection);
+    driven(&gateway, |context, stops| {
+        if stops {
+            connection.as_mut().graceful_shutdown();
+        }
+        connection.as_mut().poll(context)
+    })
+    .await
+}
+
+async fn http2<S>(gateway: Arc<Gateway>, client: Client, gate: Gate<S>) -> io::Result<()>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = Service { gateway: Arc::clone(&gateway), client };
+    let connection = http2::Builder::new(NamedTasks(gateway.tasks.clone()))
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(256)
+        .max_pending_accept_reset_streams(32)
+        .max_local_error_reset_streams(64)
+        .max_header_list_size(32 * 1024)
+        .initial_stream_window_size(256 * 1024)
+        .initial_connection_window_size(1024 * 1024)
+        .max_send_buf_size(256 * 1024)
+        .keep_alive_interval(Duration::from_secs(30))
+        .keep_alive_timeout(Duration::from_secs(20))
+        .serve_connection(TokioIo::new(gate), service);
+    let mut connection = pin!(connection);
+    driven(&gateway, |context, stops| {
+        if stops {
+            connection.as_mut().graceful_shutdown();
+        }
+        connection.as_mut().poll(context)
+    })
+    .await
+}
+
+/// Drives a connection of hyper's, whose parts wake one another.
+async fn driven(
+    gateway: &Gateway,
+    mut poll: impl FnMut(&mut Context<'_>, bool) -> Poll<hyper::Result<()>>,
+) -> io::Result<()> {
+    let wakes = Wakes::new();
+    until_stopped(gateway, |context, mut stops| {
+        wakes.poll(context, |context| poll(context, std::mem::take(&mut stops))).map_err(io::Error::other)
+    })
+    .await
+}
+
+/// Polls a connection; when the gateway stops accepting, it is told once that it stops, to end after what it is doing,
+/// and at the cut it is polled again so that open streams see it.
+async fn until_stopped<T>(
+    gateway: &Gateway,
+    mut poll: impl FnMut(&mut Context<'_>, bool) -> Poll<io::Result<T>>,
+) -> io::Result<T> {
     let mut not_accepting = pin!(gateway.lifecycle.not_accepting.cancelled());
     let mut cut = pin!(gateway.lifecycle.cut.cancelled());
-    let mut asked = false;
+    let mut told = false;
     let mut seen = None;
-    let wakes = Wakes::new();
     std::future::poll_fn(move |context: &mut Context<'_>| {
         // Waiting for a step of the stop takes a lock, so it is begun once and looked at when there was a step.
         let stage = gateway.lifecycle.stage();
+        let mut stops = false;
         if seen != Some(stage) {
             seen = Some(stage);
-            if not_accepting.as_mut().poll(context).is_ready() && !asked {
-                asked = true;
-                end_gently(connection.as_mut());
+            if !told && not_accepting.as_mut().poll(context).is_ready() {
+                (told, stops) = (true, true);
             }
             // Being woken is enough: what the connection polls sees the cut by itself.
             let _ = cut.as_mut().poll(context);
         }
-        wakes.poll(context, |context| connection.as_mut().poll(context)).map_err(io::Error::other)
+        poll(context, stops)
     })
     .await
 }

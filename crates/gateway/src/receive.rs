@@ -87,13 +87,9 @@ pub(crate) async fn receive(
     parts: &Parts,
     body: Incoming,
 ) -> Result<(Bytes, Held), Box<Refusal>> {
-    if let Some(encoding) = parts.headers.get(http::header::CONTENT_ENCODING)
-        && !encoding.as_bytes().eq_ignore_ascii_case(b"identity")
-    {
+    if let Err(refusal) = plain(parts) {
         Box::pin(linger(body, LINGER_BYTES)).await;
-        let encoding = String::from_utf8_lossy(encoding.as_bytes());
-        let message = format!("the body has `content-encoding: {encoding}`; send it without one");
-        return Err(Refusal::new(Code::UnsupportedEncoding, message));
+        return Err(refusal);
     }
     let announced = http_body::Body::size_hint(&body).exact();
     if announced.is_some_and(|length| length > max_body) {
@@ -105,6 +101,30 @@ pub(crate) async fn receive(
         return Err(overloaded());
     };
     read(body, max_body, announced, &mut held).await.map(|bytes| (bytes, held))
+}
+
+/// The same for a body that is there.
+pub(crate) fn whole(
+    memory: &Arc<Memory>,
+    max_body: u64,
+    parts: &Parts,
+    body: &Bytes,
+) -> Result<Held, Box<Refusal>> {
+    plain(parts)?;
+    let length = body.len() as u64;
+    if length > max_body { Err(too_large(max_body)) } else { memory.hold_body(length).ok_or_else(overloaded) }
+}
+
+/// Only a body as it is can be read.
+fn plain(parts: &Parts) -> Result<(), Box<Refusal>> {
+    match parts.headers.get(http::header::CONTENT_ENCODING) {
+        Some(encoding) if !encoding.as_bytes().eq_ignore_ascii_case(b"identity") => {
+            let encoding = String::from_utf8_lossy(encoding.as_bytes());
+            let message = format!("the body has `content-encoding: {encoding}`; send it without one");
+            Err(Refusal::new(Code::UnsupportedEncoding, message))
+        }
+        _ => Ok(()),
+    }
 }
 
 async fn read(

@@ -12,7 +12,7 @@ use memchr::{memchr, memmem};
 /// The largest head of one request, bytes.
 pub(crate) const MAX_HEAD: usize = 64 * 1024;
 /// The most header lines of one request: what hyper takes without being told.
-const MAX_HEADERS: usize = 100;
+pub(crate) const MAX_HEADERS: usize = 100;
 const MAX_CHUNK_LINE: usize = 256;
 const MAX_TRAILERS: usize = 8 * 1024;
 

@@ -168,6 +168,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Gate<S> {
         }
     }
 
+    /// Takes bytes back that passed, for another parser to read.
+    pub(super) fn give_back(&mut self, bytes: Bytes) {
+        self.ready =
+            if self.ready.is_empty() { bytes } else { [bytes, self.ready.split_off(0)].concat().into() };
+    }
+
+    /// Breaks off the body once more where `error` is why it broke off; whether it is.
+    pub(super) fn refuse_again(&mut self, error: &io::Error) -> bool {
+        let refused = error.get_ref().and_then(|cause| cause.downcast_ref::<Refused>());
+        self.refused_body = refused.copied();
+        refused.is_some()
+    }
+
     /// Reads until the protocol is clear. A connection that sends nothing is held to the time of a head, and closed; one
     /// that sends the first letters of HTTP/2 and no more is taken for slow.
     pub(crate) async fn recognise(&mut self) -> io::Result<Protocol> {

@@ -130,6 +130,47 @@ async fn what_is_refused_before_it_is_a_request_says_why() {
     assert_eq!(stand.client().chat("fake/ok").await.status, 200);
 }
 
+/// A connection may begin with calls whose bodies come late or with them, and go on with whatever HTTP/1 can be.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_of_every_kind_follow_one_another_on_a_connection() {
+    let stand = Stand::start(Setup::default()).await;
+    let head = |end: &str| {
+        let (host, key) = (stand.address, &stand.key);
+        format!(
+            "POST /v1/chat/completions HTTP/1.1\r\nhost: {host}\r\nauthorization: Bearer {key}\r\n{end}\r\n"
+        )
+    };
+    let call = |flag: &str| {
+        let body = crate::client::chat("fake/ok", flag);
+        (head(&format!("content-length: {}\r\n", body.len())), body)
+    };
+    let chunked = {
+        let body = crate::client::chat("fake/ok", "");
+        format!("{}{:x}\r\n{body}\r\n0\r\n\r\n", head("transfer-encoding: chunked\r\n"), body.len())
+    };
+    let mut stream = TcpStream::connect(stand.address).await.unwrap();
+    stream.set_nodelay(true).unwrap();
+    let (first, late) = call("");
+    stream.write_all(first.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let (half, rest) = late.split_at(late.len() / 2);
+    stream.write_all(half.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let (streamed, body) = call(r#","stream":true"#);
+    let models = head("").replace("POST /v1/chat/completions", "GET /v1/models");
+    let (again, last) = call("");
+    let again = again.replace("host:", "connection: close\r\nhost:");
+    let all = [rest, "\r\n", &streamed, &body, &models, &chunked, &again, &last].concat();
+    stream.write_all(all.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("an end").unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert_eq!(answer.matches("HTTP/1.1 200 OK\r\n").count(), 5, "{answer}");
+    assert_eq!(answer.matches("\r\ndate: ").count(), 5, "{answer}");
+    assert_eq!(answer.matches("[DONE]\n\n\r\n0\r\n\r\nHTTP/1.1").count(), 1, "{answer}");
+    assert_eq!(answer.matches("\r\nconnection: close\r\n").count(), 1, "{answer}");
+}
+
 /// Sends bytes and reads until the gateway closes.
 async fn raw(stand: &Stand, bytes: &str) -> String {
     let mut stream = TcpStream::connect(stand.address).await.unwrap();
