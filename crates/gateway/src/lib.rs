@@ -64,6 +64,7 @@ use runtime::{Clock, Tasks};
 pub use self::body::{Body, BoxBody, BoxError};
 pub use self::listen::{bind, serve};
 pub use self::probe::{ProbeError, list_models};
+pub use self::recall::Larder;
 pub use self::refusal::{ERRORS, errors_table};
 pub use self::shelf::{Kept, Shelf, ShelfError, Shelving};
 pub use self::standing::Standing;
@@ -111,6 +112,8 @@ pub struct Parts {
     pub aside: Arc<dyn Aside>,
     /// Keeps stored responses.
     pub shelf: Arc<dyn Shelf>,
+    /// Keeps answers beyond this process, if anything does.
+    pub larder: Option<Arc<dyn Larder>>,
     /// Whether this listener also serves the console, the admin API and `/metrics`.
     pub serves_admin: bool,
     /// Called on each thread of the data plane once it has become quiet: to give memory back.
@@ -172,7 +175,7 @@ impl Gateway {
             quiet: parts.quiet,
             upstreams: upstream::Upstreams::default(),
             keepsakes: keepsakes::Keepsakes::default(),
-            recall: recall::Recall::default(),
+            recall: recall::Recall::new(parts.larder),
             learned: learned::Learned::default(),
             standings: standing::Standings::default(),
             limiter: limits::Limiter::default(),

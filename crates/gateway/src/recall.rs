@@ -13,22 +13,26 @@
 //! becomes of a stream under way concerns nobody but its own client. When the one goes away its call is carried on for
 //! those who wait; when it has nothing to give, another asks.
 //!
-//! What lies in memory is lost with the process, and each node has its own; [`keep::Kept`] is plain data so that it can
-//! lie in a shared place behind the same look-ups.
+//! What lies in memory is lost with the process, and each node has its own; behind it there may be a [`Larder`] that
+//! nodes share.
 
 mod keep;
 mod key;
+mod larder;
 mod record;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
+use http::header::{
+    CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue,
+};
 use http::{Response, StatusCode};
 use parking_lot::Mutex;
 use policy::{Deployment, Moment, Money, Name, Target, Usage};
 use providers::request::{self, Operation, Print};
+use tokio::sync::Semaphore;
 
 use crate::body::Body;
 use crate::exchange::Exchange;
@@ -36,8 +40,10 @@ use crate::plan::Plan;
 use crate::refusal::{Code, Refusal, SHOULD_RETRY};
 use crate::{headers, limits, settle};
 use keep::{Bounds, Digest, End, Found, Keep, Ticket};
+use larder::Beyond;
 
 pub(crate) use keep::Kept;
+pub use larder::Larder;
 pub(crate) use record::{Lead, Recorded};
 
 /// How long the answer to an idempotency key is kept.
@@ -53,15 +59,17 @@ pub(crate) const REPLAYED: HeaderName = HeaderName::from_static("idempotent-repl
 pub(crate) struct Recall {
     cache: Arc<Keep>,
     promises: Arc<Keep>,
-}
-
-impl Default for Recall {
-    fn default() -> Self {
-        Self { cache: Keep::new(CACHED), promises: Keep::new(PROMISES) }
-    }
+    larder: Option<Arc<dyn Larder>>,
+    /// Places for answers on their way to it.
+    on_the_way: Arc<Semaphore>,
 }
 
 impl Recall {
+    pub(crate) fn new(larder: Option<Arc<dyn Larder>>) -> Self {
+        let on_the_way = Arc::new(Semaphore::new(larder::MOST_ON_THE_WAY));
+        Self { cache: Keep::new(CACHED), promises: Keep::new(PROMISES), larder, on_the_way }
+    }
+
     /// Takes out what is past.
     pub(crate) fn sweep(&self, now: Moment) {
         self.cache.sweep(now);
@@ -182,7 +190,7 @@ pub(crate) async fn recall(
     client: &HeaderMap,
     body: &Bytes,
 ) -> Result<Recalled, Box<Refusal>> {
-    if matches!(exchange.operation, Operation::Raw(_)) {
+    if matches!(exchange.operation, Operation::Raw(raw) if !raw.is_repeatable()) {
         return Ok(Recalled::Nothing);
     }
     let print = request::print(body);
@@ -247,7 +255,9 @@ async fn promised(
         let now = exchange.gateway.clock.moment();
         let mut end = match exchange.gateway.recall.promises.enter(digest, print, PROMISED, now) {
             Found::Answer(kept) => return Ok(Sought::Found(kept)),
-            Found::Nothing(ticket) => return Ok(Sought::Ours(ticket)),
+            Found::Nothing(ticket) => {
+                return further(exchange, ticket).await.ok_or_else(|| reused(idempotency));
+            }
             Found::Other => return Err(reused(idempotency)),
             Found::Coming(end) => end,
         };
@@ -285,7 +295,9 @@ async fn cached(
         let now = exchange.gateway.clock.moment();
         let mut end = match exchange.gateway.recall.cache.enter(digest, nobody, ttl, now) {
             Found::Answer(kept) => return Ok(Sought::Found(kept)),
-            Found::Nothing(ticket) => return Ok(Sought::Ours(ticket)),
+            Found::Nothing(ticket) => {
+                return Ok(further(exchange, ticket).await.unwrap_or(Sought::Nothing));
+            }
             Found::Other => return Ok(Sought::Nothing),
             Found::Coming(end) => end,
         };
@@ -295,6 +307,20 @@ async fn cached(
             // One after another would wait for the failures of all before it.
             Waited::End(End::Unfit) | Waited::TooLong => return Ok(Sought::Nothing),
         }
+    }
+}
+
+/// Looks beyond this process, for all who wait here; `None` where the digest stands for another request there.
+async fn further(exchange: &Exchange, ticket: Ticket) -> Option<Sought> {
+    let gateway = &exchange.gateway;
+    let Some(larder) = &gateway.recall.larder else { return Some(Sought::Ours(ticket)) };
+    match larder::find(&**larder, ticket.digest(), ticket.print(), gateway.clock.now()).await {
+        Beyond::Nothing => Some(Sought::Ours(ticket)),
+        Beyond::Answer(kept, left) => {
+            ticket.answer_for(&kept, left, gateway.clock.moment());
+            Some(Sought::Found(kept))
+        }
+        Beyond::Other => None,
     }
 }
 
@@ -381,7 +407,15 @@ fn find(exchange: &Exchange, plan: &Plan, model: &Name) -> Option<Arc<Deployment
 
 /// Which headers of an answer belong to it and not to the request that it was made for.
 fn lasting(head: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
-    let names = [CONTENT_TYPE, CACHE_CONTROL, headers::DROPPED, headers::ESTIMATED, SHOULD_RETRY];
+    let names = [
+        CONTENT_TYPE,
+        CONTENT_ENCODING,
+        CONTENT_DISPOSITION,
+        CACHE_CONTROL,
+        headers::DROPPED,
+        headers::ESTIMATED,
+        SHOULD_RETRY,
+    ];
     let both = names.into_iter().filter_map(|name| head.get(&name).cloned().map(|value| (name, value)));
     both.collect()
 }

@@ -45,8 +45,10 @@ pub(super) fn build(
     let target = raw::target(wanted, raw, upstream, deployment)?;
     let body = raw::body(exchange, wanted, deployment, body);
     let mut head = upstream.bare_request(raw.dialect(), &wanted.method, &target);
-    // The gateway promises nothing here under an idempotency key; the provider may.
-    for name in [ACCEPT, CONTENT_TYPE, headers::IDEMPOTENCY_KEY] {
+    // Where the gateway promises nothing itself under an idempotency key, the provider may.
+    let promised = exchange.recall.noted.is_some();
+    let names = [ACCEPT, CONTENT_TYPE, headers::IDEMPOTENCY_KEY];
+    for name in names.into_iter().filter(|name| !promised || *name != headers::IDEMPOTENCY_KEY) {
         if let Some(value) = up.client.get(&name)
             && !head.is_set(&name)
         {

@@ -35,18 +35,13 @@ pub(super) enum Verdict {
 }
 
 impl Verdict {
-    /// Whether the provider may have done what it was asked: it heard the request, and did not turn it away unread.
+    /// Whether it is the answer of a provider that carried out what it was asked, and failed in that; not that it had
+    /// no time, no room or no credential for it, nor that no answer ever began.
     fn is_of_a_call_that_was_made(&self) -> bool {
         match self {
-            Self::Ours(refusal) => matches!(
-                refusal.code,
-                Code::UpstreamTimeout
-                    | Code::UpstreamClosed
-                    | Code::UpstreamInvalidAnswer
-                    | Code::UpstreamError
-            ),
+            Self::Ours(_) => false,
             Self::Retold { blame, .. } | Self::Theirs { blame, .. } => {
-                matches!(blame, Blame::Client | Blame::Timeout | Blame::Upstream)
+                matches!(blame, Blame::Client | Blame::Upstream)
             }
         }
     }

@@ -249,6 +249,24 @@ impl Ticket {
         self.keep.longest()
     }
 
+    pub(crate) fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    pub(crate) fn print(&self) -> Digest {
+        self.print
+    }
+
+    pub(crate) fn ttl(&self) -> Duration {
+        self.ttl
+    }
+
+    /// Here it is, and it is good for so long.
+    pub(crate) fn answer_for(mut self, kept: &Arc<Kept>, ttl: Duration, now: Moment) {
+        self.ttl = ttl;
+        self.answer(kept, now);
+    }
+
     /// Here it is.
     pub(crate) fn answer(self, kept: &Arc<Kept>, now: Moment) {
         self.keep.keep(&self, Arc::clone(kept), now);

@@ -13,19 +13,23 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use http::Response;
 use http::header::{HeaderName, HeaderValue};
-use policy::Taken;
+use policy::{Moment, Taken};
 use tokio::sync::OwnedSemaphorePermit;
 
 use super::keep::{Kept, Ticket};
-use super::{Noted, Told, lasting};
+use super::{Noted, Told, larder, lasting};
 use crate::Gateway;
 use crate::body::Body;
 use crate::exchange::Exchange;
-use crate::refusal::SHOULD_RETRY;
+use crate::receive::Held;
+use crate::refusal::{Code, SHOULD_RETRY};
 use crate::relay::Relay;
 
 /// How long a call is carried on without its client.
 const UNATTENDED: Duration = Duration::from_secs(10 * 60);
+
+/// Of what was under way when the gateway stopped.
+const STOPPING: &str = Code::ShuttingDown.name();
 
 type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
@@ -90,7 +94,8 @@ impl Lead {
             Head { status: parts.status.as_u16(), stream: body.is_relay(), headers: lasting(&parts.headers) };
         let body = match body.into_relay() {
             Ok(relay) => {
-                let record = Record { lead: self, head, bytes: BytesMut::new() };
+                let held = self.gateway.memory.hold(0);
+                let record = Record { lead: self, head, bytes: BytesMut::new(), held };
                 Body::recorded(Recorded { relay: Some(relay), record: Some(record) })
             }
             Err(body) => {
@@ -132,13 +137,13 @@ impl Lead {
             error: told.as_ref().and_then(|told| told.error),
         });
         match cache {
-            Some(cache) if whole => cache.answer(&kept, now),
+            Some(cache) if whole => self.give(cache, &kept, now),
             Some(cache) => cache.unfit(),
             None => {}
         }
         match promise {
             Some(promise) if final_word && body.len() <= promise.longest() => {
-                promise.answer(&kept, now);
+                self.give(promise, &kept, now);
                 true
             }
             // Given up: whoever waits asks anew.
@@ -147,18 +152,29 @@ impl Lead {
     }
 }
 
+impl Lead {
+    /// To all who wait and will come, here and beyond.
+    fn give(&self, ticket: Ticket, kept: &Arc<Kept>, now: Moment) {
+        if kept.body.len() <= ticket.longest() {
+            larder::keep(&self.gateway, ticket.digest(), ticket.print(), ticket.ttl(), kept);
+        }
+        ticket.answer(kept, now);
+    }
+}
+
 /// A good answer to its end, as another client could have it.
 fn is_whole(head: &Head, told: Option<&Told>) -> bool {
     head.status == 200 && told.is_some_and(|told| told.executed && told.error.is_none())
 }
 
-/// What the same request would not be asked for again: good answers, and errors of a call that was made. What was refused
-/// for now, or never reached a provider, is not.
+/// What the same request is not asked for again: good answers, streams that broke off (they were begun), and a provider's
+/// own refusals and its own failure. What was refused for now, or began no answer, is none of these; nor is what was cut
+/// because the gateway stops.
 fn is_final(head: &Head, told: Option<&Told>) -> bool {
     match head.status {
-        408 | 409 | 429 | 503 | 529 => false,
+        408 | 409 | 425 | 429 | 501.. => false,
         // What is made in the background has told nothing yet.
-        status if status < 400 => told.is_none_or(|told| told.executed),
+        status if status < 400 => told.is_none_or(|told| told.executed && told.error != Some(STOPPING)),
         _ => told.is_some_and(|told| told.executed),
     }
 }
@@ -206,11 +222,16 @@ struct Record {
     lead: Box<Lead>,
     head: Head,
     bytes: BytesMut,
+    /// The share of memory that they take, of the same whole as requests.
+    held: Option<Held>,
 }
 
 impl Record {
-    /// Copies what passes; false when nobody can have it any more, since it is too long.
+    /// Copies what passes; false when nobody can have it any more, since it is too long or there is no room.
     fn add(&mut self, bytes: &Bytes) -> bool {
+        if !self.held.as_mut().is_some_and(|held| held.grow(bytes.len() as u64)) {
+            return false;
+        }
         let length = self.bytes.len() + bytes.len();
         if self.lead.cache.as_ref().is_some_and(|cache| length > cache.longest())
             && let Some(cache) = self.lead.cache.take()
@@ -246,6 +267,10 @@ impl Recorded {
         {
             // The places stay taken until the stream is over.
             relay.hold(std::mem::take(&mut record.lead.places));
+            // Whoever waits has waited in vain, and need not wait for the next one.
+            if let Some(cache) = record.lead.cache.take() {
+                cache.unfit();
+            }
             self.record = None;
         }
         // Kept before the client has the end of it, so that it finds what it was told.

@@ -65,6 +65,23 @@ pub enum Raw {
 }
 
 impl Raw {
+    /// Asked of a model in JSON and answered once: such a call can be repeated under an idempotency key. Files, batches and
+    /// the passage are the provider's business, forms are written anew by their clients at every try.
+    pub const fn is_repeatable(self) -> bool {
+        matches!(
+            self,
+            Self::Moderations
+                | Self::Rerank
+                | Self::RerankV2
+                | Self::Embed
+                | Self::Images
+                | Self::Speech
+                | Self::EmbedContent
+                | Self::BatchEmbedContents
+                | Self::Compact
+        )
+    }
+
     /// The endpoint's name in records.
     pub const fn name(self) -> &'static str {
         match self {

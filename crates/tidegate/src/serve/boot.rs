@@ -62,6 +62,7 @@ pub(crate) async fn run(place: Place, listen: Option<SocketAddr>) -> anyhow::Res
     let shelf = shelf::open(store.clone(), &master, &clock, &tasks)?;
     let gateway = Gateway::new(Parts {
         shelf,
+        larder: None,
         quiet: memory::give_back,
         ledger: ledger.clone(),
         clock: clock.clone(),

@@ -496,6 +496,30 @@ async fn what_was_carried_out_is_replayed_and_what_was_turned_away_is_not() {
             assert_eq!((again.status, again.header("idempotent-replayed")), (200, None), "{status}");
         }
     }
+    // Nothing began: a provider that says nothing, and one that hangs up.
+    for (fault, status) in [(Fault::Hang, 504), (Fault::CloseAtOnce, 502)] {
+        stand.upstream.set_plan(Plan { fault: Some(fault), ..Plan::default() });
+        let client = keyed(&format!("f{status}")).header("x-tidegate-timeout", "300ms");
+        let first = ask(&client, chat("fake/m", "")).await;
+        assert_eq!(first.status, status, "{}", first.text());
+        stand.upstream.set_plan(Plan::default());
+        let again = ask(&keyed(&format!("f{status}")), chat("fake/m", "")).await;
+        assert_eq!((again.status, again.header("idempotent-replayed")), (200, None), "{status}");
+    }
+    // What is no conversation.
+    let body = r#"{"model":"fake/m","prompt":"a tide"}"#;
+    let first = keyed("image").post("/v1/images/generations", body).await;
+    assert_eq!(first.status, 200, "{}", first.text());
+    let before = stand.upstream.journal().count();
+    let again = keyed("image").post("/v1/images/generations", body).await;
+    assert_eq!((again.header("idempotent-replayed"), &again.body), (Some("true"), &first.body));
+    assert_eq!(again.header("content-type"), first.header("content-type"));
+    assert_eq!(stand.upstream.journal().count(), before);
+    // The provider's business.
+    for _ in 0..2 {
+        let passed = keyed("file").send("GET", "/passthrough/fake/models", "").await.unwrap();
+        assert_eq!((passed.status, passed.header("idempotent-replayed")), (200, None));
+    }
     // A stream that broke off was begun: what its client got is what it gets.
     stand.upstream.set_plan(Plan { fault: Some(Fault::Reset(3)), ..Plan::default() });
     let client = keyed("broken");
