@@ -170,12 +170,13 @@ pub(crate) async fn answer_whole(
     parts: Parts,
     body: Bytes,
     started: policy::Moment,
+    peer: Option<IpAddr>,
 ) -> Response<Body> {
     let uri = parts.uri.clone();
     let Endpoint::Call(asked) = find(&parts.method, uri.path()) else { return small(&gateway, &parts) };
     let id = Dice::request_id(&gateway.clock);
     let operation = urls::as_asked(asked.operation, &parts.headers);
-    let mut exchange = match admitted(&gateway, operation, id, started, &parts) {
+    let mut exchange = match admitted(&gateway, operation, id, started, &parts, peer) {
         Ok(exchange) => exchange,
         Err(answer) => return *answer,
     };

@@ -271,9 +271,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Quick<S> {
             // Its answers tell an address of ours.
             parts.extensions.insert(self.client.clone());
         }
-        let (gateway, busy) = (Arc::clone(&self.gateway), self.client.answer());
+        let (gateway, busy, peer) = (Arc::clone(&self.gateway), self.client.answer(), self.client.address);
         self.state = State::Answering(Box::pin(async move {
-            let answer = endpoints::answer_whole(gateway, parts, body, started).await;
+            let answer = endpoints::answer_whole(gateway, parts, body, started, peer).await;
             answer.map(|body| body.holding(busy))
         }));
     }
