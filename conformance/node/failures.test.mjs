@@ -65,6 +65,38 @@ test("the SDK does not multiply our own attempts", async () => {
   assert.equal(requestsOf(word).size, 1);
 });
 
+test("the SDK waits as long as we say", async () => {
+  const told = [];
+  const waits = [];
+  const timeout = 29_000;
+  const wait = globalThis.setTimeout;
+  const hasty = makeClient("hasty", { maxRetries: 2, timeout, fetch: async (...asked) => {
+    const answer = await fetch(...asked);
+    if (answer.status === 429) told.push(Number(answer.headers.get("retry-after-ms")));
+    return answer;
+  } });
+  globalThis.setTimeout = (run, delay, ...more) => {
+    // Its own limit of time aside, what it waits for is the next try.
+    if (told.length > waits.length && delay !== timeout) {
+      waits.push(delay);
+      return wait(run, 0, ...more);
+    }
+    return wait(run, delay, ...more);
+  };
+  try {
+    // One of them may be the first of its minute.
+    await refused(OpenAI.RateLimitError, async () => {
+      await create(hasty)();
+      await create(hasty)();
+    });
+  } finally {
+    globalThis.setTimeout = wait;
+  }
+  assert.equal(told.length, 3, "one call and two retries");
+  assert.ok(told.every((one) => one > 0 && one <= 60_000), told.join());
+  assert.deepEqual(waits, told.slice(0, 2));
+});
+
 test("429 of the upstream", async () => {
   await refused(OpenAI.RateLimitError, create(client, "up/ok-s429-ra2"));
 });
