@@ -144,11 +144,15 @@ async fn attempt(
         Err(refusal) => return Err(unasked(exchange, reservation, refusal)),
     };
     let intent = admit::intent(&mut exchange, deployment);
-    let opened = match gateway.ledger.begin(intent, reservation, durable) {
-        Ok(opened) => opened,
+    let (opened, opening) = match gateway.ledger.say(intent, reservation, durable) {
+        Ok(said) => said,
         Err(error) => return Err(unrecorded(exchange, &error)),
     };
     let mut flight = Box::new(Flight::new(exchange, opened, Arc::clone(deployment), timeouts, lane));
+    runtime::others_first().await;
+    if let Err(error) = flight.written(opening) {
+        return Err(unrecorded(flight.never_was(), &error));
+    }
     if durable && let Err(error) = gateway.ledger.sync().await {
         let (exchange, _) = flight.fail(Outcome::NeverDispatched);
         return Err(unrecorded(exchange, &error));

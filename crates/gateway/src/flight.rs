@@ -10,7 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use ledger::{Attempt, Basis, Outcome, Reservation};
+use ledger::{Attempt, Basis, Ended, Opening, Outcome, Reservation, SpoolUnavailable};
 use policy::{Deployment, Moment, Timeouts, Timestamp, Usage};
 use providers::flow::Flow;
 use providers::request::Operation;
@@ -239,28 +239,50 @@ impl Flight {
         settle::complete_usage(told, input, seen, if ended_well { Basis::Unreported } else { Basis::Aborted })
     }
 
+    /// Sees to it that the intent is written: nothing departs before.
+    pub(crate) fn written(&self, opening: Opening) -> Result<(), SpoolUnavailable> {
+        self.attempt.as_ref().map_or(Err(SpoolUnavailable), |attempt| opening.write(attempt))
+    }
+
+    /// The intent could not be written, so there was no attempt.
+    pub(crate) fn never_was(mut self) -> Box<Exchange> {
+        self.attempt = None;
+        self.into_exchange()
+    }
+
     /// Tells the ledger how the attempt and with it the request ended.
     pub(crate) fn settle(&mut self, ending: &Ending) {
-        let (Some(attempt), Some(exchange)) = (self.attempt.take(), self.exchange.as_deref_mut()) else {
-            return;
-        };
-        settle::conclude(exchange, attempt, &self.deployment, ending);
+        let ended = self.say_end(ending);
+        if let Some(exchange) = self.exchange.as_deref_mut() {
+            settle::write(exchange, ended);
+        }
+    }
+
+    /// The same, still to be written ([`settle::write()`]).
+    pub(crate) fn say_end(&mut self, ending: &Ending) -> Option<Ended> {
+        let (attempt, exchange) = (self.attempt.take()?, self.exchange.as_deref_mut()?);
+        Some(settle::conclude(exchange, attempt, &self.deployment, ending))
+    }
+
+    #[expect(
+        clippy::expect_used,
+        reason = "the exchange is taken only by the functions that consume the flight"
+    )]
+    fn into_exchange(mut self) -> Box<Exchange> {
+        self.exchange.take().expect("the exchange is with its flight")
     }
 
     /// Tells the ledger that the attempt failed without an answer to the client; the request goes on.
     pub(crate) fn fail(mut self, outcome: Outcome) -> (Box<Exchange>, Option<Reservation>) {
-        let (attempt, exchange) = (self.attempt.take(), self.exchange.take());
+        let attempt = self.attempt.take();
         self.call = None;
-        #[expect(
-            clippy::expect_used,
-            reason = "the exchange is taken only by the functions that consume the flight"
-        )]
-        let mut exchange = exchange.expect("the exchange is with its flight");
+        let deployment = Arc::clone(&self.deployment);
+        let mut exchange = self.into_exchange();
         let now = exchange.gateway.clock.moment();
         if let Some(dispatched) = exchange.times.dispatched.take() {
             exchange.times.lost += now.since(dispatched);
         }
-        let reservation = attempt.map(|attempt| settle::fail(&exchange, attempt, &self.deployment, outcome));
+        let reservation = attempt.map(|attempt| settle::fail(&exchange, attempt, &deployment, outcome));
         (exchange, reservation)
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use ledger::{Attempt, Basis, Bodies, Outcome, RequestLog, Reservation, Settlement};
+use ledger::{Attempt, Basis, Bodies, Ended, Outcome, RequestLog, Reservation, Settlement};
 use policy::{Deployment, Money, Name, Usage};
 use providers::request::Operation;
 
@@ -117,8 +117,13 @@ pub(crate) fn cost(deployment: &Deployment, usage: &Usage) -> Option<Money> {
     deployment.price.as_ref().and_then(|price| price.cost(usage))
 }
 
-/// Ends the attempt and the request.
-pub(crate) fn conclude(exchange: &mut Exchange, attempt: Attempt, deployment: &Deployment, ending: &Ending) {
+/// Ends the attempt and the request; what it gives is still to be written ([`write()`]).
+pub(crate) fn conclude(
+    exchange: &mut Exchange,
+    attempt: Attempt,
+    deployment: &Deployment,
+    ending: &Ending,
+) -> Ended {
     runtime::failpoint!("gateway.settle");
     let cost =
         if ending.outcome == Outcome::NeverDispatched { None } else { cost(deployment, &ending.usage) };
@@ -149,7 +154,13 @@ pub(crate) fn conclude(exchange: &mut Exchange, attempt: Attempt, deployment: &D
         charge,
         request: Some(Box::new(log)),
     };
-    if let Err(error) = attempt.settle(settlement) {
+    attempt.say(settlement)
+}
+
+/// Sees to it that the end of an attempt is written, before the client hears of it.
+pub(crate) fn write(exchange: &Exchange, ended: Option<Ended>) {
+    let Some(ended) = ended else { return };
+    if let Err(error) = ended.write() {
         tracing::error!(%error, request_id = %exchange.id, "settlement waits in memory for the spool");
     }
     runtime::failpoint!("gateway.settled");

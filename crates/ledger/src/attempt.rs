@@ -3,6 +3,9 @@
 //! Ownership is the proof. `settle` and `fail` take the attempt, so neither can follow the other; an attempt that
 //! nobody ended is ended by its drop (a panic, a cancelled task) from what it had seen. Its reservation lives
 //! inside and is released by the same rule.
+//!
+//! Intent and end are each said first and then written: what several tasks of a thread have said by then is one call of
+//! the system. Who says one alone (`begin`, `settle`) writes it at once.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,6 +35,66 @@ pub struct Attempt {
     seen_at: Timestamp,
     marked: u64,
     marked_at: Timestamp,
+}
+
+/// A record that has been said and is still to be written. Dropping it writes it too.
+struct Said {
+    spool: Arc<Spool>,
+    ticket: Option<u64>,
+}
+
+impl Said {
+    /// Whether it is in the kernel.
+    fn write(mut self) -> bool {
+        self.ticket.take().is_some_and(|ticket| self.spool.write(ticket))
+    }
+}
+
+impl Drop for Said {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket.take() {
+            self.spool.write(ticket);
+        }
+    }
+}
+
+/// An intent that is still to be written, before anything is dispatched.
+#[must_use = "nothing may be dispatched before it is written"]
+pub struct Opening(Said);
+
+impl Opening {
+    pub(crate) fn new(spool: Arc<Spool>, ticket: u64) -> Self {
+        Self(Said { spool, ticket: Some(ticket) })
+    }
+
+    /// Sees to it that the intent of `attempt` is written.
+    ///
+    /// # Errors
+    /// When it had to be in the kernel and is not. The attempt never was then, and its end books nothing.
+    pub fn write(self, attempt: &Attempt) -> Result<(), SpoolUnavailable> {
+        self.0.write();
+        if attempt.open.is_refused() {
+            return Err(SpoolUnavailable);
+        }
+        runtime::failpoint!("ledger.intent.after_write");
+        Ok(())
+    }
+}
+
+/// The end of an attempt, said and still to be written, before anybody hears of it.
+#[must_use = "nobody may hear of it before it is written"]
+pub struct Ended(Said);
+
+impl Ended {
+    /// Sees to it that it is written.
+    ///
+    /// # Errors
+    /// When it is not in the kernel; it is kept in memory and written when the disk allows.
+    pub fn write(self) -> Result<(), SpoolUnavailable> {
+        let done = self.0.write();
+        runtime::failpoint!("ledger.settle.after_write");
+        if done { Ok(()) } else { Err(SpoolUnavailable) }
+    }
 }
 
 impl Attempt {
@@ -114,11 +177,14 @@ impl Attempt {
     ///
     /// # Errors
     /// When the entry is not in the kernel; it is kept in memory and written when the disk allows.
-    pub fn settle(mut self, settlement: Settlement) -> Result<(), SpoolUnavailable> {
+    pub fn settle(self, settlement: Settlement) -> Result<(), SpoolUnavailable> {
+        self.say(settlement).write()
+    }
+
+    /// The first half of [`settle`](Self::settle): what it gives is still to be written.
+    pub fn say(mut self, settlement: Settlement) -> Ended {
         runtime::failpoint!("ledger.settle.before_write");
-        let done = self.end(settlement).1;
-        runtime::failpoint!("ledger.settle.after_write");
-        done
+        self.end(settlement).1
     }
 
     /// Ends an attempt that another one follows: the entry, charged as the settlement says (mostly nothing), and
@@ -128,16 +194,16 @@ impl Attempt {
     /// the disk allows.
     pub fn fail(mut self, settlement: Settlement) -> (Reservation, Result<(), SpoolUnavailable>) {
         runtime::failpoint!("ledger.settle.before_write");
-        let (reservation, done) = self.end(settlement);
-        runtime::failpoint!("ledger.settle.after_write");
-        (reservation.unwrap_or_else(|| Reservation::none(Currency::USD)), done)
+        let (reservation, said) = self.end(settlement);
+        (reservation.unwrap_or_else(|| Reservation::none(Currency::USD)), said.write())
     }
 
-    fn end(&mut self, mut settlement: Settlement) -> (Option<Reservation>, Result<(), SpoolUnavailable>) {
+    fn end(&mut self, mut settlement: Settlement) -> (Option<Reservation>, Ended) {
+        let mut said = Said { spool: self.spool.clone(), ticket: None };
         // Taken first: from here on the drop has nothing to do.
-        let Some(mut reservation) = self.reservation.take() else { return (None, Ok(())) };
-        let in_kernel = self.spool.terminal(self.slot, &self.open, &mut settlement, &mut reservation);
-        (Some(reservation), if in_kernel { Ok(()) } else { Err(SpoolUnavailable) })
+        let Some(mut reservation) = self.reservation.take() else { return (None, Ended(said)) };
+        said.ticket = self.spool.terminal(self.slot, &self.open, &mut settlement, &mut reservation);
+        (Some(reservation), Ended(said))
     }
 }
 
@@ -146,7 +212,7 @@ impl Drop for Attempt {
         if self.reservation.is_some() {
             let now = self.spool.clock.now();
             // Kept in memory when it cannot be written: there is nobody to tell.
-            let _ = self.end(from_mark(&self.open.intent, self.seen, self.seen_at, now, Basis::Dropped));
+            drop(self.end(from_mark(&self.open.intent, self.seen, self.seen_at, now, Basis::Dropped)));
         }
     }
 }

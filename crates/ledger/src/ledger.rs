@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use policy::{BudgetRule, Money, Name, Timestamp};
 use runtime::{Clock, Tasks};
 
-use crate::attempt::Attempt;
+use crate::attempt::{Attempt, Opening};
 use crate::budgets::{Balance, Reservation, Spent};
 use crate::disk::{Disk, Folder};
 use crate::drain::{Drain, DrainState, Drainer, position};
@@ -198,13 +198,27 @@ impl Ledger {
         reservation: Reservation,
         strict: bool,
     ) -> Result<Attempt, SpoolUnavailable> {
+        let (attempt, opening) = self.say(intent, reservation, strict)?;
+        opening.write(&attempt)?;
+        Ok(attempt)
+    }
+
+    /// The first half of [`begin`](Self::begin): the intent is still to be written.
+    ///
+    /// # Errors
+    /// As those of `begin`; some show only when it is written.
+    pub fn say(
+        &self,
+        intent: Intent,
+        reservation: Reservation,
+        strict: bool,
+    ) -> Result<(Attempt, Opening), SpoolUnavailable> {
         runtime::failpoint!("ledger.intent.before_write");
         let must = strict || !reservation.is_unbudgeted();
         let open = Arc::new(OpenAttempt::new(intent, reservation.windows()));
-        let slot = self.0.spool.intent(&open, must)?;
-        let attempt = Attempt::new(self.0.spool.clone(), open, slot, reservation);
-        runtime::failpoint!("ledger.intent.after_write");
-        Ok(attempt)
+        let (ticket, slot) = self.0.spool.intent(&open, must)?;
+        let opening = Opening::new(self.0.spool.clone(), ticket);
+        Ok((Attempt::new(self.0.spool.clone(), open, slot, reservation), opening))
     }
 
     /// Waits until everything said so far survives a loss of power; many waiters share one sync.

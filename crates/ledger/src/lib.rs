@@ -28,7 +28,7 @@ mod spool;
 mod tests;
 mod wire;
 
-pub use attempt::Attempt;
+pub use attempt::{Attempt, Ended, Opening};
 pub use budgets::{Balance, Reservation, Spent};
 pub use drain::{Drain, DrainError};
 pub use error::{LedgerError, SpoolUnavailable};

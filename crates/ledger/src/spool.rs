@@ -173,7 +173,7 @@ impl Spool {
     ///
     /// Whoever holds the writer mostly writes this record too, and is done within microseconds: giving the processor
     /// away (as a lock does after a few rounds) would cost more than waiting.
-    fn push(&self, ticket: u64) -> bool {
+    pub(crate) fn write(&self, ticket: u64) -> bool {
         for _ in 0..SPINS {
             if self.passed.load(Ordering::Acquire) >= ticket {
                 break;
@@ -206,8 +206,13 @@ impl Spool {
         self.pending.lock()
     }
 
-    /// Writes an intent; the attempt's slot. `must` = refused unless it is in the kernel.
-    pub(crate) fn intent(&self, attempt: &Arc<OpenAttempt>, must: bool) -> Result<usize, SpoolUnavailable> {
+    /// Says an intent: its ticket, which is still to be written ([`Self::write`]), and the attempt's slot. `must` = refused
+    /// unless it is in the kernel.
+    pub(crate) fn intent(
+        &self,
+        attempt: &Arc<OpenAttempt>,
+        must: bool,
+    ) -> Result<(u64, usize), SpoolUnavailable> {
         if self.state() != State::Healthy {
             self.retry();
             let refused =
@@ -216,10 +221,7 @@ impl Spool {
                 return Err(SpoolUnavailable);
             }
         }
-        let said = self.pending().intent(attempt, must);
-        let (ticket, slot) = said.map_err(|_| SpoolUnavailable)?;
-        self.push(ticket);
-        if attempt.is_refused() { Err(SpoolUnavailable) } else { Ok(slot) }
+        self.pending().intent(attempt, must).map_err(|_| SpoolUnavailable)
     }
 
     /// Writes a mark.
@@ -227,19 +229,19 @@ impl Spool {
         let (request_id, attempt_no) = (attempt.intent.request_id, attempt.intent.attempt_no);
         let said = self.pending().mark(attempt, &wire::Mark { request_id, attempt_no, at, output });
         if let Ok(ticket) = said {
-            self.push(ticket);
+            self.write(ticket);
         }
     }
 
-    /// Writes the terminal entry and moves its charge from held to spent, both at one place of the log. Whether
-    /// it is in the kernel; if not it is kept and will be.
+    /// Says the terminal entry and moves its charge from held to spent, both at one place of the log: its ticket, which
+    /// is still to be written. None where there is nothing to write: it cannot be encoded, or the attempt never was.
     pub(crate) fn terminal(
         &self,
         slot: usize,
         attempt: &OpenAttempt,
         settlement: &mut Settlement,
         reservation: &mut Reservation,
-    ) -> bool {
+    ) -> Option<u64> {
         if self.state() != State::Healthy
             && let Some(log) = &mut settlement.request
         {
@@ -248,6 +250,9 @@ impl Spool {
         }
         let ticket = {
             let mut pending = self.pending();
+            if attempt.is_refused() {
+                return None;
+            }
             let applied = reservation.apply(settlement.charge);
             let mut say = |settlement: &Settlement| {
                 pending.terminal(slot, attempt, |out| {
@@ -261,11 +266,11 @@ impl Spool {
             })
         };
         match ticket {
-            Ok(ticket) => self.push(ticket),
+            Ok(ticket) => Some(ticket),
             Err(error) => {
                 let id = attempt.intent.request_id;
                 tracing::error!(request_id = %id, "entry of request {id} cannot be encoded: {error}");
-                false
+                None
             }
         }
     }
@@ -288,7 +293,7 @@ impl Spool {
             })
         };
         if let Ok(ticket) = said {
-            self.push(ticket);
+            self.write(ticket);
         }
     }
 }

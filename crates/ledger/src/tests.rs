@@ -7,6 +7,7 @@ mod drain;
 mod lifecycle;
 mod model;
 mod threads;
+mod together;
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;

@@ -16,7 +16,7 @@ mod tasks;
 
 pub use clock::{Clock, ManualClock};
 pub use dice::{Dice, random_bytes, request_id};
-pub use tasks::Tasks;
+pub use tasks::{Tasks, others_first};
 
 /// A named place where a test may make the program panic, abort or stall.
 ///

@@ -166,7 +166,9 @@ pub(super) async fn whole(mut flight: Box<Flight>, head: Head) -> Result<http::R
     let cost = settle::cost(&deployment, &usage);
     let mut ending = Ending::completed(usage, basis, read.finish_reason);
     ending.answer = exchange.request_body.is_some().then(|| read.body.clone());
-    flight.settle(&ending);
+    let ended = flight.say_end(&ending);
+    runtime::others_first().await;
+    settle::write(flight.exchange(), ended);
     sync_if_durable(&mut flight).await;
     let exchange = flight.exchange();
     if exchange.stored.is_some() {

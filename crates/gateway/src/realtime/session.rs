@@ -291,7 +291,8 @@ impl Shared {
             ending.status = 101;
         }
         self.taken.correct(usage.input.unwrap_or(0), usage.output.unwrap_or(0));
-        settle::conclude(&mut self.exchange, attempt, &self.deployment, &ending);
+        let ended = settle::conclude(&mut self.exchange, attempt, &self.deployment, &ending);
+        settle::write(&self.exchange, Some(ended));
         self.exchange.leave();
     }
 }
