@@ -39,7 +39,7 @@ use crate::exchange::Exchange;
 use crate::plan::Plan;
 use crate::refusal::{Code, Refusal, SHOULD_RETRY};
 use crate::{headers, limits, settle};
-use keep::{Bounds, Digest, End, Found, Keep, Ticket};
+use keep::{Asks, Bounds, Digest, End, Found, Keep, Ticket};
 use larder::Beyond;
 
 pub(crate) use keep::Kept;
@@ -246,14 +246,18 @@ async fn promised(
     print: Option<&Print>,
     body: &[u8],
 ) -> Result<Sought, Box<Refusal>> {
-    let digest = key::promise(exchange, idempotency);
     let body = print.map_or_else(|| key::bytes(body), |print| print.digest);
-    let print = key::asked(exchange, &body);
+    let asks = Asks {
+        digest: key::promise(exchange, idempotency),
+        print: key::asked(exchange, &body),
+        owner: Arc::clone(&exchange.caller.environment.name),
+        ttl: PROMISED,
+    };
     let most = plan.attempts.first().map_or(LONGEST_WAIT, |step| step.timeouts.total).min(LONGEST_WAIT);
     let ends = exchange.gateway.clock.moment().plus(most);
     loop {
         let now = exchange.gateway.clock.moment();
-        let mut end = match exchange.gateway.recall.promises.enter(digest, print, PROMISED, now) {
+        let mut end = match exchange.gateway.recall.promises.enter(asks.clone(), now) {
             Found::Answer(kept) => return Ok(Sought::Found(kept)),
             Found::Nothing(ticket) => {
                 return further(exchange, ticket).await.ok_or_else(|| reused(idempotency));
@@ -284,16 +288,17 @@ async fn cached(
     digest: Digest,
     ttl: Duration,
 ) -> Result<Sought, Box<Refusal>> {
-    let nobody = Digest::default();
+    let owner = Arc::clone(&exchange.caller.environment.name);
+    let asks = Asks { digest, print: Digest::default(), owner, ttl };
     if exchange.recall.wish == Wish::Refresh {
-        return Ok(Sought::Ours(exchange.gateway.recall.cache.anew(digest, nobody, ttl)));
+        return Ok(Sought::Ours(exchange.gateway.recall.cache.anew(asks)));
     }
     // As long as a call of one's own may be silent.
     let most = plan.attempts.first().map_or(LONGEST_WAIT, |step| step.timeouts.first_byte).min(LONGEST_WAIT);
     let ends = exchange.gateway.clock.moment().plus(most);
     loop {
         let now = exchange.gateway.clock.moment();
-        let mut end = match exchange.gateway.recall.cache.enter(digest, nobody, ttl, now) {
+        let mut end = match exchange.gateway.recall.cache.enter(asks.clone(), now) {
             Found::Answer(kept) => return Ok(Sought::Found(kept)),
             Found::Nothing(ticket) => {
                 return Ok(further(exchange, ticket).await.unwrap_or(Sought::Nothing));
@@ -314,7 +319,7 @@ async fn cached(
 async fn further(exchange: &Exchange, ticket: Ticket) -> Option<Sought> {
     let gateway = &exchange.gateway;
     let Some(larder) = &gateway.recall.larder else { return Some(Sought::Ours(ticket)) };
-    match larder::find(&**larder, ticket.digest(), ticket.print(), gateway.clock.now()).await {
+    match larder::find(&**larder, ticket.asks(), gateway.clock.now()).await {
         Beyond::Nothing => Some(Sought::Ours(ticket)),
         Beyond::Answer(kept, left) => {
             ticket.answer_for(&kept, left, gateway.clock.moment());

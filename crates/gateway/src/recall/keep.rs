@@ -1,9 +1,10 @@
 //! Answers in memory, found by the digest of what was asked, and the calls whose answers are awaited.
 //!
-//! Bounded by number and by bytes. Who must go is found by a clock's hand (second chance): it passes the answers in the
-//! order in which they came, spares once what was given again since it last came by, and takes the rest. That keeps what
-//! is asked for again and again without a list to be rearranged at every hit, and it is thirty lines; a library would
-//! bring its own threads or hashes and know nothing of awaited calls.
+//! Bounded by number and by bytes. Room is made by the environment that has the most, so none can push the others out. What
+//! goes there is found by a clock's hand (second chance): it passes the answers in the order in which they came, spares
+//! once what was given again since it last came by, and takes the rest. That keeps what is asked for again and again
+//! without a list to be rearranged at every hit, and it is short; a library would bring its own threads or hashes and know
+//! nothing of environments and awaited calls.
 //!
 //! Nothing here waits: one lock is held for the time of a look.
 
@@ -66,6 +67,18 @@ pub(crate) struct Bounds {
     pub(crate) body: usize,
 }
 
+/// What is asked.
+#[derive(Clone, Debug)]
+pub(crate) struct Asks {
+    pub(crate) digest: Digest,
+    /// Tells requests apart that have one digest by their own wish.
+    pub(crate) print: Digest,
+    /// The environment whose room its answer takes.
+    pub(crate) owner: Name,
+    /// How long the answer is given again.
+    pub(crate) ttl: Duration,
+}
+
 /// What was found.
 pub(crate) enum Found {
     Answer(Arc<Kept>),
@@ -86,16 +99,25 @@ pub(crate) struct Keep {
 #[derive(Default)]
 struct Shelves {
     slots: HashMap<Digest, Slot>,
-    /// In the order in which they came, each with the number of its slot; what was replaced is passed over.
-    order: VecDeque<(Digest, u64)>,
+    lines: HashMap<Name, Line>,
     entries: usize,
     bytes: usize,
     number: u64,
 }
 
+/// The answers of one environment.
+#[derive(Default)]
+struct Line {
+    /// In the order in which they came, each with the number of its slot; what was replaced is passed over.
+    order: VecDeque<(Digest, u64)>,
+    entries: usize,
+    bytes: usize,
+}
+
 struct Slot {
     number: u64,
     print: Digest,
+    owner: Name,
     content: Content,
 }
 
@@ -109,15 +131,9 @@ impl Keep {
         Arc::new(Self { bounds, shelves: Mutex::default() })
     }
 
-    /// Looks for what `digest` stands for, and takes its place where there is nothing. `print` tells requests apart that
-    /// have one digest by their own wish.
-    pub(crate) fn enter(
-        self: &Arc<Self>,
-        digest: Digest,
-        print: Digest,
-        ttl: Duration,
-        now: Moment,
-    ) -> Found {
+    /// Looks for what is asked, and takes its place where there is nothing.
+    pub(crate) fn enter(self: &Arc<Self>, asks: Asks, now: Moment) -> Found {
+        let Asks { digest, print, .. } = asks;
         let mut shelves = self.shelves.lock();
         let shelves = &mut *shelves;
         if let Some(slot) = shelves.slots.get_mut(&digest) {
@@ -136,33 +152,35 @@ impl Keep {
             shelves.remove(&digest);
         }
         let (end, coming) = watch::channel(None);
-        let number = shelves.put(digest, print, Content::Coming(coming));
-        Found::Nothing(Ticket { keep: Arc::clone(self), digest, print, ttl, number: Some(number), end })
+        let number = shelves.put(&asks, Content::Coming(coming));
+        Found::Nothing(Ticket { keep: Arc::clone(self), asks, number: Some(number), end })
     }
 
     /// A place for an answer that is asked for anew whatever there is; nobody waits for it.
-    pub(crate) fn anew(self: &Arc<Self>, digest: Digest, print: Digest, ttl: Duration) -> Ticket {
+    pub(crate) fn anew(self: &Arc<Self>, asks: Asks) -> Ticket {
         let (end, _) = watch::channel(None);
-        Ticket { keep: Arc::clone(self), digest, print, ttl, number: None, end }
+        Ticket { keep: Arc::clone(self), asks, number: None, end }
     }
 
-    fn keep(&self, ticket: &Ticket, kept: Arc<Kept>, now: Moment) {
+    fn keep(&self, asks: &Asks, kept: Arc<Kept>, now: Moment) {
         let weight = kept.weight();
         if kept.body.len() > self.bounds.body || weight > self.bounds.bytes {
             return;
         }
         let mut shelves = self.shelves.lock();
-        shelves.remove(&ticket.digest);
-        let content = Content::Kept { kept, until: now.plus(ticket.ttl), again: false };
-        let number = shelves.put(ticket.digest, ticket.print, content);
-        shelves.order.push_back((ticket.digest, number));
+        shelves.remove(&asks.digest);
+        let number = shelves.put(asks, Content::Kept { kept, until: now.plus(asks.ttl), again: false });
+        let line = shelves.lines.entry(Arc::clone(&asks.owner)).or_default();
+        line.order.push_back((asks.digest, number));
+        (line.entries, line.bytes) = (line.entries + 1, line.bytes + weight);
         (shelves.entries, shelves.bytes) = (shelves.entries + 1, shelves.bytes + weight);
         while shelves.entries > self.bounds.entries || shelves.bytes > self.bounds.bytes {
-            if !shelves.make_room() {
+            let by_number = shelves.entries > self.bounds.entries;
+            if !shelves.make_room(by_number) {
                 break;
             }
         }
-        shelves.tidy();
+        shelves.tidy(&asks.owner);
     }
 
     /// Takes out what is past.
@@ -174,7 +192,6 @@ impl Keep {
         for digest in gone {
             shelves.remove(&digest);
         }
-        shelves.tidy();
     }
 
     /// How many there are, and their bytes.
@@ -190,25 +207,36 @@ impl Keep {
 }
 
 impl Shelves {
-    fn put(&mut self, digest: Digest, print: Digest, content: Content) -> u64 {
+    fn put(&mut self, asks: &Asks, content: Content) -> u64 {
         self.number += 1;
-        self.slots.insert(digest, Slot { number: self.number, print, content });
+        let slot = Slot { number: self.number, print: asks.print, owner: Arc::clone(&asks.owner), content };
+        self.slots.insert(asks.digest, slot);
         self.number
     }
 
     fn remove(&mut self, digest: &Digest) {
-        if let Some(Slot { content: Content::Kept { kept, .. }, .. }) = self.slots.remove(digest) {
-            (self.entries, self.bytes) = (self.entries - 1, self.bytes - kept.weight());
+        let Some(Slot { content: Content::Kept { kept, .. }, owner, .. }) = self.slots.remove(digest) else {
+            return;
+        };
+        let weight = kept.weight();
+        (self.entries, self.bytes) = (self.entries - 1, self.bytes - weight);
+        if let Some(line) = self.lines.get_mut(&owner) {
+            (line.entries, line.bytes) = (line.entries - 1, line.bytes - weight);
+            if line.entries == 0 {
+                self.lines.remove(&owner);
+            }
         }
     }
 
-    /// The hand moves on by one; false when there is nothing left to pass.
-    fn make_room(&mut self) -> bool {
-        let Some((digest, number)) = self.order.pop_front() else { return false };
+    /// The hand of whoever has the most moves on by one; false when there is nothing left to pass.
+    fn make_room(&mut self, by_number: bool) -> bool {
+        let size = |line: &Line| if by_number { line.entries } else { line.bytes };
+        let Some((_, line)) = self.lines.iter_mut().max_by_key(|(_, line)| size(line)) else { return false };
+        let Some((digest, number)) = line.order.pop_front() else { return false };
         match self.slots.get_mut(&digest) {
             Some(Slot { number: own, content: Content::Kept { again, .. }, .. }) if *own == number => {
                 if std::mem::take(again) {
-                    self.order.push_back((digest, number));
+                    line.order.push_back((digest, number));
                 } else {
                     self.remove(&digest);
                 }
@@ -219,10 +247,11 @@ impl Shelves {
     }
 
     /// Forgets the places of what was replaced, once they are the most.
-    fn tidy(&mut self) {
-        if self.order.len() > 2 * self.entries + 64 {
+    fn tidy(&mut self, owner: &Name) {
+        let Some(line) = self.lines.get_mut(owner) else { return };
+        if line.order.len() > 2 * line.entries + 64 {
             let slots = &self.slots;
-            self.order
+            line.order
                 .retain(|(digest, number)| slots.get(digest).is_some_and(|slot| slot.number == *number));
         }
     }
@@ -231,9 +260,7 @@ impl Shelves {
 /// The right and the duty to ask. Dropped, it is taken back: whoever waits looks again, and one of them asks.
 pub(crate) struct Ticket {
     keep: Arc<Keep>,
-    digest: Digest,
-    print: Digest,
-    ttl: Duration,
+    asks: Asks,
     number: Option<u64>,
     end: watch::Sender<Option<End>>,
 }
@@ -249,27 +276,19 @@ impl Ticket {
         self.keep.longest()
     }
 
-    pub(crate) fn digest(&self) -> Digest {
-        self.digest
-    }
-
-    pub(crate) fn print(&self) -> Digest {
-        self.print
-    }
-
-    pub(crate) fn ttl(&self) -> Duration {
-        self.ttl
+    pub(crate) fn asks(&self) -> &Asks {
+        &self.asks
     }
 
     /// Here it is, and it is good for so long.
     pub(crate) fn answer_for(mut self, kept: &Arc<Kept>, ttl: Duration, now: Moment) {
-        self.ttl = ttl;
+        self.asks.ttl = ttl;
         self.answer(kept, now);
     }
 
     /// Here it is.
     pub(crate) fn answer(self, kept: &Arc<Kept>, now: Moment) {
-        self.keep.keep(&self, Arc::clone(kept), now);
+        self.keep.keep(&self.asks, Arc::clone(kept), now);
         self.end.send_replace(Some(End::Answer(Arc::clone(kept))));
     }
 
@@ -283,9 +302,9 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let Some(number) = self.number else { return };
         let mut shelves = self.keep.shelves.lock();
-        let own = shelves.slots.get(&self.digest).is_some_and(|slot| slot.number == number);
+        let own = shelves.slots.get(&self.asks.digest).is_some_and(|slot| slot.number == number);
         if own {
-            shelves.slots.remove(&self.digest);
+            shelves.slots.remove(&self.asks.digest);
         }
     }
 }

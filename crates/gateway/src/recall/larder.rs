@@ -15,7 +15,7 @@ use http::header::{HeaderName, HeaderValue};
 use policy::{Money, Name, Timestamp, Usage};
 use serde::{Deserialize, Serialize};
 
-use super::keep::{Digest, Kept};
+use super::keep::{Asks, Digest, Kept};
 use crate::Gateway;
 use crate::refusal::ERRORS;
 use crate::shelf::Shelving;
@@ -48,9 +48,9 @@ pub(super) enum Beyond {
 }
 
 /// Looks for an answer.
-pub(super) async fn find(larder: &dyn Larder, digest: Digest, print: Digest, now: Timestamp) -> Beyond {
-    match tokio::time::timeout(PATIENCE, larder.find(digest)).await {
-        Ok(Ok(Some(bytes))) => read(&bytes, &print, now).unwrap_or(Beyond::Nothing),
+pub(super) async fn find(larder: &dyn Larder, asks: &Asks, now: Timestamp) -> Beyond {
+    match tokio::time::timeout(PATIENCE, larder.find(asks.digest)).await {
+        Ok(Ok(Some(bytes))) => read(&bytes, &asks.print, now).unwrap_or(Beyond::Nothing),
         Ok(Ok(None)) => Beyond::Nothing,
         Ok(Err(error)) => {
             tracing::debug!(%error, "kept answers cannot be looked for");
@@ -61,7 +61,8 @@ pub(super) async fn find(larder: &dyn Larder, digest: Digest, print: Digest, now
 }
 
 /// Lets an answer be kept, without anybody waiting for it.
-pub(super) fn keep(gateway: &Arc<Gateway>, digest: Digest, print: Digest, ttl: Duration, kept: &Kept) {
+pub(super) fn keep(gateway: &Arc<Gateway>, asks: &Asks, kept: &Kept) {
+    let Asks { digest, print, ttl, .. } = *asks;
     let Some(larder) = gateway.recall.larder.clone() else { return };
     let Ok(place) = Arc::clone(&gateway.recall.on_the_way).try_acquire_owned() else { return };
     let Some(bytes) = write(kept, print, gateway.clock.now().plus(ttl)) else { return };
@@ -193,7 +194,9 @@ mod tests {
     }
 
     async fn look(fake: Fake, print: Digest, now: Timestamp) -> Beyond {
-        find(&fake, Digest::default(), print, now).await
+        let asks =
+            Asks { digest: Digest::default(), print, owner: "dev".into(), ttl: Duration::from_secs(1) };
+        find(&fake, &asks, now).await
     }
 
     #[tokio::test]

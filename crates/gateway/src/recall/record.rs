@@ -30,6 +30,8 @@ const UNATTENDED: Duration = Duration::from_secs(10 * 60);
 
 /// Of what was under way when the gateway stopped.
 const STOPPING: &str = Code::ShuttingDown.name();
+/// Of a stream that the budget of its own key cut.
+const SPENT: &str = Code::InsufficientQuota.name();
 
 type Answering = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
@@ -39,6 +41,8 @@ pub(crate) struct Lead {
     promise: Option<Ticket>,
     cache: Option<Ticket>,
     noted: Arc<Noted>,
+    /// Its client gave it a time of its own.
+    hasty: bool,
     /// The places that the client has by its limits; its going gives them back although the call goes on.
     places: Taken,
     /// Nobody's client waits any more; the place among the calls that go on so.
@@ -59,7 +63,8 @@ impl Lead {
         // It may go on in a task of its own.
         exchange.http1 = false;
         let gateway = Arc::clone(&exchange.gateway);
-        Self { gateway, promise, cache, noted, places: Taken::default(), alone: None }
+        let hasty = exchange.limit.is_some();
+        Self { gateway, promise, cache, noted, hasty, places: Taken::default(), alone: None }
     }
 
     /// Takes over the client's places, which end with the answer or with the client.
@@ -138,6 +143,8 @@ impl Lead {
         });
         match cache {
             Some(cache) if whole => self.give(cache, &kept, now),
+            // Not the provider failed, so another of those who wait may ask.
+            Some(cache) if self.hasty || told.is_some_and(|told| told.error == Some(SPENT)) => drop(cache),
             Some(cache) => cache.unfit(),
             None => {}
         }
@@ -156,7 +163,7 @@ impl Lead {
     /// To all who wait and will come, here and beyond.
     fn give(&self, ticket: Ticket, kept: &Arc<Kept>, now: Moment) {
         if kept.body.len() <= ticket.longest() {
-            larder::keep(&self.gateway, ticket.digest(), ticket.print(), ticket.ttl(), kept);
+            larder::keep(&self.gateway, ticket.asks(), kept);
         }
         ticket.answer(kept, now);
     }

@@ -155,6 +155,12 @@ fn cells_of(log: &Value) -> Vec<(String, Tone)> {
         _ => Tone::Bad,
     };
     let cost = match (log["cost"].as_str(), log["currency"].as_str()) {
+        // What had an earlier answer cost nothing.
+        (_, Some(currency)) if log["cache"] == "hit" => match log["saved"].as_str() {
+            Some(saved) => format!("saved {saved} {currency}"),
+            None => "cached".to_owned(),
+        },
+        _ if log["cache"] == "replay" => "replayed".to_owned(),
         (Some(cost), Some(currency)) if log["estimated"] == true => format!("~{cost} {currency}"),
         (Some(cost), Some(currency)) => format!("{cost} {currency}"),
         _ => String::new(),
@@ -198,6 +204,13 @@ mod tests {
         assert_eq!(cells_of(&log)[7].0, "~0.0012 USD");
         log["estimated"] = json!(false);
         assert_eq!(cells_of(&log)[7].0, "0.0012 USD");
+        let mut hit =
+            json!({ "status": 200, "cost": "0.00", "currency": "USD", "cache": "hit", "saved": "0.0012" });
+        assert_eq!(cells_of(&hit)[7].0, "saved 0.0012 USD");
+        hit["saved"] = json!(null);
+        assert_eq!(cells_of(&hit)[7].0, "cached");
+        hit["cache"] = json!("replay");
+        assert_eq!(cells_of(&hit)[7].0, "replayed");
         log["cost"] = Value::Null;
         assert_eq!(cells_of(&log)[7].0, "");
     }

@@ -16,6 +16,10 @@ fn digest(number: u8) -> Digest {
     [number; 32]
 }
 
+fn asks(number: u8, print: Digest) -> Asks {
+    Asks { digest: digest(number), print, owner: "dev".into(), ttl: TTL }
+}
+
 fn kept(body: &'static str) -> Arc<Kept> {
     sized(Bytes::from_static(body.as_bytes()))
 }
@@ -35,14 +39,14 @@ fn sized(body: Bytes) -> Arc<Kept> {
 }
 
 fn ticket(keep: &Arc<Keep>, number: u8, now: Moment) -> Ticket {
-    match keep.enter(digest(number), NONE, TTL, now) {
+    match keep.enter(asks(number, NONE), now) {
         Found::Nothing(ticket) => ticket,
         _ => panic!("{number} is there"),
     }
 }
 
 fn find(keep: &Arc<Keep>, number: u8, now: Moment) -> Option<Bytes> {
-    match keep.enter(digest(number), NONE, TTL, now) {
+    match keep.enter(asks(number, NONE), now) {
         Found::Answer(kept) => Some(kept.body.clone()),
         _ => None,
     }
@@ -88,13 +92,33 @@ fn bytes_are_bounded_together_and_one_by_one() {
 }
 
 #[test]
+fn who_has_the_most_makes_room() {
+    let keep = Keep::new(Bounds { entries: 10, ..BOUNDS });
+    for number in 0..3 {
+        let small = Asks { owner: "small".into(), ..asks(100 + number, NONE) };
+        keep.anew(small).answer(&kept("x"), at(0));
+    }
+    for number in 0..90 {
+        ticket(&keep, number, at(1)).answer(&kept("x"), at(1));
+    }
+    assert_eq!(keep.size().0, 10);
+    let there: Vec<_> = (0..=102).filter(|number| find(&keep, *number, at(2)).is_some()).collect();
+    assert_eq!(there, [83, 84, 85, 86, 87, 88, 89, 100, 101, 102]);
+    let mut shelves = keep.shelves.lock();
+    for number in 0..=102 {
+        shelves.remove(&digest(number));
+    }
+    assert!(shelves.lines.is_empty() && shelves.bytes == 0);
+}
+
+#[test]
 fn the_order_does_not_grow_with_what_is_replaced() {
     let keep = Keep::new(BOUNDS);
     for _ in 0..10_000 {
-        keep.anew(digest(1), NONE, TTL).answer(&kept("x"), at(0));
+        keep.anew(asks(1, NONE)).answer(&kept("x"), at(0));
     }
     assert_eq!(keep.size().0, 1);
-    assert!(keep.shelves.lock().order.len() < 100);
+    assert!(keep.shelves.lock().lines["dev"].order.len() < 100);
 }
 
 #[tokio::test]
@@ -102,7 +126,7 @@ async fn one_asks_and_the_others_have_its_answer() {
     let keep = Keep::new(BOUNDS);
     let first = ticket(&keep, 1, at(0));
     assert!(!first.is_awaited());
-    let Found::Coming(mut end) = keep.enter(digest(1), NONE, TTL, at(1)) else { panic!("nobody asks") };
+    let Found::Coming(mut end) = keep.enter(asks(1, NONE), at(1)) else { panic!("nobody asks") };
     assert!(first.is_awaited());
     first.answer(&kept("one"), at(2));
     let end = end.wait_for(Option::is_some).await.unwrap().clone();
@@ -114,11 +138,11 @@ async fn one_asks_and_the_others_have_its_answer() {
 async fn who_gives_up_leaves_the_place_to_another() {
     let keep = Keep::new(BOUNDS);
     let first = ticket(&keep, 1, at(0));
-    let Found::Coming(mut end) = keep.enter(digest(1), NONE, TTL, at(1)) else { panic!("nobody asks") };
+    let Found::Coming(mut end) = keep.enter(asks(1, NONE), at(1)) else { panic!("nobody asks") };
     drop(first);
     assert!(end.wait_for(Option::is_some).await.is_err());
     let second = ticket(&keep, 1, at(1));
-    let Found::Coming(mut end) = keep.enter(digest(1), NONE, TTL, at(1)) else { panic!("nobody asks") };
+    let Found::Coming(mut end) = keep.enter(asks(1, NONE), at(1)) else { panic!("nobody asks") };
     second.unfit();
     assert!(matches!(*end.wait_for(Option::is_some).await.unwrap(), Some(End::Unfit)));
     drop(ticket(&keep, 1, at(1)));
@@ -130,21 +154,21 @@ async fn who_gives_up_leaves_the_place_to_another() {
 fn another_request_under_the_same_digest_is_told() {
     let keep = Keep::new(BOUNDS);
     let first = ticket(&keep, 1, at(0));
-    assert!(matches!(keep.enter(digest(1), digest(9), TTL, at(0)), Found::Other));
+    assert!(matches!(keep.enter(asks(1, digest(9)), at(0)), Found::Other));
     first.answer(&kept("one"), at(0));
-    assert!(matches!(keep.enter(digest(1), digest(9), TTL, at(0)), Found::Other));
+    assert!(matches!(keep.enter(asks(1, digest(9)), at(0)), Found::Other));
     // What is past is no promise any more.
-    assert!(matches!(keep.enter(digest(1), digest(9), TTL, at(61)), Found::Nothing(_)));
+    assert!(matches!(keep.enter(asks(1, digest(9)), at(61)), Found::Nothing(_)));
 }
 
 #[test]
 fn asking_anew_replaces_and_disturbs_nobody() {
     let keep = Keep::new(BOUNDS);
     let first = ticket(&keep, 1, at(0));
-    keep.anew(digest(1), NONE, TTL).answer(&kept("new"), at(0));
+    keep.anew(asks(1, NONE)).answer(&kept("new"), at(0));
     assert_eq!(find(&keep, 1, at(0)).unwrap(), "new");
     drop(first);
     assert_eq!(find(&keep, 1, at(0)).unwrap(), "new");
-    drop(keep.anew(digest(1), NONE, TTL));
+    drop(keep.anew(asks(1, NONE)));
     assert_eq!(find(&keep, 1, at(0)).unwrap(), "new");
 }
