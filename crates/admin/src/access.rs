@@ -28,6 +28,8 @@ pub enum Permission {
     ReadLogs,
     /// See numbered releases and their documents.
     ReadReleases,
+    /// See where requests would go.
+    ReadRoutes,
     /// See how the process is doing.
     ReadStatus,
 }
@@ -42,6 +44,7 @@ impl Permission {
             Permission::ReadUsage => "usage:read",
             Permission::ReadLogs => "logs:read",
             Permission::ReadReleases => "releases:read",
+            Permission::ReadRoutes => "routes:read",
             Permission::ReadStatus => "status:read",
         }
     }

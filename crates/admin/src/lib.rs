@@ -9,6 +9,7 @@
 
 pub mod access;
 mod error;
+mod explain;
 mod keys;
 pub mod live;
 mod logs;
@@ -24,6 +25,7 @@ mod usage;
 
 pub use access::Access;
 pub use error::ApiError;
+pub use explain::Explain;
 pub use keys::minted;
 pub use live::{Live, LiveState};
 pub use page::ApiAddress;

@@ -2,6 +2,7 @@
 //!
 //! `admin` never imports `gateway`; the binary implements [`Live`] and knows both.
 
+use crate::explain::Explain;
 use policy::{KeyRecord, Name, Timestamp};
 use serde::Serialize;
 
@@ -25,6 +26,9 @@ pub trait Live: Send + Sync + 'static {
 
     /// What every budget has spent and holds in reserve.
     fn balances(&self) -> Vec<ledger::Balance>;
+
+    /// Where a request would go, in JSON; an error in words.
+    fn explain(&self, asked: Explain) -> Result<serde_json::Value, String>;
 
     /// Able to serve model calls.
     fn ready(&self) -> bool;

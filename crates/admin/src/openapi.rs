@@ -196,6 +196,14 @@ fn reading_schemas(integer: &Value, boolean: &Value) -> Value {
         "Standing": object(&[
             ("name", text()), ("reason", text()), ("failures", integer.clone()), ("away", boolean.clone()), ("tried_in_ms", integer.clone()),
         ], &["name", "reason", "failures", "away", "tried_in_ms"]),
+        "Explain": object(&[
+            ("environment", text()), ("key", text()), ("endpoint", text()), ("model", text()), ("request", any.clone()), ("headers", any.clone()),
+        ], &[]),
+        "Explained": object(&[
+            ("asked", text()), ("strategy", maybe("string")), ("tokens", integer.clone()), ("content", list(&text())), ("release", integer.clone()),
+            ("attempts", list(&reference("ExplainedPlace"))), ("most_attempts", integer.clone()), ("left_out", list(&reference("ExplainedPlace"))),
+        ], &["asked", "attempts", "left_out"]),
+        "ExplainedPlace": object(&[("model", text()), ("because", text()), ("away", boolean.clone())], &["model", "because"]),
         "OpenApi": any,
     })
 }

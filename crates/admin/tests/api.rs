@@ -39,6 +39,14 @@ impl Live for Process {
     fn balances(&self) -> Vec<ledger::Balance> {
         Vec::new()
     }
+    fn explain(&self, asked: admin::Explain) -> Result<Value, String> {
+        match asked.model.as_deref() {
+            Some("nope") => Err("there is no model `nope` (model_not_found)".to_owned()),
+            _ => Ok(
+                json!({ "asked": asked.model, "environment": asked.environment, "attempts": [], "left_out": [] }),
+            ),
+        }
+    }
     fn ready(&self) -> bool {
         true
     }

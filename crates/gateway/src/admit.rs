@@ -24,10 +24,10 @@ pub(crate) fn reserve(exchange: &Exchange, plan: &Plan) -> Result<Reservation, B
             .map_err(|s| spent(key, &s));
     }
     let mut worst: Option<Money> = None;
-    for deployment in plan.attempts.iter().map(|step| &step.deployment) {
+    for (deployment, set) in plan.attempts.iter().map(|step| (&step.deployment, step.max_output)) {
         let Some(price) = &deployment.price else { return Err(price_unknown(key, deployment)) };
         let input = exchange.asked.bound_for(&deployment.upstream_model);
-        let bound = price.upper_bound(input, output_bound(exchange, deployment));
+        let bound = price.upper_bound(input, output_bound(exchange, deployment, set));
         if let Some(rule) = key.record.budgets.iter().find(|rule| rule.amount.currency != bound.currency) {
             let message = format!(
                 "budget `{}` of key `{}` is in {} and model `{}` is priced in {}: it could not be held",
@@ -45,8 +45,9 @@ pub(crate) fn reserve(exchange: &Exchange, plan: &Plan) -> Result<Reservation, B
     gateway.ledger.reserve(&budgets, amount, exchange.at).map_err(|s| spent(key, &s))
 }
 
-/// The most output tokens that one call of this deployment can bring, as far as anybody knows.
-pub(crate) fn output_bound(exchange: &Exchange, deployment: &Deployment) -> u64 {
+/// The most output tokens that one call of this deployment can bring, as far as anybody knows; `set` is what a route says in
+/// place of the client.
+pub(crate) fn output_bound(exchange: &Exchange, deployment: &Deployment, set: Option<u64>) -> u64 {
     if exchange.operation == providers::request::Operation::Embeddings {
         return 0;
     }
@@ -54,7 +55,7 @@ pub(crate) fn output_bound(exchange: &Exchange, deployment: &Deployment) -> u64 
         return 0;
     }
     let model = deployment.max_output.or(deployment.context).unwrap_or(UNKNOWN_OUTPUT);
-    let one = exchange.asked.max_output.map_or(model, |asked| {
+    let one = set.or(exchange.asked.max_output).map_or(model, |asked| {
         // Nothing is known of the model: the client's own cap is what holds.
         if deployment.max_output.or(deployment.context).is_none() { asked } else { asked.min(model) }
     });
@@ -64,7 +65,7 @@ pub(crate) fn output_bound(exchange: &Exchange, deployment: &Deployment) -> u64 
 /// What is written before the call leaves; the input is estimated for the model that is called.
 pub(crate) fn intent(exchange: &mut Exchange, deployment: &Arc<Deployment>) -> Intent {
     exchange.asked.weigh_for(&deployment.upstream_model);
-    let output_cap = output_bound(exchange, deployment);
+    let output_cap = output_bound(exchange, deployment, exchange.set_output);
     Intent {
         request_id: exchange.id,
         attempt_no: exchange.attempts,

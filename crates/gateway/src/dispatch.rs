@@ -14,8 +14,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use ledger::{Outcome, Reservation};
-use policy::{Deployment, Moment, Timeouts};
+use policy::{Causes, Moment, Timeouts};
 use providers::failure::{self, Blame, Failure};
+use providers::quirks;
 use providers::request::Operation;
 use smallvec::SmallVec;
 
@@ -30,6 +31,7 @@ use crate::standing::{Fault, Told};
 use crate::upstream::Upstream;
 use crate::upstream::pool::{Call, Unreachable};
 use crate::upstream::wire::{Head, Wire};
+use crate::vitals::Vital;
 use crate::{Gateway, admit, headers, limits};
 use answers::{streamed, sync_if_durable, whole};
 use verdict::{Verdict, class_of, refuse};
@@ -54,6 +56,8 @@ struct Miss {
     by_responses: bool,
     /// The input is too long for this model, and perhaps not for another.
     too_long: bool,
+    /// Content is refused that another may take.
+    content: bool,
     /// What it says of its place.
     told: Told,
 }
@@ -73,11 +77,13 @@ pub(crate) async fn dispatch(
     // What is put to its provider's other door.
     let mut turned: Option<&Step> = None;
     let mut made = 0;
-    while let Some((step, visit)) = order::next(&gateway, &mut left, made, turned) {
+    let mut cause = None;
+    while let Some((step, visit)) = order::next(&gateway, &mut left, cause, turned) {
         let deployment = &step.deployment;
         if let Err(full) = limits::visit(&mut exchange, deployment) {
             visit.ended(Err(None));
             turned = None;
+            cause = Some(Causes::RATE_LIMIT);
             if verdict.is_none() {
                 verdict = Some((Verdict::Ours(full), true, None));
             }
@@ -85,8 +91,10 @@ pub(crate) async fn dispatch(
         }
         exchange.attempts += 1;
         exchange.deployment = Some(Arc::clone(deployment));
+        exchange.set_output = step.max_output;
+        exchange.busy = step.vital.as_ref().map(Vital::begin);
         let timeouts = exchange.within_limit(step.timeouts);
-        let miss = match attempt(&gateway, exchange, deployment, timeouts, &up, &body, reservation).await {
+        let miss = match attempt(&gateway, exchange, step, timeouts, &up, &body, reservation).await {
             Ok(answer) => {
                 visit.ended(Ok(()));
                 return answer;
@@ -94,6 +102,7 @@ pub(crate) async fn dispatch(
             Err(miss) => *miss,
         };
         visit.ended(miss.told);
+        cause = Some(order::cause(&miss));
         exchange = miss.exchange;
         if let Some(late) = exchange.late() {
             verdict = Some((Verdict::Ours(late), false, None));
@@ -104,7 +113,8 @@ pub(crate) async fn dispatch(
         if miss.too_long {
             order::keep_longer(&mut left, step);
         }
-        let again = turn || ((miss.retryable || miss.too_long) && made < plan::MAX_ATTEMPTS);
+        let elsewhere = miss.retryable || miss.too_long || (miss.content && order::takes_refused(&left));
+        let again = turn || (elsewhere && made < plan::MAX_ATTEMPTS);
         verdict = Some((miss.verdict, miss.retryable, miss.retry_after));
         let Some(more) = miss.reservation.filter(|_| again) else { break };
         turned = turn.then_some(step);
@@ -117,12 +127,13 @@ pub(crate) async fn dispatch(
 async fn attempt(
     gateway: &Arc<Gateway>,
     mut exchange: Box<Exchange>,
-    deployment: &Arc<Deployment>,
+    step: &Step,
     timeouts: Timeouts,
     up: &Up<'_>,
     body: &Bytes,
     reservation: Reservation,
 ) -> Result<http::Response<Body>, Box<Miss>> {
+    let deployment = &step.deployment;
     let durable = exchange.caller.key.record.durable;
     let upstream = match gateway.upstreams.of(&deployment.provider) {
         Ok(upstream) => upstream,
@@ -139,7 +150,7 @@ async fn attempt(
         Ok(lane) => lane,
         Err(refusal) => return Err(unasked(exchange, reservation, refusal)),
     };
-    let (head, body) = match build(&mut exchange, lane, deployment, &upstream, up, body) {
+    let (head, body) = match build(&mut exchange, lane, step, &upstream, up, body) {
         Ok(request) => request,
         Err(refusal) => return Err(unasked(exchange, reservation, refusal)),
     };
@@ -180,6 +191,7 @@ fn unasked(exchange: Box<Exchange>, reservation: Reservation, refusal: Box<Refus
         retry_after: None,
         by_responses: false,
         too_long: false,
+        content: false,
         told: Err(None),
     })
 }
@@ -212,6 +224,7 @@ fn unrecorded(exchange: Box<Exchange>, error: &ledger::SpoolUnavailable) -> Box<
         retry_after: None,
         by_responses: false,
         too_long: false,
+        content: false,
         told: Err(None),
     })
 }
@@ -243,6 +256,7 @@ fn miss(
         retry_after,
         by_responses: false,
         too_long: false,
+        content: false,
         told,
     })
 }
@@ -262,15 +276,19 @@ fn troubled(flight: Box<Flight>, trouble: &Trouble) -> Box<Miss> {
 fn build(
     exchange: &mut Exchange,
     lane: Lane,
-    deployment: &Deployment,
+    step: &Step,
     upstream: &Upstream,
     up: &Up<'_>,
     body: &Bytes,
 ) -> Result<(Bytes, Bytes), Box<Refusal>> {
+    let deployment = &step.deployment;
     if let (Operation::Raw(raw), Lane::Same) = (exchange.operation, lane) {
         return raw::build(exchange, raw, deployment, upstream, up, body);
     }
-    let body = lanes::body(exchange, lane, deployment, body)?;
+    let mut body = lanes::body(exchange, lane, deployment, body)?;
+    if let Some(set) = &step.set {
+        body.bytes = quirks::say(&body.bytes, set.iter().map(|(name, value)| (&**name, &**value)));
+    }
     let target = upstream.target(exchange, lane, deployment)?;
     let mut head = upstream.request(lane.spoken(exchange.operation), &http::Method::POST, &target);
     if !head.is_set(&ACCEPT) {
@@ -306,6 +324,10 @@ async fn answer_of(mut flight: Box<Flight>) -> Result<http::Response<Body>, Box<
     let upstream_id =
         head.headers.get(headers::REQUEST_ID).or_else(|| head.headers.get(headers::REQUEST_ID_SHORT));
     flight.exchange().upstream_request_id = upstream_id.and_then(|id| id.to_str().ok()).map(Into::into);
+    let now = flight.last_byte();
+    if let Some(busy) = &flight.exchange().busy {
+        busy.told(&head.headers, now);
+    }
     let lane = flight.lane;
     let raw = match flight.exchange().operation {
         Operation::Raw(raw) if lane == Lane::Same => Some(raw),
@@ -399,5 +421,6 @@ fn failed(mut flight: Box<Flight>, head: Head, body: Bytes, failure: &Failure) -
     let wait = failure.retry_after.filter(|_| failure.blame != Blame::Credential);
     let mut miss = miss(flight, Outcome::Refused, told, verdict, failure.retryable, wait);
     miss.too_long = failure.is_too_long();
+    miss.content = failure.is_content_policy();
     miss
 }

@@ -317,8 +317,8 @@ fn planned(
         exchange.request_body = Some(body.clone());
     }
     let mut plan = match exchange.operation {
-        Operation::Raw(raw) => raw::plan(exchange, raw)?,
-        _ => plan::plan(exchange)?,
+        Operation::Raw(raw) => raw::plan(exchange, raw, &parts.headers)?,
+        _ => plan::plan(exchange, &parts.headers)?,
     };
     stored::narrow(exchange, &mut plan)?;
     match exchange.late() {
@@ -333,7 +333,13 @@ fn afford(exchange: &mut Exchange, plan: &mut plan::Plan) -> Result<ledger::Rese
         plan::weigh(exchange, plan);
         limits::charge(exchange, &plan.asked, exchange.times.received)?;
     }
-    let reservation = admit::reserve(exchange, plan)?;
+    let reservation = match admit::reserve(exchange, plan) {
+        Err(spent) if spent.code == Code::InsufficientQuota && !plan.cheaper.is_empty() => {
+            plan.attempts = plan.cheaper.drain(..).collect();
+            admit::reserve(exchange, plan)?
+        }
+        reserved => reserved?,
+    };
     runtime::failpoint!("gateway.reserved");
     Ok(reservation)
 }
@@ -378,7 +384,7 @@ pub(crate) fn refuse(exchange: &mut Exchange, refusal: &Refusal) -> Response<Bod
     answer
 }
 
-fn open(
+pub(crate) fn open(
     gateway: &Arc<Gateway>,
     operation: Operation,
     id: policy::RequestId,
@@ -433,6 +439,8 @@ fn open(
         session: header(headers::SESSION).map(label),
         tags: header(headers::TAGS).map(tags).unwrap_or_default(),
         attempts: 0,
+        set_output: None,
+        busy: None,
         deployment: None,
         upstream_request_id: None,
         request_body: None,

@@ -15,6 +15,7 @@ use http::HeaderValue;
 use crate::metrics::InFlight;
 use crate::receive::Held;
 use crate::refusal::{Code, Refusal};
+use crate::vitals::Busy;
 use crate::{Gateway, headers};
 
 /// Who asks: a virtual key and the environment it belongs to, in the release of this moment.
@@ -96,6 +97,10 @@ pub(crate) struct Exchange {
     pub(crate) session: Option<Name>,
     pub(crate) tags: Vec<(Name, Name)>,
     pub(crate) attempts: u16,
+    /// The most output of the present attempt, where its route says that.
+    pub(crate) set_output: Option<u64>,
+    /// Counts the present attempt at its place, where a route measures that.
+    pub(crate) busy: Option<Busy>,
     pub(crate) deployment: Option<Arc<Deployment>>,
     pub(crate) upstream_request_id: Option<Name>,
     /// Kept only where the environment logs bodies.

@@ -89,6 +89,12 @@ fn never_up(name: &str) -> bool {
         || name.starts_with("proxy-")
 }
 
+/// Where clients put their keys and their users' secrets.
+pub(crate) fn is_credential(name: &str) -> bool {
+    let known = ["authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization", "cookie"];
+    known.contains(&name) || name == WEBSOCKET_PROTOCOL
+}
+
 /// Provider headers that never reach a client: hop-by-hop, framing, cookies, and the shared account's identity.
 fn never_down(name: &str) -> bool {
     matches!(

@@ -43,6 +43,7 @@ mod stored;
 mod upstream;
 mod urls;
 mod vectors;
+mod vitals;
 mod wakes;
 mod wishes;
 
@@ -63,6 +64,7 @@ use runtime::{Clock, Tasks};
 
 pub use self::body::{Body, BoxBody, BoxError};
 pub use self::listen::{bind, serve};
+pub use self::plan::{ExplainError, Explained, Place, Question};
 pub use self::probe::{ProbeError, list_models};
 pub use self::recall::Larder;
 pub use self::refusal::{ERRORS, errors_table};
@@ -141,6 +143,7 @@ pub struct Gateway {
     pub(crate) learned: learned::Learned,
     pub(crate) standings: standing::Standings,
     pub(crate) limiter: limits::Limiter,
+    pub(crate) vitals: vitals::Vitals,
     pub(crate) trusted_proxies: Box<[policy::Network]>,
     pub(crate) metrics: metrics::Metrics,
     pub(crate) lifecycle: lifecycle::Lifecycle,
@@ -179,6 +182,7 @@ impl Gateway {
             learned: learned::Learned::default(),
             standings: standing::Standings::default(),
             limiter: limits::Limiter::default(),
+            vitals: vitals::Vitals::default(),
             trusted_proxies: parts.limits.trusted_proxies,
             metrics: metrics::Metrics::new(),
             lifecycle: lifecycle::Lifecycle::default(),

@@ -1,14 +1,23 @@
 //! Where the call may go: from the names that the client asked for to an ordered list of attempts.
 
+mod explain;
+mod view;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use policy::{Deployment, Name, ResolveError, Stand, Target, Timeouts};
-use runtime::Dice;
-use smallvec::SmallVec;
+use http::HeaderMap;
+use policy::{
+    Causes, Deployment, Name, Order, Ranked, ResolveError, Route, Said, Stand, Target, Timeouts, View as _,
+};
+use smallvec::{SmallVec, smallvec};
 
 use crate::exchange::Exchange;
 use crate::refusal::{Code, Refusal};
+use crate::vitals::Vital;
+use view::Seen;
+
+pub use explain::{ExplainError, Explained, Place, Question};
 
 /// Attempts over all fallbacks of one request.
 pub(crate) const MAX_ATTEMPTS: usize = 3;
@@ -20,6 +29,26 @@ pub(crate) struct Step {
     pub(crate) deployment: Arc<Deployment>,
     /// The route's, where the request goes by one; else the provider's.
     pub(crate) timeouts: Timeouts,
+    /// After which causes it is made, where it is a fallback of a route.
+    pub(crate) on: Option<Causes>,
+    /// What it says other than the client.
+    pub(crate) set: Option<Said>,
+    /// The most output that this asks for.
+    pub(crate) max_output: Option<u64>,
+    /// What is measured there, where a route wants to know.
+    pub(crate) vital: Option<Arc<Vital>>,
+}
+
+impl Step {
+    /// An attempt as the client asks.
+    pub(crate) fn to(deployment: Arc<Deployment>, timeouts: Timeouts) -> Self {
+        Self { deployment, timeouts, on: None, set: None, max_output: None, vital: None }
+    }
+
+    /// Whether it is for when a budget is spent, and else no part of the plan.
+    fn is_of_last_resort(&self) -> bool {
+        self.on.is_some_and(|on| on == Causes::BUDGET)
+    }
 }
 
 /// Where one request may go, the best first; at most [`MAX_ATTEMPTS`] of them are asked.
@@ -29,21 +58,33 @@ pub(crate) struct Plan {
     pub(crate) attempts: SmallVec<[Step; 3]>,
     /// How long the answer may be given again; `None`: it is not kept.
     pub(crate) cache: Option<Duration>,
+    /// Where it may go when a budget cannot hold what these could cost.
+    pub(crate) cheaper: SmallVec<[Step; 1]>,
+}
+
+impl Plan {
+    /// A plan of one attempt.
+    pub(crate) fn of(step: Step) -> Self {
+        Self { asked: Name::default(), attempts: smallvec![step], cheaper: SmallVec::new(), cache: None }
+    }
 }
 
 /// Resolves the asked model and the client's own fallbacks; each name must be one that the key may use.
-pub(crate) fn plan(exchange: &Exchange) -> Result<Plan, Box<Refusal>> {
-    let mut plan = Plan { asked: Name::default(), attempts: SmallVec::new(), cache: None };
-    plan.cache = add(exchange, &exchange.asked.model, &mut plan)?;
+pub(crate) fn plan(exchange: &Exchange, headers: &HeaderMap) -> Result<Plan, Box<Refusal>> {
+    let mut plan =
+        Plan { asked: Name::default(), attempts: SmallVec::new(), cheaper: SmallVec::new(), cache: None };
+    let seen = Seen::new(exchange, headers);
+    plan.cache = add(exchange, &seen, &exchange.asked.model, &mut plan)?;
     for name in &exchange.asked.fallbacks {
         if plan.attempts.len() >= MAX_CHOICES {
             break;
         }
-        add(exchange, name, &mut plan)?;
+        add(exchange, &seen, name, &mut plan)?;
     }
     // Stable: what is passed over comes last, and all else as it was.
     let (standings, now) = (&exchange.gateway.standings, exchange.times.received);
-    plan.attempts.sort_by_key(|step| standings.of(&step.deployment, now) == Stand::Away);
+    plan.attempts
+        .sort_by_key(|step| Route::lateness(step.on, standings.of(&step.deployment, now) == Stand::Away));
     plan.attempts.truncate(MAX_CHOICES);
     Ok(plan)
 }
@@ -64,45 +105,94 @@ fn fits(exchange: &Exchange, deployment: &Deployment) -> bool {
     deployment.context.is_none_or(|context| input < context)
 }
 
-/// Adds what a name leads to, and says how long its answers may be given again.
-fn add(exchange: &Exchange, name: &str, plan: &mut Plan) -> Result<Option<Duration>, Box<Refusal>> {
-    let (standings, now) = (&exchange.gateway.standings, exchange.times.received);
+/// What a name leads to that the key may use.
+fn resolve(exchange: &Exchange, name: &str) -> Result<Target, Box<Refusal>> {
     let (key, environment) = (&exchange.caller.key, &exchange.caller.environment);
     let target = match environment.resolve(name) {
         Ok(target) => target,
         Err(error) => return Err(unresolved(exchange, name, error)),
     };
-    let canonical = match &target {
-        Target::Deployment(deployment) => &deployment.name,
-        Target::Route(route) => &route.name,
-    };
-    if !key.may_use(canonical) {
+    if !key.may_use(target.name()) {
         let message = format!("key `{}` may not use model `{name}`", key.record.name);
         return Err(Refusal::new(Code::ModelNotAllowed, message).about("model"));
     }
-    if plan.attempts.is_empty() && plan.asked.is_empty() {
-        plan.asked = Arc::clone(canonical);
+    Ok(target)
+}
+
+/// Adds what a name leads to, and says how long its answers may be given again.
+fn add(
+    exchange: &Exchange,
+    seen: &Seen<'_>,
+    name: &str,
+    plan: &mut Plan,
+) -> Result<Option<Duration>, Box<Refusal>> {
+    let target = resolve(exchange, name)?;
+    let first = plan.asked.is_empty();
+    if first {
+        plan.asked = Arc::clone(target.name());
     }
     match target {
         Target::Deployment(deployment) => {
-            let timeouts = deployment.provider.timeouts;
-            push(plan, deployment, timeouts);
-            Ok(environment.cache)
+            let lacking = deployment.lacks(seen.content());
+            if lacking.is_empty() {
+                let timeouts = deployment.provider.timeouts;
+                push(plan, Step::to(deployment, timeouts));
+            } else if first && exchange.asked.fallbacks.is_empty() {
+                let message = format!("model `{}` does not take {}", deployment.name, lacking.join(", "));
+                return Err(Refusal::new(Code::NoFittingModel, message).about("model"));
+            }
+            Ok(exchange.caller.environment.cache)
         }
         Target::Route(route) => {
-            for deployment in route.attempts(Dice::unit, |deployment| standings.of(deployment, now)) {
-                let timeouts = route.timeouts_on(&deployment.provider);
-                push(plan, deployment, timeouts);
+            let order = route.order(seen);
+            for one in &order.ranked {
+                push(plan, step(&route, one, seen));
+            }
+            if plan.attempts.is_empty() && exchange.asked.fallbacks.is_empty() {
+                return Err(nowhere(&route, &order));
             }
             Ok(route.cache)
         }
     }
 }
 
-fn push(plan: &mut Plan, deployment: Arc<Deployment>, timeouts: Timeouts) {
-    if plan.attempts.iter().all(|known| known.deployment.name != deployment.name) {
-        plan.attempts.push(Step { deployment, timeouts });
+fn step(route: &Route, one: &Ranked<'_>, seen: &Seen<'_>) -> Step {
+    let deployment = Arc::clone(&one.choice.deployment);
+    Step {
+        timeouts: route.timeouts_on(&deployment.provider),
+        on: one.on,
+        set: one.choice.set.clone(),
+        max_output: one.choice.max_output(),
+        vital: if route.measures() { seen.vital(&deployment) } else { None },
+        deployment,
     }
+}
+
+fn push(plan: &mut Plan, step: Step) {
+    let known = |steps: &[Step]| steps.iter().any(|known| known.deployment.name == step.deployment.name);
+    if step.on.is_some_and(|on| on.has(Causes::BUDGET)) && !known(&plan.cheaper) {
+        plan.cheaper.push(Step {
+            deployment: Arc::clone(&step.deployment),
+            set: step.set.clone(),
+            vital: step.vital.clone(),
+            ..step
+        });
+    }
+    if !known(&plan.attempts) && !step.is_of_last_resort() {
+        plan.attempts.push(step);
+    }
+}
+
+/// No deployment of a route takes the request.
+fn nowhere(route: &Route, order: &Order<'_>) -> Box<Refusal> {
+    let why: Vec<_> = order
+        .left_out
+        .iter()
+        .take(5)
+        .map(|(choice, why)| format!("`{}`: {why}", choice.deployment.name))
+        .collect();
+    let message = format!("route `{}` has no model for this request: {}", route.name, why.join("; "));
+    Refusal::new(Code::NoFittingModel, message).about("model")
 }
 
 fn unresolved(exchange: &Exchange, name: &str, error: ResolveError) -> Box<Refusal> {

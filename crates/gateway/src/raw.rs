@@ -20,7 +20,6 @@ use providers::json::text::encode;
 use providers::request::raw::model_names;
 use providers::request::{self, Edits, MEDIA_TOKENS_BOUND, Operation, Raw, rewrite};
 use serde_json::json;
-use smallvec::smallvec;
 
 use crate::body::Body;
 use crate::exchange::Exchange;
@@ -272,11 +271,11 @@ fn provider(exchange: &Exchange, raw: Raw, client: &HeaderMap) -> Result<Arc<Pro
 }
 
 /// The attempts of a call.
-pub(crate) fn plan(exchange: &mut Exchange, raw: Raw) -> Result<Plan, Box<Refusal>> {
+pub(crate) fn plan(exchange: &mut Exchange, raw: Raw, headers: &HeaderMap) -> Result<Plan, Box<Refusal>> {
     if let Some(provider) = exchange.raw.as_ref().and_then(|wanted| wanted.provider.as_ref()) {
         return plan_of(exchange, provider);
     }
-    let mut plan = plan::plan(exchange)?;
+    let mut plan = plan::plan(exchange, headers)?;
     if raw.counts_tokens() {
         plan::weigh(exchange, &mut plan);
         plan.attempts.retain(|step| speaks(&step.deployment.provider, raw));
@@ -320,14 +319,11 @@ fn plan_of(exchange: &Exchange, provider: &Arc<Provider>) -> Result<Plan, Box<Re
             price: None,
             context: None,
             max_output: None,
+            takes: None,
             chat: None,
         }),
     };
-    Ok(Plan {
-        asked: policy::Name::default(),
-        attempts: smallvec![Step { deployment, timeouts: provider.timeouts }],
-        cache: None,
-    })
+    Ok(Plan::of(Step::to(deployment, provider.timeouts)))
 }
 
 /// The same deployment, where nothing is billed.

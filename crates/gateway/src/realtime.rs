@@ -139,7 +139,7 @@ pub(crate) async fn answer(
         Ok(place) => place,
         Err(refusal) => return refuse(&mut exchange, &refusal),
     };
-    let (plan, reservation) = match prepare(&mut exchange, parts.uri.query()) {
+    let (plan, reservation) = match prepare(&mut exchange, parts.uri.query(), &parts.headers) {
         Ok(prepared) => prepared,
         Err(refusal) => return refuse(&mut exchange, &refusal),
     };
@@ -171,7 +171,11 @@ pub(crate) async fn answer(
 }
 
 /// Resolves the model, takes tokens and reserves money for the first answer.
-fn prepare(exchange: &mut Exchange, query: Option<&str>) -> Result<(Plan, Reservation), Box<Refusal>> {
+fn prepare(
+    exchange: &mut Exchange,
+    query: Option<&str>,
+    headers: &http::HeaderMap,
+) -> Result<(Plan, Reservation), Box<Refusal>> {
     let model = handshake::model(query).ok_or_else(|| {
         let mut refusal = Refusal::new(Code::InvalidRequest, "the query names no `model`").about("model");
         refusal.detail = Some("missing_required_parameter");
@@ -183,7 +187,7 @@ fn prepare(exchange: &mut Exchange, query: Option<&str>) -> Result<(Plan, Reserv
     exchange.asked.input_bound = NEXT_ANSWER;
     exchange.asked.max_output = Some(NEXT_ANSWER);
     exchange.model_asked = exchange.asked.model.as_str().into();
-    let mut plan = plan::plan(exchange)?;
+    let mut plan = plan::plan(exchange, headers)?;
     let all: Vec<_> = plan.attempts.iter().map(|step| Arc::clone(&step.deployment.provider.name)).collect();
     plan.attempts.retain(|step| step.deployment.provider.endpoint(policy::Dialect::OpenAi).is_some());
     if plan.attempts.is_empty() {

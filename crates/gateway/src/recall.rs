@@ -205,7 +205,7 @@ pub(crate) async fn recall(
     let mut cache = None;
     if let Some((ttl, print)) = plan.cache.zip(print).filter(|(_, print)| is_cacheable(exchange, print)) {
         exchange.recall.word = Word::Miss;
-        let digest = key::answer(exchange, client, &print);
+        let digest = key::answer(exchange, plan, client, &print);
         match cached(exchange, plan, digest, ttl).await? {
             Sought::Found(kept) => {
                 let answer = replay(exchange, plan, &kept, Word::Hit)?;

@@ -53,6 +53,7 @@ codes! {
     InvalidRequest 400 "invalid_request_error" "invalid_request" Useless "the body, a parameter or a header cannot be used; the message names it. In the request log also: a provider blames the request";
     AmbiguousRequest 400 "invalid_request_error" "ambiguous_request" Useless "the head or the chunks of the request are no HTTP or could be read in two ways; the message says where, and the connection is closed";
     ModelAmbiguous 400 "invalid_request_error" "model_ambiguous" Useless "several providers serve a model of this name; write `provider/model`";
+    NoFittingModel 400 "invalid_request_error" "no_fitting_model" Useless "no model of the route takes this request: what it has besides text, what it could cost, or the conditions of the route leave none; or the model that is asked for does not take what it has";
     ModelNotAllowed 403 "invalid_request_error" "model_not_allowed" Useless "the virtual key may not use this model";
     SharedAccount 403 "invalid_request_error" "shared_account" Useless "the provider's account is also that of another environment, so files, batches, videos and the passage to it are closed: whoever reaches them would see what is not theirs";
     PriceUnknown 403 "invalid_request_error" "price_unknown" Useless "the key has a budget and the model has no known price, so the budget could not hold";

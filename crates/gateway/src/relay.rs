@@ -59,7 +59,8 @@ impl Relay {
         let deployment = Arc::clone(&flight.deployment);
         let exchange = flight.exchange();
         let budgets = !exchange.caller.key.record.budgets.is_empty();
-        let reserved_output = if budgets { admit::output_bound(exchange, &deployment) } else { u64::MAX };
+        let reserved_output =
+            if budgets { admit::output_bound(exchange, &deployment, exchange.set_output) } else { u64::MAX };
         let kept = exchange.request_body.is_some().then(BytesMut::new);
         let mut relay =
             Self { flight, ready, state: State::Streaming, reserved_output, kept, broken_off: None };

@@ -131,9 +131,14 @@ pub(crate) fn conclude(
     let charge = match ending.charged {
         false => cost.map(|cost| Money::zero(cost.currency)),
         // A budget holds although nobody tells the cost: it pays what was reserved.
-        true if raw && !exchange.caller.key.record.budgets.is_empty() => cost.or(attempt.reserved()),
+        true if !exchange.caller.key.record.budgets.is_empty() => cost.or(attempt.reserved()),
         true => cost,
     };
+    if let (Some(busy), Some(first)) = (exchange.busy.take(), exchange.times.first_byte) {
+        let after =
+            exchange.times.dispatched.map_or(first.since(first), |dispatched| first.since(dispatched));
+        busy.answered(after, exchange.asked.stream, first);
+    }
     let log = request_log(exchange, ending, cost);
     exchange.gateway.metrics.count(exchange, deployment, ending, cost);
     if let Some(noted) = &exchange.recall.noted {

@@ -21,6 +21,7 @@ pub mod limits;
 pub mod money;
 mod nearest;
 pub mod price;
+pub mod route;
 pub mod settings;
 pub mod snapshot;
 pub mod time;
@@ -38,13 +39,16 @@ pub use limits::{
 };
 pub use money::{Currency, Money, MoneyError};
 pub use price::{Price, Rate, Tier, Usage};
+pub use route::{
+    Causes, Choice, Condition, Facts, LeftOut, Order, Ranked, Route, Said, Stand, Sticky, Strategy, View,
+};
 pub use settings::{
     ByteSize, Document, DrainTimes, EnvironmentDocument, Finding, LogFormat, Network, Place, Placed,
     SecretRef, Server, Severity, StoreSettings, StoreUrl, Tls, json_schema,
 };
 pub use snapshot::{
     Auth, Deployment, Dialect, Doubt, Endpoint, Environment, Layer, ModelEntry, Origin, Provider,
-    ResolveError, Route, Shaped, Snapshot, Stand, Target, Timeouts, VectorShape,
+    ResolveError, Shaped, Snapshot, Target, Timeouts, VectorShape,
 };
 pub use time::{Moment, TimeError, Timestamp};
 pub use window::Window;

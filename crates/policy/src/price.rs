@@ -139,6 +139,9 @@ impl Price {
     /// unknown: tokens of a kind that has no rate, a rate whose count was never told. (Where only the
     /// *parts* of a count were not told, all of it is taken to be plain.)
     pub fn cost(&self, usage: &Usage) -> Option<Money> {
+        if let Some(request) = self.per_request.filter(|_| self.is_by_request_alone()) {
+            return Some(self.money(i128::from(request.0)));
+        }
         let tier = self.tier(usage.input.unwrap_or(0));
         let rate = |own: fn(&Tier) -> Option<Rate>, base| tier.and_then(own).or(base);
         let input = rate(|t| t.input, self.input);
@@ -172,6 +175,13 @@ impl Price {
             sum = sum.saturating_add(i128::from(rate.0) * MILLION);
         }
         Some(self.money(sum.saturating_add(MILLION / 2) / MILLION))
+    }
+
+    /// Nothing is billed but the request.
+    fn is_by_request_alone(&self) -> bool {
+        let tokens = [self.input, self.output, self.cached_input, self.cache_write, self.cache_write_hour];
+        let kinds = [self.reasoning, self.audio_input, self.audio_output, self.per_image, self.per_second];
+        self.tiers.is_empty() && tokens.iter().chain(&kinds).all(Option::is_none)
     }
 
     /// The most that a call of this size can cost: every token at the dearest rate it could have, in the

@@ -9,9 +9,8 @@ use crate::key::Secret;
 use crate::limits::LimitRule;
 use crate::nearest;
 use crate::price::Price;
-use crate::settings::TimeoutsDocument;
+use crate::route::Route;
 use serde::{Deserialize, Serialize};
-use smallvec::SmallVec;
 use std::collections::HashSet;
 use std::fmt;
 use std::path::PathBuf;
@@ -281,6 +280,9 @@ impl Provider {
     }
 }
 
+/// What a model may take besides text.
+pub const TAKES: [&str; 5] = ["image", "audio", "video", "file", "tools"];
+
 /// One concrete place that serves a model.
 #[derive(Clone, Debug)]
 pub struct Deployment {
@@ -296,96 +298,19 @@ pub struct Deployment {
     pub context: Option<u64>,
     /// Tokens of output, where known.
     pub max_output: Option<u64>,
+    /// What it takes besides text, of `image`, `audio`, `video`, `file` and `tools`. `None`: nobody says, so everything.
+    pub takes: Option<Vec<&'static str>>,
     /// What of it is served through Chat Completions, where that is how the provider is called. `None`: nobody says, so
     /// everything until the provider refuses; the settings alone say [`ThroughChat::Everything`].
     pub chat: Option<ThroughChat>,
 }
 
-/// The decision from a name to an ordered list of attempts.
-#[derive(Clone, Debug)]
-pub struct Route {
-    /// What clients ask for.
-    pub name: Name,
-    /// One is chosen, by weight. The weights are positive and add up to 1.
-    pub targets: Vec<(Arc<Deployment>, f64)>,
-    /// Tried after it, in this order.
-    pub fallbacks: Vec<Arc<Deployment>>,
-    /// The route's timeouts; what it does not say is the default.
-    pub timeouts: Timeouts,
-    /// How long answers are given again to the same request. `None`: never.
-    pub cache: Option<Duration>,
-    pub(crate) own_timeouts: TimeoutsDocument,
-}
-
-impl Route {
-    /// The order in which deployments are asked, none twice: a target that is to be tried again, then the other targets, each
-    /// chosen by weight among those that are left, then the fallbacks as they are written; last of all, in the same order,
-    /// what is passed over at present. Each `draw` lies in [0, 1).
-    pub fn attempts(
-        &self,
-        mut draw: impl FnMut() -> f64,
-        stand: impl Fn(&Deployment) -> Stand,
-    ) -> SmallVec<[Arc<Deployment>; 4]> {
-        let mut left: SmallVec<[(&Arc<Deployment>, f64, Stand); 4]> =
-            self.targets.iter().map(|(target, weight)| (target, *weight, stand(target))).collect();
-        let mut order: SmallVec<[(&Arc<Deployment>, Stand); 4]> = SmallVec::new();
-        if let Some(due) = left.iter().position(|(_, _, stand)| *stand == Stand::Due) {
-            let (target, _, stand) = left.remove(due);
-            order.push((target, stand));
-        }
-        for wanted in [Stand::Ready, Stand::Due, Stand::Away] {
-            while let Some(chosen) = by_weight(&left, wanted, &mut draw) {
-                let (target, _, stand) = left.remove(chosen);
-                order.push((target, stand));
-            }
-        }
-        for fallback in &self.fallbacks {
-            if order.iter().all(|(earlier, _)| earlier.name != fallback.name) {
-                order.push((fallback, stand(fallback)));
-            }
-        }
-        let (away, ready): (SmallVec<[_; 4]>, SmallVec<[_; 4]>) =
-            order.into_iter().partition(|(_, stand)| *stand == Stand::Away);
-        ready.into_iter().chain(away).map(|(deployment, _)| Arc::clone(deployment)).collect()
+impl Deployment {
+    /// What of these it does not take.
+    pub fn lacks(&self, content: &[&'static str]) -> Vec<&'static str> {
+        let Some(takes) = &self.takes else { return Vec::new() };
+        content.iter().filter(|kind| !takes.contains(kind)).copied().collect()
     }
-
-    /// The timeouts of an attempt on this provider: what the route says, else what the provider says, else
-    /// the default.
-    pub fn timeouts_on(&self, provider: &Provider) -> Timeouts {
-        self.own_timeouts.over(provider.timeouts)
-    }
-}
-
-/// One of those that stand as wanted, by their weights among themselves.
-fn by_weight(
-    left: &[(&Arc<Deployment>, f64, Stand)],
-    wanted: Stand,
-    draw: &mut impl FnMut() -> f64,
-) -> Option<usize> {
-    let fit = || left.iter().enumerate().filter(|(_, (_, _, stand))| *stand == wanted);
-    let last = fit().next_back()?.0;
-    if fit().count() == 1 {
-        return Some(last);
-    }
-    let sum: f64 = fit().map(|(_, (_, weight, _))| weight).sum();
-    let mut rest = draw() * sum;
-    // Weights are rounded: a draw just below 1 may lie beyond their sum.
-    let chosen = fit().find(|(_, (_, weight, _))| {
-        rest -= weight;
-        rest < 0.0
-    });
-    Some(chosen.map_or(last, |(at, _)| at))
-}
-
-/// Whether a deployment is asked at present.
-#[derive(Copy, Clone, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub enum Stand {
-    /// Nothing speaks against it.
-    Ready,
-    /// It was passed over long enough: one request is to try it.
-    Due,
-    /// It is passed over while there is another.
-    Away,
 }
 
 /// What a model's name leads to.
@@ -395,6 +320,16 @@ pub enum Target {
     Deployment(Arc<Deployment>),
     /// A choice of places.
     Route(Arc<Route>),
+}
+
+impl Target {
+    /// The full name: a route's, or `provider/model`.
+    pub fn name(&self) -> &Name {
+        match self {
+            Target::Deployment(deployment) => &deployment.name,
+            Target::Route(route) => &route.name,
+        }
+    }
 }
 
 /// Why a name leads nowhere.
@@ -530,6 +465,7 @@ impl Environment {
             price: None,
             context: None,
             max_output: None,
+            takes: None,
             chat: built_in().through_chat(&provider.vendor, upstream),
         })))
     }

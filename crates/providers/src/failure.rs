@@ -57,6 +57,21 @@ impl Failure {
         status == 402 || self.code.as_deref().is_some_and(|code| CODES.contains(&code))
     }
 
+    /// The content is refused by a rule of the provider's, which another may not have.
+    pub fn is_content_policy(&self) -> bool {
+        // OpenAI and Azure, DashScope, Zhipu, by their pages on errors, 2026-11.
+        const CODES: [&str; 7] = [
+            "content_policy_violation",
+            "content_filter",
+            "content_policy",
+            "data_inspection_failed",
+            "DataInspectionFailed",
+            "1301",
+            "guardrail_blocked",
+        ];
+        self.code.as_deref().is_some_and(|code| CODES.contains(&code))
+    }
+
     /// The conversation is too long for the model.
     pub fn is_too_long(&self) -> bool {
         self.code.as_deref() == Some(TOO_LONG)

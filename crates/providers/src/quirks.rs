@@ -13,9 +13,12 @@
 pub mod answer;
 mod messages;
 pub mod request;
+mod said;
 mod splice;
 pub mod stream;
 mod thinking;
+
+pub use said::say;
 
 /// One deviation of a vendor's Chat Completions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -11,6 +11,7 @@
 //! case, so a `Model` or a `Stream` that the gateway passed over could be what they obey (see
 //! `known.rs`). What the gateway does not read may be as odd as it likes.
 
+mod content;
 mod known;
 mod members;
 mod print;
@@ -27,6 +28,7 @@ use crate::json::text::encode;
 use crate::json::{Span, scan_document, top_level};
 use members::Members;
 
+pub use content::Content;
 pub use print::{Print, print};
 pub use raw::Raw;
 pub use rewrite::{Edits, rewrite};

@@ -1,6 +1,8 @@
 //! The command line: one enum, one file per command under `commands/`.
 
-use crate::commands::{chat, check, doctor, import, keys, logs, providers, releases, schema, serve, usage};
+use crate::commands::{
+    chat, check, doctor, import, keys, logs, providers, releases, routes, schema, serve, usage,
+};
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
 
@@ -49,6 +51,8 @@ pub(crate) enum Command {
     Logs(logs::Args),
     /// Show the numbered releases
     Releases(releases::Args),
+    /// Say where a request would go, and why
+    Routes(routes::Args),
     /// Show the providers, and who is passed over at present
     Providers(providers::Args),
     /// Say what is wrong and what to do about it
@@ -113,6 +117,7 @@ mod tests {
             "tidegate logs --limit 5 --follow --key app --model demo/echo --status 200 --json",
             "tidegate releases list",
             "tidegate releases show 3",
+            "tidegate routes explain chat --tokens 50000 --image --user u1 --tag tier=gold --json",
             "tidegate doctor --json",
         ] {
             parse(line).unwrap();

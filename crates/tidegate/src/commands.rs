@@ -8,6 +8,7 @@ pub(crate) mod keys;
 pub(crate) mod logs;
 pub(crate) mod providers;
 pub(crate) mod releases;
+pub(crate) mod routes;
 pub(crate) mod schema;
 pub(crate) mod serve;
 pub(crate) mod usage;

@@ -1,17 +1,22 @@
 //! Who is asked next, and what a refusal says of whoever refused.
 
+use policy::Causes;
 use providers::failure::{Blame, Failure};
 use smallvec::SmallVec;
 
+use super::Miss;
+use super::verdict::Verdict;
 use crate::Gateway;
 use crate::plan::Step;
+use crate::refusal::Code;
 use crate::standing::{Fault, Told, Visit};
 
-/// Who is asked next: the first of the plan, and after a failure the one of which least bad is known.
+/// Who is asked next: the first of the plan, and after a failure, of those that are for its cause, the one of which least bad
+/// is known.
 pub(super) fn next<'a>(
     gateway: &'a Gateway,
     left: &mut SmallVec<[&'a Step; 4]>,
-    made: usize,
+    cause: Option<Causes>,
     turned: Option<&'a Step>,
 ) -> Option<(&'a Step, Visit<'a>)> {
     if let Some(step) = turned {
@@ -19,14 +24,47 @@ pub(super) fn next<'a>(
     }
     while !left.is_empty() {
         let doubt = |step: &&Step| gateway.standings.doubt(&step.deployment);
-        let chosen =
-            if made == 0 { 0 } else { left.iter().enumerate().min_by_key(|(_, step)| doubt(step))?.0 };
+        let chosen = match cause {
+            None => 0,
+            Some(cause) => {
+                let fit = left.iter().enumerate().filter(|(_, step)| is_for(step, cause));
+                fit.min_by_key(|(_, step)| doubt(step))?.0
+            }
+        };
         let step = left.remove(chosen);
         if let Some(visit) = Visit::begin(gateway, &step.deployment, !left.is_empty()) {
             return Some((step, visit));
         }
     }
     None
+}
+
+/// Content that was refused is put only to whoever is there for that.
+fn is_for(step: &Step, cause: Causes) -> bool {
+    match step.on {
+        Some(on) => on.has(cause),
+        None => cause != Causes::CONTENT_POLICY,
+    }
+}
+
+/// Whether anybody is left for content that was refused.
+pub(super) fn takes_refused(left: &[&Step]) -> bool {
+    left.iter().any(|step| is_for(step, Causes::CONTENT_POLICY))
+}
+
+/// Why the next is asked.
+pub(super) fn cause(miss: &Miss) -> Causes {
+    match (&miss.verdict, miss.told) {
+        _ if miss.too_long => Causes::CONTEXT,
+        _ if miss.content => Causes::CONTENT_POLICY,
+        (_, Err(Some(Fault::Limited(_)))) => Causes::RATE_LIMIT,
+        (Verdict::Ours(refusal), _) if refusal.code == Code::UpstreamTimeout => Causes::TIMEOUT,
+        (
+            Verdict::Theirs { blame: Blame::Timeout, .. } | Verdict::Retold { blame: Blame::Timeout, .. },
+            _,
+        ) => Causes::TIMEOUT,
+        _ => Causes::ERROR,
+    }
 }
 
 /// After `refused` found the input too long, only those that are known to take more.

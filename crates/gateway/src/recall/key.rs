@@ -5,8 +5,8 @@
 //! asked for; what these lead to now; the body by its fingerprint, with the system prompt and every parameter; whether it
 //! streams; strictness; and those headers of the client that go to the provider. Never the key or any credential.
 //!
-//! What a name leads to is the definition of the route (its places with their weights) and where each place is, and not
-//! the place that this request happened to draw: any of them may answer any request, so any answer of theirs will do. A
+//! What a name leads to is the definition of the route (its places with their weights and what is set for them), where each
+//! place is, and which of them the conditions of the route leave open for the request; and not the place that this request happened to draw: any of them may answer any request, so any answer of theirs will do. A
 //! changed route or provider is another key. The number of the release is not in it, since most releases change other
 //! things; nor are prices, which make no answer wrong: what a hit saves is told at the price of the moment.
 //!
@@ -14,13 +14,14 @@
 //! request has to be part of [`answer`], or a stricter rule would be passed by with older answers.
 
 use http::HeaderMap;
-use policy::{Deployment, Target};
+use policy::{Choice, Deployment, Target};
 use providers::request::Print;
 use sha2::Sha256;
 
 use super::keep::Digest;
 use crate::exchange::Exchange;
 use crate::headers;
+use crate::plan::Plan;
 
 /// Begins anew whenever an answer that is kept would mean something else.
 const VERSION: &[u8] = b"tidegate answer 1";
@@ -48,7 +49,7 @@ impl Mix {
 }
 
 /// Under which digest the answer to a request is kept for all who may ask it.
-pub(super) fn answer(exchange: &Exchange, client: &HeaderMap, print: &Print) -> Digest {
+pub(super) fn answer(exchange: &Exchange, plan: &Plan, client: &HeaderMap, print: &Print) -> Digest {
     let environment = &exchange.caller.environment;
     let mut mix = Mix::of(VERSION);
     mix.add(&*environment.organization).add(&*environment.workspace).add(&*environment.name);
@@ -59,18 +60,25 @@ pub(super) fn answer(exchange: &Exchange, client: &HeaderMap, print: &Print) -> 
             Ok(Target::Deployment(deployment)) => place(&mut mix, &deployment),
             Ok(Target::Route(route)) => {
                 mix.add("route").add(&*route.name);
-                for (deployment, weight) in &route.targets {
-                    mix.add(weight.to_le_bytes());
-                    place(&mut mix, deployment);
+                for one in &route.targets {
+                    mix.add(one.weight.to_le_bytes());
+                    choice(&mut mix, one);
                 }
                 mix.add("fallbacks");
-                route.fallbacks.iter().for_each(|deployment| place(&mut mix, deployment));
+                route.fallbacks.iter().for_each(|(one, _)| choice(&mut mix, one));
             }
             Err(_) => {
                 mix.add("nowhere");
             }
         }
     }
+    // Which of them this request may come to: conditions may speak of what is not in its body.
+    let mut open: Vec<_> = plan.attempts.iter().map(|step| &step.deployment.name).collect();
+    open.sort();
+    mix.add("open").add((open.len() as u64).to_le_bytes());
+    open.into_iter().for_each(|name| {
+        mix.add(&**name);
+    });
     mix.add("headers");
     let hops = headers::hop_names(client);
     let mut sent: Vec<_> =
@@ -104,6 +112,16 @@ pub(super) fn bytes(body: &[u8]) -> Digest {
     let mut mix = Mix::of(b"bytes");
     mix.add(body);
     mix.digest()
+}
+
+/// Who may answer, and what is said to them in place of the client.
+fn choice(mix: &mut Mix, choice: &Choice) {
+    place(mix, &choice.deployment);
+    let set = choice.set.as_deref().unwrap_or_default();
+    mix.add((set.len() as u64).to_le_bytes());
+    for (name, value) in set {
+        mix.add(&**name).add(&**value);
+    }
 }
 
 /// Who answers, and how it is asked.

@@ -11,7 +11,6 @@ use http::{HeaderValue, Method, Response};
 use policy::{Deployment, Target};
 use providers::dialects::responses::history::{self, Stored};
 use providers::request::Raw;
-use smallvec::smallvec;
 
 use super::query::{self, Query};
 use super::{away, history_of, is_id};
@@ -206,6 +205,7 @@ fn ask(
             price: None,
             context: None,
             max_output: None,
+            takes: None,
             chat: None,
         }),
     };
@@ -213,11 +213,7 @@ fn ask(
     exchange.raw = Some(Box::new(raw::Wanted::of_a_provider(provider, call, parts)?));
     let deployment = Arc::new(raw::free(exchange, &deployment));
     let timeouts = deployment.provider.timeouts;
-    let plan = Plan {
-        asked: policy::Name::default(),
-        attempts: smallvec![Step { deployment, timeouts }],
-        cache: None,
-    };
+    let plan = Plan::of(Step::to(deployment, timeouts));
     let reservation = admit::reserve(exchange, &plan)?;
     Ok((plan, reservation))
 }

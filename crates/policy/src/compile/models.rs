@@ -147,6 +147,7 @@ fn deployment(
         price: price.or_else(|| known?.price.clone()),
         context: own.and_then(|own| own.context).or_else(|| known?.context),
         max_output: own.and_then(|own| own.max_output).or_else(|| known?.max_output),
+        takes: own.and_then(|own| own.takes.clone()),
         chat: match own.and_then(|own| own.api) {
             Some(Api::Chat) => Some(ThroughChat::Everything),
             Some(Api::Responses) => Some(ThroughChat::Nothing),

@@ -2,8 +2,9 @@
 
 use super::Work;
 use crate::ids::Name;
-use crate::settings::{EnvironmentDocument, Placed, RouteDocument};
-use crate::snapshot::{Deployment, Environment, Listed, ModelEntry, ResolveError, Route, Target, Timeouts};
+use crate::route::{Causes, Choice, Condition, Route};
+use crate::settings::{EnvironmentDocument, Placed, RouteDocument, TargetDocument};
+use crate::snapshot::{Deployment, Environment, Listed, ModelEntry, ResolveError, Target, Timeouts};
 use std::sync::Arc;
 
 /// Adds the routes of an environment whose models are known. A route hides a bare model name like its own.
@@ -33,19 +34,33 @@ fn route(
     name: &Name,
     said: &RouteDocument,
 ) -> Route {
-    let mut find = |model: &Placed<Name>, what| place(work, described, environment, name, model, what);
-    let mut targets: Vec<(Arc<Deployment>, f64)> = Vec::with_capacity(said.targets.len());
-    for target in &said.targets {
+    let mut find = |said: &TargetDocument, what| {
         // Also looked up where it could never be chosen: a mistyped name is a mistake at any weight.
-        let found = find(&target.model, "targets");
-        targets.extend(found.filter(|_| target.weight > 0.0).map(|deployment| (deployment, target.weight)));
+        let deployment = place(work, described, environment, name, &said.model, what)?;
+        let when = said.when.as_ref().and_then(|text| Condition::new(text).ok()).map(Arc::new);
+        let set = (!said.set.is_empty()).then(|| said.set.iter().cloned().collect());
+        Some(Choice { deployment, weight: said.weight, when, set })
+    };
+    let mut targets: Vec<Choice> = Vec::with_capacity(said.targets.len());
+    for target in &said.targets {
+        targets.extend(find(target, "targets").filter(|choice| choice.weight > 0.0));
     }
-    let fallbacks = said.fallbacks.iter().filter_map(|model| find(model, "fallbacks")).collect();
-    let sum: f64 = targets.iter().map(|(_, weight)| weight).sum();
-    targets.iter_mut().for_each(|(_, weight)| *weight /= sum);
-    let timeouts = said.timeouts.over(Timeouts::default());
-    let cache = said.cache.within(described.cache);
-    Route { name: name.clone(), targets, fallbacks, timeouts, cache, own_timeouts: said.timeouts }
+    let fallback = |said: &TargetDocument| Some((find(said, "fallbacks")?, said.on.unwrap_or(Causes::USUAL)));
+    let fallbacks = said.fallbacks.iter().filter_map(fallback).collect();
+    let sum: f64 = targets.iter().map(|choice| choice.weight).sum();
+    targets.iter_mut().for_each(|choice| choice.weight /= sum);
+    Route {
+        name: name.clone(),
+        strategy: said.strategy,
+        sticky: said.sticky,
+        targets,
+        fallbacks,
+        max_cost: said.max_cost,
+        max_first_token: said.max_first_token,
+        timeouts: said.timeouts.over(Timeouts::default()),
+        cache: said.cache.within(described.cache),
+        own_timeouts: said.timeouts,
+    }
 }
 
 /// The deployment that a route names; `None` after an error.
@@ -98,7 +113,8 @@ pub(super) fn unknown(
 
 /// Every deployment that a route may lead to.
 pub(super) fn places(route: &Route) -> impl Iterator<Item = &Arc<Deployment>> {
-    route.targets.iter().map(|(deployment, _)| deployment).chain(&route.fallbacks)
+    let choices = route.targets.iter().chain(route.fallbacks.iter().map(|(choice, _)| choice));
+    choices.map(|choice| &choice.deployment)
 }
 
 /// What every place of a route can do; `None` where one does not say.

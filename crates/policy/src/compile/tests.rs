@@ -5,8 +5,9 @@
 use super::*;
 use crate::catalogue::ThroughChat;
 use crate::key;
+use crate::route::Route;
 use crate::settings::parse;
-use crate::snapshot::{Auth, Deployment, Dialect, ResolveError, Route, Target};
+use crate::snapshot::{Auth, Deployment, Dialect, ResolveError, Target};
 use std::time::Duration;
 
 #[path = "tests/routes.rs"]

@@ -177,6 +177,14 @@ prop_compose! {
 
 /// The same in the plainest words: one token after the other would be slow, one kind after the other is not.
 fn model(price: &Price, usage: &Usage) -> Option<i64> {
+    let token_rates = [price.input, price.output, price.cached_input, price.cache_write, price.reasoning];
+    let others = [price.audio_input, price.audio_output];
+    if price.tiers.is_empty()
+        && token_rates.iter().chain(&others).all(Option::is_none)
+        && price.per_request.is_some()
+    {
+        return price.per_request.map(|rate| rate.0);
+    }
     let input = usage.input.unwrap_or(0);
     let mut tiers = price.tiers.clone();
     tiers.retain(|tier| tier.above_input_tokens < input);

@@ -145,6 +145,8 @@ fn one(path: &Path<'_>, spot: &Spot<'_>, shape: &'static Shape, findings: &mut F
             }
             return one(path, spot, shape, findings);
         }
+        (Shape::Json, Value::Datetime(_)) => Some("a date is nothing in JSON: put it in quotes".to_owned()),
+        (Shape::Json, _) => None,
         (Shape::Decimal, Value::Float(_)) => {
             let help = Some("put it in quotes, so that it stays exact: \"0.10\"".to_owned());
             return findings.error(
@@ -212,6 +214,7 @@ fn wanted(shape: &Shape) -> String {
         Shape::List(of, _) => format!("a list, each {}", wanted(of)),
         Shape::Table(_) | Shape::Named(..) => "a table".to_owned(),
         Shape::Either(first, second) => format!("{} or {}", wanted(first), wanted(second)),
+        Shape::Json => "a value".to_owned(),
         Shape::Reserved => "nothing".to_owned(),
     }
 }

@@ -7,6 +7,7 @@ use crate::ids::Name;
 use crate::limits::{LimitRule, Limits};
 use crate::money::Money;
 use crate::price::Price;
+use crate::route::{Causes, Sticky, Strategy};
 use crate::snapshot::{Dialect, Layer, Timeouts};
 use crate::window::Window;
 use serde::{Serialize, Serializer};
@@ -395,6 +396,9 @@ pub struct ModelDocument {
     pub context: Option<u64>,
     /// Tokens of output.
     pub max_output: Option<u64>,
+    /// What it takes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub takes: Option<Vec<&'static str>>,
     /// Through which of OpenAI's APIs it is called.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api: Option<Api>,
@@ -419,7 +423,19 @@ pub struct RouteDocument {
     /// One is chosen, by weight.
     pub targets: Vec<TargetDocument>,
     /// Tried after it, in this order.
-    pub fallbacks: Vec<Placed<Name>>,
+    pub fallbacks: Vec<TargetDocument>,
+    /// By what the targets are ordered.
+    #[serde(skip_serializing_if = "usual_strategy")]
+    pub strategy: Strategy,
+    /// Who gets the same target again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sticky: Option<Sticky>,
+    /// What could cost more is not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_cost: Option<Money>,
+    /// What has lately been slower to its first token is not asked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_first_token: Option<Duration>,
     /// Where they differ from the default.
     pub timeouts: TimeoutsDocument,
     /// Where it differs from the environment's.
@@ -453,13 +469,26 @@ impl CacheDocument {
     }
 }
 
-/// One of `targets`.
+fn usual_strategy(strategy: &Strategy) -> bool {
+    *strategy == Strategy::default()
+}
+
+/// One of `targets` or `fallbacks`.
 #[derive(Clone, Debug, Serialize)]
 pub struct TargetDocument {
     /// `provider/model`, or a bare upstream name.
     pub model: Placed<Name>,
     /// Its share, against the sum of all; 1 where not said.
     pub weight: f64,
+    /// After which causes, of a fallback.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub on: Option<Causes>,
+    /// Asked only where this holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub when: Option<Name>,
+    /// Members of the body that are set, as JSON texts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<(Name, Name)>,
 }
 
 /// `[keys.NAME]`.

@@ -7,12 +7,14 @@ use super::check::weight;
 use super::document::*;
 use super::finding::Findings;
 use super::shape::{Field, ROOT, Shape, fields};
-use super::source::{Spot, Tree, Value, integer};
+use super::source::{Spot, Tree, Value, integer, json};
 use super::value;
 use crate::ids::Name;
 use crate::limits::{LimitRule, Limits, Per};
 use crate::money::{Currency, Money, NANO};
 use crate::price::{Price, Rate, Tier};
+use crate::route::{Causes, Sticky, Strategy};
+use crate::snapshot::TAKES;
 use crate::snapshot::{Dialect, Layer};
 use crate::window::Window;
 use std::collections::BTreeMap;
@@ -347,7 +349,10 @@ fn model(node: &Node<'_, '_>) -> ModelDocument {
     let price = node.table("price").map(|node| Placed { value: price(&node), at: node.at });
     let api = node.text("api").map(|api| if api == "chat" { Api::Chat } else { Api::Responses });
     let (context, max_output) = (node.count("context"), node.count("max_output"));
-    ModelDocument { at: node.at, price, context, max_output, api }
+    let takes = node.names("takes");
+    let known = |name: &Placed<Name>| TAKES.iter().find(|kind| ***kind == *name.value).copied();
+    let takes = (!takes.is_empty()).then(|| takes.iter().filter_map(known).collect());
+    ModelDocument { at: node.at, price, context, max_output, takes, api }
 }
 
 fn price(node: &Node<'_, '_>) -> Price {
@@ -380,25 +385,19 @@ fn price(node: &Node<'_, '_>) -> Price {
 }
 
 fn route(node: &Node<'_, '_>) -> RouteDocument {
-    let target = |(item, shape): (&Spot<'_>, &'static Shape)| -> Option<TargetDocument> {
-        let at = node.findings.place(item.span().start);
-        if let Some(model) = item.get_ref().as_str() {
-            return Some(TargetDocument { model: Placed { value: model.into(), at }, weight: 1.0 });
-        }
-        let Shape::Either(_, table) = shape else { return None };
-        let own = node.within(item, table)?;
-        let model = Placed { value: own.name("model")?, at: own.place("model") };
-        let weight = match own.find("weight").map(|(spot, _)| spot.get_ref()) {
-            None => 1.0,
-            Some(Value::Float(float)) => weight(float.as_str())?,
-            Some(whole) => integer(whole)? as f64,
-        };
-        Some(TargetDocument { model, weight })
+    let choices = |field, fallback| {
+        let list = node.list(field).into_iter();
+        list.filter_map(|(item, shape)| choice(node, item, shape, fallback)).collect()
     };
+    let currency = node.read("max_cost_currency", value::currency).unwrap_or(Currency::USD);
     RouteDocument {
         at: node.at,
-        targets: node.list("targets").into_iter().filter_map(target).collect(),
-        fallbacks: node.names("fallbacks"),
+        targets: choices("targets", false),
+        fallbacks: choices("fallbacks", true),
+        strategy: named(&Strategy::NAMES, node.text("strategy")).unwrap_or_default(),
+        sticky: named(&Sticky::NAMES, node.text("sticky")),
+        max_cost: node.decimal("max_cost").map(|nano| Money { currency, nano }),
+        max_first_token: node.duration("max_first_token"),
         timeouts: timeouts(node),
         cache: cache(node),
     }
@@ -409,6 +408,42 @@ fn cache(node: &Node<'_, '_>) -> CacheDocument {
     // A table with nothing in it is there to switch it on.
     let enabled = node.boolean("enabled").or_else(|| node.tree.is_empty().then_some(true));
     CacheDocument { enabled, ttl: node.duration("ttl") }
+}
+
+fn named<T: Copy>(names: &[(&'static str, T)], text: Option<&str>) -> Option<T> {
+    names.iter().find(|(name, _)| Some(*name) == text).map(|(_, value)| *value)
+}
+
+/// A target or a fallback: a name, or a table.
+fn choice(
+    node: &Node<'_, '_>,
+    item: &Spot<'_>,
+    shape: &'static Shape,
+    fallback: bool,
+) -> Option<TargetDocument> {
+    let at = node.findings.place(item.span().start);
+    if let Some(model) = item.get_ref().as_str() {
+        let model = Placed { value: model.into(), at };
+        return Some(TargetDocument { model, weight: 1.0, on: None, when: None, set: Vec::new() });
+    }
+    let Shape::Either(_, table) = shape else { return None };
+    let own = node.within(item, table)?;
+    let model = Placed { value: own.name("model")?, at: own.place("model") };
+    let said = if fallback { None } else { own.find("weight").map(|(spot, _)| spot.get_ref()) };
+    let weight = match said {
+        None => 1.0,
+        Some(Value::Float(float)) => weight(float.as_str())?,
+        Some(whole) => integer(whole)? as f64,
+    };
+    let causes = if fallback { own.names("on") } else { Vec::new() };
+    let on = (!causes.is_empty()).then(|| Causes::named(causes.iter().map(|cause| &*cause.value)));
+    let set = own.find("set").and_then(|(spot, _)| spot.get_ref().as_table());
+    let member = |(key, value): (&toml::Spanned<_>, &Spot<'_>)| -> (Name, Name) {
+        let name: &std::borrow::Cow<'_, str> = key.get_ref();
+        (Name::from(&**name), json(value.get_ref()).to_string().into())
+    };
+    let set = set.into_iter().flatten().map(member).collect();
+    Some(TargetDocument { model, weight, on, when: own.name("when"), set })
 }
 
 fn key(node: &Node<'_, '_>) -> KeyDocument {

@@ -33,6 +33,7 @@ fn of(shape: &'static Shape) -> Value {
             "additionalProperties": of(values),
         }),
         Shape::Either(first, second) => json!({ "anyOf": [of(first), of(second)] }),
+        Shape::Json => json!({}),
         Shape::Reserved => json!(false),
     }
 }

@@ -36,6 +36,8 @@ pub(super) enum Shape {
     Named(&'static Form, &'static Shape),
     /// One of two, told apart by their types.
     Either(&'static Shape, &'static Shape),
+    /// Any value, as JSON would have it.
+    Json,
     /// Known, but not available yet.
     Reserved,
 }
@@ -85,6 +87,8 @@ forms! {
     STORE_URL: "\"sqlite\" or \"postgres://…\"", "^(sqlite|postgres(ql)?://.+)$", |t| value::store_url(t).map(drop);
     API_VERSION: "an api-version such as \"2024-10-21\"", "^[A-Za-z0-9.-]{1,40}$", value::api_version;
     BASE_URL: "a URL such as \"https://api.openai.com/v1\"", "^https?://.+$", value::base_url_form;
+    CONDITION: "a condition such as \"tokens > 20000\"", "", value::condition;
+    MEMBER: "the name of a member", "^[A-Za-z0-9_.-]{1,64}$", value::member;
     HEADER_NAME: "the name of a header", "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", value::header_name;
     HEADER_VALUE: "the value of a header", "", value::header_value;
 }
@@ -276,6 +280,11 @@ static MODEL_FIELDS: &[Field] = &[
     field("context", COUNT, "Tokens of input and output together."),
     field("max_output", COUNT, "Tokens of output."),
     field(
+        "takes",
+        Shape::List(&Shape::Choice(&["text", "image", "audio", "video", "file", "tools"]), 6),
+        "What it takes: a request with something else is put to another, or refused. Default: everything.",
+    ),
+    field(
         "api",
         Shape::Choice(&["chat", "responses"]),
         "Which of OpenAI's APIs serves it: with \"responses\", calls in Chat and in other dialects are put to Responses. \
@@ -314,19 +323,65 @@ static TIER: &[Field] =
 static ROUTE: &[Field] = &[
     required(
         "targets",
-        Shape::List(&Shape::Either(&Shape::Text(&MODEL), &Shape::Table(&[TARGET])), 100),
-        "One of these is chosen for each call, by weight; where it fails, another.",
+        Shape::List(&Shape::Either(&Shape::Text(&MODEL), &Shape::Table(&[TARGET, CHOICE])), 100),
+        "One of these is chosen for each call; where it fails, another.",
     ),
-    field("fallbacks", Shape::List(&Shape::Text(&MODEL), 20), "Tried after it, in this order."),
+    field(
+        "fallbacks",
+        Shape::List(&Shape::Either(&Shape::Text(&MODEL), &Shape::Table(&[FALLBACK, CHOICE])), 20),
+        "Tried after the targets, in this order.",
+    ),
+    field(
+        "strategy",
+        Shape::Choice(&["weighted", "ordered", "fastest", "cheapest", "least_busy", "most_remaining"]),
+        "By what the targets are ordered. Default: weighted.",
+    ),
+    field(
+        "sticky",
+        Shape::Choice(&["end_user", "session"]),
+        "Who gets the same target again, as long as it is there.",
+    ),
+    field(
+        "max_cost",
+        Shape::Decimal,
+        "What could cost more is not asked, for one request. In US dollars, or in `max_cost_currency`.",
+    ),
+    field("max_cost_currency", Shape::Text(&CURRENCY), "Of `max_cost`. Default: USD."),
+    field(
+        "max_first_token",
+        Shape::Text(&TIMEOUT),
+        "What has lately taken longer to its first token is not asked.",
+    ),
     field("timeouts", Shape::Table(&[TIMEOUTS]), "Where they differ from the provider's."),
     field("cache", Shape::Table(&[CACHE]), "Where it differs from the environment's."),
     reserved("guardrails"),
     reserved("strict"),
 ];
 
-static TARGET: &[Field] = &[
+static TARGET: &[Field] = &[field("weight", Shape::Weight, "Its share, against the sum of all. Default: 1.")];
+
+static FALLBACK: &[Field] = &[field(
+    "on",
+    Shape::List(
+        &Shape::Choice(&["error", "timeout", "rate_limit", "context", "content_policy", "budget"]),
+        6,
+    ),
+    "After which causes it is asked. Default: error, timeout, rate_limit and context.",
+)];
+
+static CHOICE: &[Field] = &[
     required("model", Shape::Text(&MODEL), "The model, as \"provider/model\"."),
-    field("weight", Shape::Weight, "Its share, against the sum of all. Default: 1."),
+    field(
+        "when",
+        Shape::Text(&CONDITION),
+        "It is asked only where this holds: CEL over model, operation, tokens, max_output, stream, content, key, environment, \
+         end_user, session, tags, headers, hour, minute, weekday.",
+    ),
+    field(
+        "set",
+        Shape::Named(&MEMBER, &Shape::Json),
+        "Members of the request's body that are set for it, in the words of the provider's own API.",
+    ),
 ];
 
 static KEY: &[Field] = &[

@@ -37,6 +37,23 @@ pub(super) fn kind(value: &Value<'_>) -> &'static str {
     }
 }
 
+/// The value as JSON.
+pub(super) fn json(value: &Value<'_>) -> serde_json::Value {
+    match value {
+        Value::String(text) => text.as_ref().into(),
+        Value::Integer(_) => integer(value).into(),
+        Value::Float(float) => float.as_str().replace('_', "").parse::<f64>().ok().into(),
+        Value::Boolean(is) => (*is).into(),
+        Value::Datetime(time) => time.to_string().into(),
+        Value::Array(list) => list.iter().map(|item| json(item.get_ref())).collect(),
+        Value::Table(table) => table
+            .iter()
+            .map(|(key, item)| (key.get_ref().to_string(), json(item.get_ref())))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+    }
+}
+
 /// An integer that fits 64 bits.
 pub(super) fn integer(value: &Value<'_>) -> Option<i64> {
     let number = value.as_integer()?;

@@ -3,6 +3,7 @@
 
 use super::document::{ByteSize, Network, SecretRef, StoreUrl};
 use crate::money::{Currency, parse_nano};
+use crate::route::Condition;
 use crate::snapshot::Origin;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
@@ -53,6 +54,29 @@ pub(super) fn timeout(text: &str) -> Result<Duration, Fault> {
         return Err(fault("must be longer than nothing", "leave the field out to have the default"));
     }
     Ok(duration)
+}
+
+/// CEL over the facts of a request.
+pub(super) fn condition(text: &str) -> Result<(), Fault> {
+    Condition::new(text).map(drop).map_err(|error| fault(error.message, error.help))
+}
+
+/// What a route may set in a body: not what the gateway itself decides, nor what the client asks.
+pub(super) fn member(text: &str) -> Result<(), Fault> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "_.-".contains(c);
+    if text.is_empty() || text.len() > 64 || !text.chars().all(plain) {
+        return Err(fault(
+            format!("`{}` is no name of a member", shown(text)),
+            "write it as the provider's API has it",
+        ));
+    }
+    let ours =
+        ["model", "models", "stream", "stream_options", "messages", "contents", "input", "prompt", "n"];
+    if ours.contains(&text) {
+        let help = "set parameters, such as temperature or max_tokens";
+        return Err(fault(format!("`{text}` cannot be set by a route"), help));
+    }
+    Ok(())
 }
 
 /// `trial-*`, or a whole name.

@@ -16,7 +16,7 @@
 //! The estimate serves rate limits, `count_tokens` and what is charged when an answer breaks off. It depends on the family
 //! of the model, which is not known yet: the scan keeps a [`Weight`], and that is weighed when the model is chosen.
 
-use super::Operation;
+use super::{Content, Operation};
 use crate::tokens::{Counts, Family, growth, media};
 
 /// Tokens assumed, at most, of one image, video or file: above what the large vendors charge for a
@@ -61,9 +61,19 @@ pub struct Weight {
     tools: u64,
     /// Tokens that are known as such: token arrays, documents, sealed thoughts.
     plain: u64,
+    content: Content,
 }
 
 impl Weight {
+    /// What there is of other kinds than text.
+    pub fn content(&self) -> Content {
+        let mut content = self.content;
+        if self.tools > 0 {
+            content.add(Content::TOOLS);
+        }
+        content
+    }
+
     /// Tokens that the input probably has for this upstream model.
     pub fn estimate(&self, model: &str) -> u64 {
         self.estimate_in(Family::of(model))
@@ -252,6 +262,7 @@ impl Scale {
             Expected::Text | Expected::ToolKind => {}
             Expected::Sound => {
                 self.in_audio = false;
+                self.weight.content.add(Content::AUDIO);
                 self.bound += raw.len() as u64 / 2 + STRING_OVERHEAD_BOUND;
                 self.weight.seconds += media::seconds(raw);
                 return;
@@ -271,7 +282,10 @@ impl Scale {
                 self.bound += raw.len() as u64 + STRING_OVERHEAD_BOUND;
                 return self.picture(None);
             }
-            Expected::Mark => return self.bound += raw.len() as u64 + STRING_OVERHEAD_BOUND,
+            Expected::Mark => {
+                self.weight.content.note(raw);
+                return self.bound += raw.len() as u64 + STRING_OVERHEAD_BOUND;
+            }
             Expected::Sealed => {
                 self.weight.plain += raw.len() as u64 / SEALED_BYTES_PER_TOKEN;
                 return self.bound += raw.len() as u64 + STRING_OVERHEAD_BOUND;
@@ -333,13 +347,18 @@ impl Scale {
     /// A file that came with the request; its media bound is counted.
     fn medium(&mut self, raw: &[u8]) {
         match media::kind(raw) {
-            media::Kind::Picture(size) => self.picture(Some(size)),
+            media::Kind::Picture(size) => {
+                self.weight.content.add(Content::IMAGE);
+                self.picture(Some(size));
+            }
             media::Kind::Document => {
+                self.weight.content.add(Content::FILE);
                 let length = raw.len() as u64;
                 self.bound += (length / DOCUMENT_BYTES_PER_TOKEN_BOUND).saturating_sub(MEDIA_TOKENS_BOUND);
                 self.weight.plain += (length / DOCUMENT_BYTES_PER_TOKEN_ESTIMATE).max(1);
             }
             media::Kind::Sound => {
+                self.weight.content.add(Content::AUDIO);
                 self.bound += (raw.len() as u64 / 2).saturating_sub(MEDIA_TOKENS_BOUND);
                 self.weight.seconds += media::seconds(raw);
             }

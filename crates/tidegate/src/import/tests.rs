@@ -48,8 +48,8 @@ fn way(snapshot: &Snapshot, name: &str) -> (Vec<String>, Vec<String>) {
     match snapshot.environments["dev"].resolve(name).unwrap() {
         Target::Deployment(one) => (vec![one.name.to_string()], vec![]),
         Target::Route(route) => (
-            route.targets.iter().map(|(one, weight)| format!("{} {weight:.2}", one.name)).collect(),
-            route.fallbacks.iter().map(|one| one.name.to_string()).collect(),
+            route.targets.iter().map(|one| format!("{} {:.2}", one.deployment.name, one.weight)).collect(),
+            route.fallbacks.iter().map(|(one, _)| one.deployment.name.to_string()).collect(),
         ),
     }
 }

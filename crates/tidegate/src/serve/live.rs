@@ -41,6 +41,27 @@ impl Live for Engine {
         self.ledger.balances()
     }
 
+    fn explain(&self, asked: admin::Explain) -> Result<serde_json::Value, String> {
+        let mut headers = http::HeaderMap::new();
+        for (name, value) in &asked.headers {
+            let name = http::HeaderName::try_from(name.as_str())
+                .map_err(|_| format!("headers: `{name}` is no name"))?;
+            let value =
+                http::HeaderValue::try_from(value).map_err(|_| format!("headers: the value of `{name}`"))?;
+            headers.insert(name, value);
+        }
+        let question = gateway::Question {
+            environment: asked.environment.unwrap_or_default(),
+            key: asked.key,
+            endpoint: asked.endpoint,
+            body: asked.request.unwrap_or_default().to_string().into(),
+            headers,
+        };
+        let explained =
+            self.gateway.explain(&question).map_err(|error| format!("{} ({})", error.message, error.code))?;
+        serde_json::to_value(explained).map_err(|error| error.to_string())
+    }
+
     fn ready(&self) -> bool {
         self.is_serving() && !self.tasks.is_stopping() && !self.is_draining()
     }

@@ -24,6 +24,7 @@ mod outage;
 mod raw;
 mod realtime;
 mod recall;
+mod routes;
 mod stand;
 mod steering;
 mod stored;
