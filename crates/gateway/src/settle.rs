@@ -248,7 +248,7 @@ fn request_log(exchange: &Exchange, ending: &Ending, cost: Option<Money>) -> Req
     let duration = now.since(exchange.times.started);
     let micros = |d: std::time::Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX);
     let waiting_since = exchange.times.dispatched;
-    RequestLog {
+    let mut log = RequestLog {
         request_id: exchange.id,
         at: exchange.at,
         labels: Arc::clone(&exchange.labels),
@@ -275,7 +275,11 @@ fn request_log(exchange: &Exchange, ending: &Ending, cost: Option<Money>) -> Req
         upstream_request_id: exchange.upstream_request_id.clone(),
         finish_reason: ending.finish_reason.clone(),
         bodies: exchange.request_body.as_ref().map(|request| bodies(request, ending.answer.as_ref())),
+    };
+    if exchange.recall.word == Word::Miss {
+        log.mark_recalled("miss", None);
     }
+    log
 }
 
 fn bodies(request: &Bytes, answer: Option<&Bytes>) -> Bodies {

@@ -247,7 +247,8 @@ pub fn is_own_tag(name: &str) -> bool {
 
 /// What few lines have is kept among their tags, so that the many lines that have it not pay nothing for it.
 impl RequestLog {
-    /// Says that it had an earlier answer: `hit` (of the cache) or `replay` (for an idempotency key), and what that saved.
+    /// Says what it had to do with earlier answers: `hit` or `miss` (of the cache), `replay` (for an idempotency key); and
+    /// what that saved.
     pub fn mark_recalled(&mut self, how: &str, saved: Option<Money>) {
         self.tags.push((RECALLED.into(), how.into()));
         if let Some(saved) = saved {
@@ -255,7 +256,7 @@ impl RequestLog {
         }
     }
 
-    /// `hit` or `replay`, where it had an earlier answer.
+    /// `hit`, `miss` or `replay`, where it had to do with earlier answers.
     #[must_use]
     pub fn recalled(&self) -> Option<&str> {
         self.own(RECALLED)

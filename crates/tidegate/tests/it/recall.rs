@@ -117,9 +117,12 @@ async fn an_answer_is_given_again_and_costs_nothing() {
     }
     // Newest first: the later hit was of the answer that was asked for anew.
     let paid: Vec<_> =
-        log.iter().filter(|line| line["model_asked"] == "r" && line["cache"].is_null()).collect();
+        log.iter().filter(|line| line["model_asked"] == "r" && line["cache"] != "hit").collect();
     assert_eq!(cost(hits[0], "saved"), cost(paid[0], "cost"));
     assert_eq!(cost(hits[1], "saved"), cost(paid[2], "cost"));
+    let words: Vec<_> = log.iter().rev().map(|line| line["cache"].as_str()).collect();
+    let (miss, hit) = (Some("miss"), Some("hit"));
+    assert_eq!(words, [miss, hit, None, miss, hit, None, None, None]);
     let metrics = client.get("/metrics").await.unwrap().text();
     for line in ["tidegate_cache_hits_total 2", "tidegate_cache_misses_total 2", "tidegate_cache_entries 1"] {
         assert!(metrics.lines().any(|has| has == line), "{line}\n{metrics}");

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "tests")]
 
 use super::*;
+use proptest::prelude::*;
 
 const BOUNDS: Bounds = Bounds { entries: 4, bytes: 64 * 1024, body: 16 * 1024 };
 const TTL: Duration = Duration::from_secs(60);
@@ -171,4 +172,89 @@ fn asking_anew_replaces_and_disturbs_nobody() {
     assert_eq!(find(&keep, 1, at(0)).unwrap(), "new");
     drop(keep.anew(asks(1, NONE)));
     assert_eq!(find(&keep, 1, at(0)).unwrap(), "new");
+}
+
+/// What may happen to one of a few digests, of one of three environments.
+#[derive(Clone, Debug)]
+enum Step {
+    Ask { number: u8, owner: u8, body: usize },
+    GiveUp { number: u8, owner: u8 },
+    Unfit { number: u8, owner: u8 },
+    Anew { number: u8, owner: u8, body: usize },
+    Find { number: u8, owner: u8 },
+    Wait { seconds: u64 },
+    Sweep,
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let place = || (0..12u8, 0..3u8);
+    let body = || 0..20_000usize;
+    let step = prop_oneof![
+        6 => (place(), body()).prop_map(|((number, owner), body)| Step::Ask { number, owner, body }),
+        1 => place().prop_map(|(number, owner)| Step::GiveUp { number, owner }),
+        1 => place().prop_map(|(number, owner)| Step::Unfit { number, owner }),
+        2 => (place(), body()).prop_map(|((number, owner), body)| Step::Anew { number, owner, body }),
+        4 => place().prop_map(|(number, owner)| Step::Find { number, owner }),
+        1 => (0..40u64).prop_map(|seconds| Step::Wait { seconds }),
+        1 => Just(Step::Sweep),
+    ];
+    proptest::collection::vec(step, 0..120)
+}
+
+/// A digest is one environment's alone, as it is made of its name.
+fn of(number: u8, owner: u8) -> Asks {
+    Asks { owner: format!("e{owner}").into(), ..asks(number * 3 + owner, NONE) }
+}
+
+fn check(keep: &Keep) {
+    let shelves = keep.shelves.lock();
+    let mut lines: HashMap<Name, (usize, usize)> = HashMap::new();
+    for slot in shelves.slots.values() {
+        let Content::Kept { kept, .. } = &slot.content else { panic!("nobody asks any more") };
+        let line = lines.entry(slot.owner.clone()).or_default();
+        *line = (line.0 + 1, line.1 + kept.weight());
+    }
+    let told: HashMap<Name, (usize, usize)> =
+        shelves.lines.iter().map(|(owner, line)| (owner.clone(), (line.entries, line.bytes))).collect();
+    assert_eq!(lines, told);
+    assert_eq!(shelves.entries, lines.values().map(|line| line.0).sum::<usize>());
+    assert_eq!(shelves.bytes, lines.values().map(|line| line.1).sum::<usize>());
+    assert!(shelves.entries <= BOUNDS.entries && shelves.bytes <= BOUNDS.bytes);
+    for (digest, slot) in &shelves.slots {
+        let order = &shelves.lines[&slot.owner].order;
+        assert_eq!(order.iter().filter(|place| **place == (*digest, slot.number)).count(), 1);
+    }
+}
+
+proptest! {
+    #[test]
+    fn sums_and_bounds_hold_whatever_happens(steps in steps()) {
+        let keep = Keep::new(BOUNDS);
+        let mut seconds = 0;
+        for step in steps {
+            let now = at(seconds);
+            let sized = |body: usize| sized(vec![b'x'; body].into());
+            match step {
+                Step::Ask { number, owner, body } => {
+                    if let Found::Nothing(ticket) = keep.enter(of(number, owner), now) {
+                        ticket.answer(&sized(body), now);
+                    }
+                }
+                Step::GiveUp { number, owner } => drop(keep.enter(of(number, owner), now)),
+                Step::Unfit { number, owner } => {
+                    if let Found::Nothing(ticket) = keep.enter(of(number, owner), now) {
+                        ticket.unfit();
+                    }
+                }
+                Step::Anew { number, owner, body } => keep.anew(of(number, owner)).answer(&sized(body), now),
+                Step::Find { number, owner } => {
+                    let found = keep.enter(of(number, owner), now);
+                    prop_assert!(matches!(found, Found::Answer(_) | Found::Nothing(_)));
+                }
+                Step::Wait { seconds: more } => seconds += more,
+                Step::Sweep => keep.sweep(now),
+            }
+            check(&keep);
+        }
+    }
 }
