@@ -5,9 +5,11 @@
 
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use policy::Moment;
 use runtime::Clock;
 use tokio::time::{Instant, Sleep};
@@ -21,6 +23,21 @@ pub(crate) struct Alarm {
     sleep: Option<Pin<Box<Sleep>>>,
     /// Until when the timer is set, and whom it wakes.
     set: Option<(Moment, Waker)>,
+}
+
+/// The alarm that the requests of a connection use one after another: making a timer and taking it out again costs more
+/// than all that it is asked while it is there.
+#[derive(Clone, Default)]
+pub(crate) struct Spare(Arc<Mutex<Alarm>>);
+
+impl Spare {
+    pub(crate) fn take(&self) -> Alarm {
+        std::mem::take(&mut *self.0.lock())
+    }
+
+    pub(crate) fn give_back(&self, alarm: Alarm) {
+        *self.0.lock() = alarm;
+    }
 }
 
 impl Alarm {

@@ -168,16 +168,19 @@ async fn attempt(
         let (exchange, _) = flight.fail(Outcome::NeverDispatched);
         return Err(unrecorded(exchange, &error));
     }
-    let now = gateway.clock.moment();
+    let mut now = gateway.clock.moment();
     let wire = match upstream.origin.take_idle(now) {
         Some(wire) => wire,
         // A new connection is rare; boxed, its state does not make every request's larger.
         None => match Box::pin(connect(&upstream, timeouts.connect, now)).await {
-            Ok(wire) => wire,
+            Ok(wire) => {
+                now = gateway.clock.moment();
+                wire
+            }
             Err((what, full)) => return Err(unreachable(flight, &what, full)),
         },
     };
-    flight.depart(Call::send(&upstream.origin, wire, head, body));
+    flight.depart(Call::send(&upstream.origin, wire, head, body), now);
     answer_of(flight).await
 }
 

@@ -13,6 +13,7 @@ use policy::{Name, Taken};
 use providers::request::{self, Operation, Raw};
 use runtime::Dice;
 
+use crate::alarm::Spare;
 use crate::body::Body;
 use crate::exchange::{Caller, Exchange, Limit, Times};
 use crate::listen::Client;
@@ -164,14 +165,16 @@ pub(crate) async fn begun(
     }
 }
 
-/// Answers a call whose whole body is there.
+/// Answers a call whose whole body is there; `since`: when its head was, where the body came later.
 pub(crate) async fn answer_whole(
     gateway: Arc<Gateway>,
     parts: Parts,
     body: Bytes,
-    started: policy::Moment,
-    peer: Option<IpAddr>,
+    since: Option<policy::Moment>,
+    (peer, alarm): (Option<IpAddr>, Spare),
 ) -> Response<Body> {
+    let now = gateway.clock.moment();
+    let started = since.unwrap_or(now);
     let uri = parts.uri.clone();
     let Endpoint::Call(asked) = find(&parts.method, uri.path()) else { return small(&gateway, &parts) };
     let id = Dice::request_id(&gateway.clock);
@@ -180,6 +183,8 @@ pub(crate) async fn answer_whole(
         Ok(exchange) => exchange,
         Err(answer) => return *answer,
     };
+    exchange.alarm = Some(alarm);
+    exchange.at = exchange.at.minus(now.since(started));
     match receive::whole(&gateway.memory, gateway.max_body, &parts, &body) {
         Ok(held) => exchange.held = Some(held),
         Err(refusal) => return refuse(&mut exchange, &refusal),
@@ -445,6 +450,7 @@ pub(crate) fn open(
         upstream_request_id: None,
         request_body: None,
         in_flight: Some(gateway.metrics.begin()),
+        alarm: None,
         recall: recall::Said::default(),
         gateway: Arc::clone(gateway),
     }

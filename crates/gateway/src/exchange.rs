@@ -12,6 +12,7 @@ use providers::request::{Asked, Operation};
 
 use http::HeaderValue;
 
+use crate::alarm::Spare;
 use crate::metrics::InFlight;
 use crate::receive::Held;
 use crate::refusal::{Code, Refusal};
@@ -106,6 +107,8 @@ pub(crate) struct Exchange {
     /// Kept only where the environment logs bodies.
     pub(crate) request_body: Option<bytes::Bytes>,
     pub(crate) in_flight: Option<InFlight>,
+    /// Its connection's alarm, where it has one.
+    pub(crate) alarm: Option<Spare>,
     /// What it has to do with earlier answers.
     pub(crate) recall: crate::recall::Said,
 }

@@ -16,7 +16,7 @@ use providers::flow::Flow;
 use providers::request::Operation;
 use tokio_util::sync::WaitForCancellationFutureOwned;
 
-use crate::alarm::Alarm;
+use crate::alarm::{Alarm, Spare};
 use crate::exchange::Exchange;
 use crate::lanes::{self, Lane};
 use crate::refusal::{Code, Refusal};
@@ -91,6 +91,8 @@ pub(crate) struct Flight {
     /// The head has come.
     answered: bool,
     alarm: Alarm,
+    /// Where the alarm is from, and goes back to.
+    spare: Option<Spare>,
     cut: Option<Pin<Box<WaitForCancellationFutureOwned>>>,
     unattended: bool,
 }
@@ -103,7 +105,9 @@ impl Flight {
         timeouts: Timeouts,
         lane: Lane,
     ) -> Self {
-        let now = exchange.gateway.clock.moment();
+        // Until it departs.
+        let now = exchange.times.received;
+        let spare = exchange.alarm.clone();
         Self {
             exchange: Some(exchange),
             attempt: Some(attempt),
@@ -116,7 +120,8 @@ impl Flight {
             last_byte: now,
             headed: false,
             answered: false,
-            alarm: Alarm::default(),
+            alarm: spare.as_ref().map(Spare::take).unwrap_or_default(),
+            spare,
             cut: None,
             unattended: false,
         }
@@ -135,8 +140,7 @@ impl Flight {
     }
 
     /// The request leaves: from here on the provider may bill it.
-    pub(crate) fn depart(&mut self, call: Call) {
-        let now = self.exchange().gateway.clock.moment();
+    pub(crate) fn depart(&mut self, call: Call, now: Moment) {
         self.exchange().times.dispatched = Some(now);
         (self.dispatched, self.last_byte) = (now, now);
         self.call = Some(call);
@@ -294,7 +298,7 @@ impl Flight {
         let mut idle = Context::from_waker(std::task::Waker::noop());
         let context = context.unwrap_or(&mut idle);
         match call.poll_chunk(context) {
-            Poll::Ready(None) => call.recycle(gateway.clock.moment()),
+            Poll::Ready(None) => call.recycle(self.last_byte),
             Poll::Ready(Some(_)) => {}
             Poll::Pending => {
                 let clock = gateway.clock.clone();
@@ -393,6 +397,7 @@ impl Flight {
                 lane: self.lane,
                 flow: self.flow.take(),
                 alarm: Alarm::default(),
+                spare: None,
                 cut: None,
                 unattended: true,
                 timeouts: self.timeouts,
@@ -418,6 +423,9 @@ impl Drop for Flight {
         // In a panic the attempt's own drop books it: no further code of ours runs while the stack unwinds.
         if self.attempt.is_some() && !std::thread::panicking() {
             self.abandon();
+        }
+        if let Some(spare) = &self.spare {
+            spare.give_back(std::mem::take(&mut self.alarm));
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use ledger::{Attempt, Basis, Bodies, Ended, Outcome, RequestLog, Reservation, Settlement};
-use policy::{Deployment, Money, Name, Usage};
+use policy::{Deployment, Moment, Money, Name, Usage};
 use providers::request::Operation;
 
 use crate::exchange::Exchange;
@@ -139,7 +139,8 @@ pub(crate) fn conclude(
             exchange.times.dispatched.map_or(first.since(first), |dispatched| first.since(dispatched));
         busy.answered(after, exchange.asked.stream, first);
     }
-    let log = request_log(exchange, ending, cost);
+    let now = exchange.gateway.clock.moment();
+    let log = request_log(exchange, ending, cost, now);
     exchange.gateway.metrics.count(exchange, deployment, ending, cost);
     if let Some(noted) = &exchange.recall.noted {
         noted.ended(deployment, ending, cost);
@@ -151,7 +152,7 @@ pub(crate) fn conclude(
     }
     true_up(exchange, &ending.usage);
     let settlement = Settlement {
-        at: exchange.gateway.clock.now(),
+        at: exchange.at.plus(now.since(exchange.times.started)),
         outcome: ending.outcome,
         usage: ending.usage,
         basis: ending.basis,
@@ -207,7 +208,7 @@ pub(crate) fn fail(
 pub(crate) fn log_refused(exchange: &mut Exchange, status: u16, error: &'static str) {
     true_up(exchange, &Usage::default());
     let ending = Ending::never_dispatched(status, error);
-    let log = request_log(exchange, &ending, None);
+    let log = request_log(exchange, &ending, None, exchange.gateway.clock.moment());
     exchange.gateway.metrics.count_refused(exchange, status);
     exchange.gateway.ledger.log_request(log);
 }
@@ -216,7 +217,7 @@ pub(crate) fn log_refused(exchange: &mut Exchange, status: u16, error: &'static 
 pub(crate) fn log_answered(exchange: &mut Exchange) {
     let mut ending = Ending::never_dispatched(200, "");
     ending.error = None;
-    let log = request_log(exchange, &ending, None);
+    let log = request_log(exchange, &ending, None, exchange.gateway.clock.moment());
     exchange.gateway.metrics.count_refused(exchange, 200);
     exchange.gateway.ledger.log_request(log);
 }
@@ -228,7 +229,8 @@ pub(crate) fn log_recalled(exchange: &mut Exchange, kept: &Kept, saved: Option<M
     (ending.status, ending.error) = (kept.status, kept.error);
     ending.answer = exchange.request_body.is_some().then(|| kept.body.clone());
     let currency = saved.or(kept.cost).map_or(policy::Currency::USD, |cost| cost.currency);
-    let mut log = request_log(exchange, &ending, Some(Money::zero(currency)));
+    let mut log =
+        request_log(exchange, &ending, Some(Money::zero(currency)), exchange.gateway.clock.moment());
     // Only the cache saves: what was promised would not have been asked for twice.
     let saved = saved.filter(|_| word == Word::Hit);
     log.mark_recalled(if word == Word::Hit { "hit" } else { "replay" }, saved);
@@ -243,8 +245,7 @@ fn true_up(exchange: &mut Exchange, usage: &Usage) {
     exchange.visited.correct(input, output);
 }
 
-fn request_log(exchange: &Exchange, ending: &Ending, cost: Option<Money>) -> RequestLog {
-    let now = exchange.gateway.clock.moment();
+fn request_log(exchange: &Exchange, ending: &Ending, cost: Option<Money>, now: Moment) -> RequestLog {
     let duration = now.since(exchange.times.started);
     let micros = |d: std::time::Duration| u64::try_from(d.as_micros()).unwrap_or(u64::MAX);
     let waiting_since = exchange.times.dispatched;

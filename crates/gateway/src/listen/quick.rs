@@ -31,6 +31,7 @@ use tokio_util::io::poll_read_buf;
 use super::Client;
 use super::framing::MAX_HEADERS;
 use super::gate::Gate;
+use crate::alarm::Spare;
 use crate::body::Body;
 use crate::urls::{self, Endpoint};
 use crate::{Gateway, endpoints};
@@ -75,6 +76,8 @@ pub(super) struct Quick<S> {
     tail: Bytes,
     /// No request follows the present one.
     last: bool,
+    /// For the waits of the calls, one after another.
+    alarm: Spare,
     /// A second, and how answers tell it.
     date: (i64, String),
 }
@@ -91,6 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Quick<S> {
             outbox: BytesMut::new(),
             tail: Bytes::new(),
             last: false,
+            alarm: Spare::default(),
             date: (i64::MIN, String::new()),
         }
     }
@@ -264,16 +268,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Quick<S> {
 
     fn begin(&mut self, mut parts: Parts, body: Bytes) {
         let since = self.awaited.take().map(|(_, since)| since);
-        let started = since.unwrap_or_else(|| self.gateway.clock.moment());
         if let Endpoint::Call(asked) = urls::find(&parts.method, parts.uri.path())
             && matches!(asked.operation, Operation::Raw(Raw::MessageBatches | Raw::GoogleUpload))
         {
             // Its answers tell an address of ours.
             parts.extensions.insert(self.client.clone());
         }
-        let (gateway, busy, peer) = (Arc::clone(&self.gateway), self.client.answer(), self.client.address);
+        let (gateway, busy) = (Arc::clone(&self.gateway), self.client.answer());
+        let of_connection = (self.client.address, self.alarm.clone());
         self.state = State::Answering(Box::pin(async move {
-            let answer = endpoints::answer_whole(gateway, parts, body, started, peer).await;
+            let answer = endpoints::answer_whole(gateway, parts, body, since, of_connection).await;
             answer.map(|body| body.holding(busy))
         }));
     }

@@ -10,6 +10,7 @@
 //! last answer ended where its framing said.
 
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -356,9 +357,10 @@ pub(super) enum Taken {
 
 /// Parses a whole head. Values are slices of it: nothing is copied but names that no standard knows.
 fn read_head(bytes: &Bytes) -> Result<(Head, Version), WireError> {
-    let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
-    let mut answer = httparse::Response::new(&mut headers);
-    match answer.parse(bytes) {
+    let mut headers = [const { MaybeUninit::uninit() }; MAX_HEADERS];
+    let mut answer = httparse::Response::new(&mut []);
+    let parser = httparse::ParserConfig::default();
+    match parser.parse_response_with_uninit_headers(&mut answer, bytes, &mut headers) {
         Ok(httparse::Status::Complete(length)) if length == bytes.len() => {}
         Ok(_) => return Err(WireError::Malformed("its head ends early")),
         Err(httparse::Error::TooManyHeaders) => return Err(WireError::Malformed("too many headers")),
