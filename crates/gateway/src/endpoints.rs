@@ -230,6 +230,9 @@ async fn received(
     match lead {
         None => put(exchange, &parts.headers, body, plan, reservation).await,
         Some(mut lead) => {
+            if plan.cache.is_none() {
+                lead.leave_cache();
+            }
             lead.take_places(&mut exchange);
             let client = parts.headers;
             let answering = Box::pin(async move { put(exchange, &client, body, plan, reservation).await });
@@ -341,6 +344,8 @@ fn afford(exchange: &mut Exchange, plan: &mut plan::Plan) -> Result<ledger::Rese
     let reservation = match admit::reserve(exchange, plan) {
         Err(spent) if spent.code == Code::InsufficientQuota && !plan.cheaper.is_empty() => {
             plan.attempts = plan.cheaper.drain(..).collect();
+            // What answers since this key's money is spent is no answer for others.
+            plan.cache = None;
             admit::reserve(exchange, plan)?
         }
         reserved => reserved?,

@@ -6,15 +6,16 @@
 //! streams; strictness; and those headers of the client that go to the provider. Never the key or any credential.
 //!
 //! What a name leads to is the definition of the route (its places with their weights and what is set for them), where each
-//! place is, and which of them the conditions of the route leave open for the request; and not the place that this request happened to draw: any of them may answer any request, so any answer of theirs will do. A
-//! changed route or provider is another key. The number of the release is not in it, since most releases change other
+//! place is, and which of them the conditions of the route leave open for the request; and not the place that this request
+//! happened to draw, but where a route is sticky: any of them may answer, so any answer of theirs will do. A changed
+//! route or provider is another key. The number of the release is not in it, since most releases change other
 //! things; nor are prices, which make no answer wrong: what a hit saves is told at the price of the moment.
 //!
 //! Guardrails on answers: what is kept is what left the gateway, after them. So when they come, what is in force for a
 //! request has to be part of [`answer`], or a stricter rule would be passed by with older answers.
 
 use http::HeaderMap;
-use policy::{Choice, Deployment, Target};
+use policy::{Choice, Deployment, Said, Target};
 use providers::request::Print;
 use sha2::Sha256;
 
@@ -55,10 +56,12 @@ pub(super) fn answer(exchange: &Exchange, plan: &Plan, client: &HeaderMap, print
     mix.add(&*environment.organization).add(&*environment.workspace).add(&*environment.name);
     mix.add(asked(exchange, &print.digest));
     mix.add([u8::from(exchange.strict)]);
+    let mut sticky = false;
     for name in std::iter::once(&exchange.asked.model).chain(&exchange.asked.fallbacks) {
         match environment.resolve(name) {
             Ok(Target::Deployment(deployment)) => place(&mut mix, &deployment),
             Ok(Target::Route(route)) => {
+                sticky |= route.sticky.is_some();
                 mix.add("route").add(&*route.name);
                 for one in &route.targets {
                     mix.add(one.weight.to_le_bytes());
@@ -73,12 +76,18 @@ pub(super) fn answer(exchange: &Exchange, plan: &Plan, client: &HeaderMap, print
         }
     }
     // Which of them this request may come to: conditions may speak of what is not in its body.
-    let mut open: Vec<_> = plan.attempts.iter().map(|step| &step.deployment.name).collect();
+    // Of one place that is there twice, they also choose what is set for it.
+    let mut open: Vec<_> = plan.attempts.iter().map(|step| (&step.deployment.name, &step.set)).collect();
     open.sort();
     mix.add("open").add((open.len() as u64).to_le_bytes());
-    open.into_iter().for_each(|name| {
+    for (name, set) in open {
         mix.add(&**name);
-    });
+        said(&mut mix, set.as_ref());
+    }
+    if sticky && let Some(first) = plan.attempts.first() {
+        // Who is to stay with one place gets no other's answer.
+        mix.add("sticky").add(&*first.deployment.name);
+    }
     mix.add("headers");
     let hops = headers::hop_names(client);
     let mut sent: Vec<_> =
@@ -117,7 +126,11 @@ pub(super) fn bytes(body: &[u8]) -> Digest {
 /// Who may answer, and what is said to them in place of the client.
 fn choice(mix: &mut Mix, choice: &Choice) {
     place(mix, &choice.deployment);
-    let set = choice.set.as_deref().unwrap_or_default();
+    said(mix, choice.set.as_ref());
+}
+
+fn said(mix: &mut Mix, set: Option<&Said>) {
+    let set = set.map(|set| &**set).unwrap_or_default();
     mix.add((set.len() as u64).to_le_bytes());
     for (name, value) in set {
         mix.add(&**name).add(&**value);

@@ -67,6 +67,11 @@ impl Lead {
         Self { gateway, promise, cache, noted, hasty, places: Taken::default(), alone: None }
     }
 
+    /// The answer is for its own client alone; of those who wait another asks.
+    pub(crate) fn leave_cache(&mut self) {
+        self.cache = None;
+    }
+
     /// Takes over the client's places, which end with the answer or with the client.
     pub(crate) fn take_places(&mut self, exchange: &mut Exchange) {
         self.places = exchange.taken.take_places();

@@ -489,3 +489,35 @@ async fn a_stop_waits_for_nobody_who_waits() {
     let reply = waiting.await.unwrap();
     assert_eq!((reply.status, reply.code().as_str()), (503, "shutting_down"), "{}", reply.text());
 }
+
+#[tokio::test]
+async fn what_a_route_makes_of_who_asks_is_part_of_the_question() {
+    let mate = offline_key();
+    let key = "budgets = [{ name = \"small\", amount = \"1.00\", window = \"total\" }]\n".to_owned();
+    let more = format!(
+        "[models.\"fake/m\"]\nprice = {{ per_request = \"0.01\" }}\n[models.\"fake/dear\"]\nprice = {{ per_request = \"0.60\" }}\n\
+         [keys.mate]\nsecret = \"env:MATE_KEY\"\n\
+         [routes.set]\n{ON}targets = [{{ model = \"fake/m\", when = \"tags.tier == 'a'\", set = {{ temperature = 0.25 }} }}, \
+         {{ model = \"fake/m\", when = \"tags.tier == 'b'\", set = {{ temperature = 0.75 }} }}]\n\
+         [routes.r]\n{ON}targets = [\"fake/dear\"]\nfallbacks = [{{ model = \"fake/m\", on = [\"budget\"] }}]\n"
+    );
+    let environment = vec![("MATE_KEY".to_owned(), mate.clone())];
+    let stand = Stand::start(Setup { key, more, environment, ..Setup::default() }).await;
+    let client = stand.client();
+    for tier in ["tier=a", "tier=b"] {
+        let client = client.header("x-tidegate-tags", tier);
+        for expected in ["miss", "hit"] {
+            assert_eq!(word(&ask(&client, chat("set", "")).await), expected, "{tier}");
+        }
+    }
+    // Whose money is spent has a cheaper answer, and nobody else has that.
+    let answered = |reply: &Reply| reply.header("x-tidegate-model").unwrap().to_owned();
+    let dear = ask(&client, chat("r", r#","seed":1"#)).await;
+    assert_eq!((word(&dear), answered(&dear).as_str()), ("miss", "fake/dear"));
+    let cheap = ask(&client, chat("r", r#","seed":2"#)).await;
+    assert_eq!((word(&cheap), answered(&cheap).as_str()), ("miss", "fake/m"));
+    let other = ask(&client.with_key(&mate), chat("r", r#","seed":2"#)).await;
+    assert_eq!((word(&other), answered(&other).as_str()), ("miss", "fake/dear"));
+    let again = ask(&client, chat("r", r#","seed":2"#)).await;
+    assert_eq!((word(&again), answered(&again).as_str()), ("hit", "fake/dear"));
+}
