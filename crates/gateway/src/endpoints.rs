@@ -24,7 +24,7 @@ use crate::refusal::{Code, Refusal};
 use crate::urls::{self, Endpoint, find};
 use crate::{
     Gateway, admit, authenticate, dispatch, headers, health, limits, models, plan, raw, realtime, recall,
-    receive, settle, stored, wishes,
+    receive, screen, settle, stored, wishes,
 };
 
 /// End users, sessions and tags longer than this are cut, characters.
@@ -214,6 +214,20 @@ async fn received(
         Ok(plan) => plan,
         Err(refusal) => return refuse(&mut exchange, &refusal),
     };
+    if exchange.caller.environment.guards {
+        match screen::request(&mut exchange, &body) {
+            Ok(None) => {}
+            Ok(Some(masked)) => {
+                body = masked;
+                // Places in the body are others now.
+                plan = match planned(&mut exchange, &asked, &parts, &body) {
+                    Ok(plan) => plan,
+                    Err(refusal) => return refuse(&mut exchange, &refusal),
+                };
+            }
+            Err(refusal) => return refuse(&mut exchange, &refusal),
+        }
+    }
     let mut lead = None;
     if recall::concerns(&exchange, &plan) {
         match Box::pin(recall::recall(&mut exchange, &plan, &parts.headers, &body)).await {
@@ -456,6 +470,7 @@ pub(crate) fn open(
         request_body: None,
         in_flight: Some(gateway.metrics.begin()),
         alarm: None,
+        guarded: String::new(),
         recall: recall::Said::default(),
         gateway: Arc::clone(gateway),
     }

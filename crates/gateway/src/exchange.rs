@@ -109,6 +109,8 @@ pub(crate) struct Exchange {
     pub(crate) in_flight: Option<InFlight>,
     /// Its connection's alarm, where it has one.
     pub(crate) alarm: Option<Spare>,
+    /// What guardrails did, as the client is told.
+    pub(crate) guarded: String,
     /// What it has to do with earlier answers.
     pub(crate) recall: crate::recall::Said,
 }

@@ -29,6 +29,7 @@ names! {
     ATTEMPTS "x-tidegate-attempts";
     CACHE "x-tidegate-cache";
     DROPPED "x-tidegate-dropped";
+    GUARDRAILS "x-tidegate-guardrails";
     COST "x-tidegate-cost";
     TIMEOUT "x-tidegate-timeout";
     STRICT "x-tidegate-strict";
@@ -213,6 +214,9 @@ pub(crate) fn add_ours(exchange: &Exchange, down: &mut HeaderMap, own_time: Dura
     down.insert(CACHE, exchange.recall.word.value());
     if !exchange.dropped.is_empty() {
         down.insert(DROPPED, text(&exchange.dropped.join(", ")));
+    }
+    if !exchange.guarded.is_empty() {
+        down.insert(GUARDRAILS, text(&exchange.guarded));
     }
     if exchange.usage_estimated {
         down.insert(ESTIMATED, HeaderValue::from_static("true"));

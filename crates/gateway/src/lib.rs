@@ -36,6 +36,7 @@ mod recall;
 mod receive;
 mod refusal;
 mod relay;
+mod screen;
 mod settle;
 mod shelf;
 mod standing;

@@ -61,6 +61,13 @@ struct StatusLabels {
     status: u16,
 }
 
+#[derive(Clone, Debug, Eq, Hash, PartialEq, EncodeLabelSet)]
+struct GuardrailLabels {
+    guardrail: String,
+    action: &'static str,
+    stage: &'static str,
+}
+
 type Spent = Counter<f64, AtomicU64>;
 
 /// The series of one model, found once and kept.
@@ -87,6 +94,7 @@ pub(crate) struct Metrics {
     unknown_cost: Family<ModelLabels, Counter>,
     unauthenticated: Family<StatusLabels, Counter>,
     limited: Family<LimitLabels, Counter>,
+    guardrails: Family<GuardrailLabels, Counter>,
     cache_hits: Counter,
     cache_misses: Counter,
     replays: Counter,
@@ -122,6 +130,7 @@ impl Metrics {
             unknown_cost: Family::default(),
             unauthenticated: Family::default(),
             limited: Family::default(),
+            guardrails: Family::default(),
             cache_hits: Counter::default(),
             cache_misses: Counter::default(),
             replays: Counter::default(),
@@ -160,6 +169,11 @@ impl Metrics {
             "limited_requests",
             "requests that a limit refused, or with shadow would have refused",
             metrics.limited.clone(),
+        );
+        registry.register(
+            "guardrail_decisions",
+            "times a guardrail found something or could not look",
+            metrics.guardrails.clone(),
         );
         registry.register(
             "cache_hits",
@@ -202,6 +216,12 @@ impl Metrics {
     pub(crate) fn count_limited(&self, limit: &str, shadow: bool) {
         let labels = LimitLabels { limit: limit.to_owned(), shadow: if shadow { "true" } else { "false" } };
         self.limited.get_or_create(&labels).inc();
+    }
+
+    /// A guardrail decided. Its names are those of the settings.
+    pub(crate) fn count_guardrail(&self, guardrail: &str, action: &'static str, stage: &'static str) {
+        let labels = GuardrailLabels { guardrail: guardrail.to_owned(), action, stage };
+        self.guardrails.get_or_create(&labels).inc();
     }
 
     /// A request that was refused before or after its attempts.

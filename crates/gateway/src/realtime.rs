@@ -35,7 +35,7 @@ use crate::listen::Client;
 use crate::plan::{self, Plan, Step};
 use crate::refusal::{Code, Refusal};
 use crate::upstream::connect::Socket;
-use crate::{Gateway, admit, headers, limits, settle, urls};
+use crate::{Gateway, admit, headers, limits, screen, settle, urls};
 
 /// Sessions at once, over all keys and of one.
 pub(crate) const MAX_SESSIONS: usize = 4096;
@@ -187,6 +187,9 @@ fn prepare(
     exchange.asked.input_bound = NEXT_ANSWER;
     exchange.asked.max_output = Some(NEXT_ANSWER);
     exchange.model_asked = exchange.asked.model.as_str().into();
+    if exchange.caller.environment.guards {
+        screen::session(exchange)?;
+    }
     let mut plan = plan::plan(exchange, headers)?;
     let all: Vec<_> = plan.attempts.iter().map(|step| Arc::clone(&step.deployment.provider.name)).collect();
     plan.attempts.retain(|step| step.deployment.provider.endpoint(policy::Dialect::OpenAi).is_some());

@@ -52,6 +52,8 @@ codes! {
     KeyRevoked 401 "invalid_request_error" "key_revoked" Useless "the virtual key was revoked";
     InvalidRequest 400 "invalid_request_error" "invalid_request" Useless "the body, a parameter or a header cannot be used; the message names it. In the request log also: a provider blames the request";
     AmbiguousRequest 400 "invalid_request_error" "ambiguous_request" Useless "the head or the chunks of the request are no HTTP or could be read in two ways; the message says where, and the connection is closed";
+    GuardrailBlocked 400 "invalid_request_error" "guardrail_blocked" Useless "a guardrail refuses what the request holds; the message names it. See [guardrails](guardrails.md)";
+    GuardrailFailed 400 "invalid_request_error" "guardrail_failed" Useless "a guardrail has to look at the request and cannot (a form, tokens, a realtime session), and its `on_failure` is `closed`";
     ModelAmbiguous 400 "invalid_request_error" "model_ambiguous" Useless "several providers serve a model of this name; write `provider/model`";
     NoFittingModel 400 "invalid_request_error" "no_fitting_model" Useless "no model of the route takes this request: what it has besides text, what it could cost, or the conditions of the route leave none; or the model that is asked for does not take what it has";
     ModelNotAllowed 403 "invalid_request_error" "model_not_allowed" Useless "the virtual key may not use this model";
@@ -148,7 +150,10 @@ impl Refusal {
             http::StatusCode::from_u16(row.status).unwrap_or(http::StatusCode::BAD_GATEWAY);
         let headers = answer.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        if row.retry == Retry::Useless && (row.status >= 500 || matches!(row.status, 422 | 429)) {
+        // No SDK tries 400 again; of a guardrail's word it is said to proxies and agents as well.
+        let guarded = matches!(self.code, Code::GuardrailBlocked | Code::GuardrailFailed);
+        let tempting = row.status >= 500 || matches!(row.status, 422 | 429) || guarded;
+        if row.retry == Retry::Useless && tempting {
             headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
         }
         if self.ends_connection() {

@@ -38,7 +38,7 @@ const LONGEST_ID: usize = 128;
 /// What a request to Responses asks beside the conversation.
 pub(crate) struct Stored {
     /// The body as the client sent it.
-    asked: Bytes,
+    pub(crate) asked: Bytes,
     said: Keeping,
     from: Origin,
     /// The gateway makes it without its client.

@@ -5,6 +5,7 @@
 //! names are counted. What is wrong is reported together, with the places that the document remembers.
 
 mod accounts;
+mod guardrails;
 mod keys;
 mod models;
 mod providers;
@@ -186,6 +187,8 @@ pub fn compile(
 
 fn environment(work: &mut Work<'_>, described: &EnvironmentDocument) -> Environment {
     let providers = providers::compile(work, described);
+    let guards = guardrails::compile(work, described);
+    let everywhere = described.guardrails.iter().filter(|(_, said)| said.everywhere);
     let mut environment = Environment {
         organization: described.organization.clone(),
         workspace: described.workspace.clone(),
@@ -196,6 +199,8 @@ fn environment(work: &mut Work<'_>, described: &EnvironmentDocument) -> Environm
         log_bodies: described.log_bodies,
         limits: described.limits.iter().map(|limit| Arc::new(limit.value.clone())).collect(),
         cache: described.cache.within(CacheDocument::default()),
+        guardrails: everywhere.map(|(name, _)| name).filter_map(|name| guards.get(name).cloned()).collect(),
+        guards: !guards.is_empty(),
         names: NameMap::default(),
         providers,
         closed: HashSet::new(),
@@ -203,7 +208,7 @@ fn environment(work: &mut Work<'_>, described: &EnvironmentDocument) -> Environm
         entries: Vec::new(),
     };
     models::compile(work, described, &mut environment);
-    routes::compile(work, described, &mut environment);
+    routes::compile(work, described, &guards, &mut environment);
     environment.entries.sort_by(|one, other| one.id.cmp(&other.id));
     environment
 }
@@ -211,9 +216,16 @@ fn environment(work: &mut Work<'_>, described: &EnvironmentDocument) -> Environm
 /// What a release holds of an environment: all but the keys.
 fn released(environment: &EnvironmentDocument) -> impl Serialize {
     let EnvironmentDocument { organization, workspace, name, layer, region, .. } = environment;
-    let EnvironmentDocument { log_bodies, cache, providers, models, routes, limits, .. } = environment;
+    let EnvironmentDocument { log_bodies, cache, providers, models, routes, guardrails, limits, .. } =
+        environment;
     let limits: Vec<_> = limits.iter().map(|limit| &limit.value).collect();
-    ((organization, workspace, name, layer, region), (log_bodies, cache, providers, models, routes), limits)
+    let guarded = (!guardrails.is_empty()).then_some(guardrails);
+    (
+        (organization, workspace, name, layer, region),
+        (log_bodies, cache, providers, models, routes),
+        guarded,
+        limits,
+    )
 }
 
 /// SHA-256 of what a value means, in hexadecimal.

@@ -14,6 +14,7 @@
 pub mod catalogue;
 pub mod compile;
 pub mod discover;
+pub mod guardrails;
 pub mod ids;
 pub mod key;
 pub mod keyring;
@@ -30,6 +31,7 @@ pub mod window;
 pub use catalogue::{Quirk, ThroughChat};
 pub use compile::{Compiled, Discovered, FileKey, Secrets, compile};
 pub use discover::document_from_environment;
+pub use guardrails::{Action, Detector, Found, Guardrail};
 pub use ids::{IdError, KeyId, Name, NameMap, RequestId};
 pub use key::{KeyFormatError, KeyHash, Pepper, Presented, Secret};
 pub use keyring::{BudgetRule, KeyRecord, KeyRefusal, KeyState, Keyring, Origin as KeyOrigin, PreviousHash};

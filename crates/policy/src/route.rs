@@ -5,6 +5,7 @@
 
 mod condition;
 
+use crate::guardrails::Guardrail;
 use crate::ids::Name;
 use crate::limits::bucket;
 use crate::money::Money;
@@ -175,6 +176,8 @@ pub struct Route {
     pub timeouts: Timeouts,
     /// How long answers are given again to the same request. `None`: never.
     pub cache: Option<Duration>,
+    /// Look at requests that ask for it, in this order.
+    pub guardrails: Box<[Arc<Guardrail>]>,
     pub(crate) own_timeouts: TimeoutsDocument,
 }
 

@@ -15,9 +15,10 @@ mod source;
 mod value;
 
 pub use document::{
-    Api, BudgetDocument, ByteSize, CacheDocument, Document, DrainTimes, EnvironmentDocument, KeyDocument,
-    LogFormat, ModelDocument, ModelList, Network, Place, Placed, ProviderDocument, RouteDocument, SecretRef,
-    Server, StoreSettings, StoreUrl, TargetDocument, TimeoutsDocument, Tls,
+    Api, BudgetDocument, ByteSize, CacheDocument, Document, DrainTimes, EnvironmentDocument,
+    GuardrailDocument, KeyDocument, LogFormat, ModelDocument, ModelList, Network, Place, Placed,
+    ProviderDocument, RouteDocument, SecretRef, Server, StoreSettings, StoreUrl, TargetDocument,
+    TimeoutsDocument, Tls,
 };
 pub(crate) use finding::Findings;
 pub use finding::{Finding, Severity};

@@ -4,6 +4,7 @@
 //! with the provider, its credential, the price and the timeouts behind shared pointers.
 
 use crate::catalogue::{Exception, Quirk, ThroughChat, built_in};
+use crate::guardrails::Guardrail;
 use crate::ids::{Name, NameMap};
 use crate::key::Secret;
 use crate::limits::LimitRule;
@@ -407,6 +408,10 @@ pub struct Environment {
     pub limits: Box<[Arc<LimitRule>]>,
     /// How long answers are given again to the same request, for models that are asked by their own names. `None`: never.
     pub cache: Option<Duration>,
+    /// Look at every request, in this order.
+    pub guardrails: Box<[Arc<Guardrail>]>,
+    /// There are guardrails at all, here or at routes.
+    pub guards: bool,
     pub(crate) names: NameMap<Listed>,
     pub(crate) providers: NameMap<Arc<Provider>>,
     /// Providers that serve what they list and nothing else.

@@ -18,6 +18,7 @@ mod print;
 pub mod raw;
 mod rewrite;
 pub mod stored;
+pub mod texts;
 mod values;
 pub(crate) mod weigh;
 

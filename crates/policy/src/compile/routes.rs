@@ -1,6 +1,7 @@
 //! Routes: their targets and fallbacks, found by name.
 
 use super::Work;
+use super::guardrails::{self, Made};
 use crate::ids::Name;
 use crate::route::{Causes, Choice, Condition, Route};
 use crate::settings::{EnvironmentDocument, Placed, RouteDocument, TargetDocument};
@@ -8,10 +9,17 @@ use crate::snapshot::{Deployment, Environment, Listed, ModelEntry, ResolveError,
 use std::sync::Arc;
 
 /// Adds the routes of an environment whose models are known. A route hides a bare model name like its own.
-pub(super) fn compile(work: &mut Work<'_>, described: &EnvironmentDocument, environment: &mut Environment) {
+pub(super) fn compile(
+    work: &mut Work<'_>,
+    described: &EnvironmentDocument,
+    guards: &Made,
+    environment: &mut Environment,
+) {
     let mut routes = Vec::with_capacity(described.routes.len());
     for (name, said) in &described.routes {
-        routes.push(route(work, described, environment, name, said));
+        let mut route = route(work, described, environment, name, said);
+        route.guardrails = guardrails::named(work, described, guards, name, &said.guardrails);
+        routes.push(route);
     }
     for route in routes {
         environment.entries.push(ModelEntry {
@@ -59,6 +67,7 @@ fn route(
         max_first_token: said.max_first_token,
         timeouts: said.timeouts.over(Timeouts::default()),
         cache: said.cache.within(described.cache),
+        guardrails: Box::default(),
         own_timeouts: said.timeouts,
     }
 }

@@ -3,6 +3,7 @@
 //! Serialised, it is the *meaning* of the settings (places and order left out), from which the checksum is
 //! taken.
 
+use crate::guardrails::Action;
 use crate::ids::Name;
 use crate::limits::{LimitRule, Limits};
 use crate::money::Money;
@@ -283,6 +284,9 @@ pub struct EnvironmentDocument {
     pub models: BTreeMap<Name, ModelDocument>,
     /// `[routes.NAME]`.
     pub routes: BTreeMap<Name, RouteDocument>,
+    /// `[guardrails.NAME]`.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub guardrails: BTreeMap<Name, GuardrailDocument>,
     /// `[[limits]]`.
     pub limits: Vec<Placed<LimitRule>>,
     /// `[keys.NAME]`.
@@ -304,6 +308,7 @@ impl EnvironmentDocument {
             providers: BTreeMap::from([(Name::from("demo"), ProviderDocument::default())]),
             models: BTreeMap::new(),
             routes: BTreeMap::new(),
+            guardrails: BTreeMap::new(),
             limits: Vec::new(),
             keys: BTreeMap::new(),
         }
@@ -441,6 +446,36 @@ pub struct RouteDocument {
     /// Where it differs from the environment's.
     #[serde(skip_serializing_if = "CacheDocument::is_silent")]
     pub cache: CacheDocument,
+    /// Names of guardrails.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub guardrails: Vec<Placed<Name>>,
+}
+
+/// `[guardrails.NAME]`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct GuardrailDocument {
+    /// Of its header.
+    #[serde(skip)]
+    pub at: Place,
+    /// `kind`.
+    pub kind: Name,
+    /// Which of `pattern`, `words`, `entities` and `max` are said, and where.
+    #[serde(skip)]
+    pub told: Vec<(&'static str, Place)>,
+    /// `pattern`.
+    pub pattern: String,
+    /// `words`.
+    pub words: Vec<Placed<Name>>,
+    /// `entities`; empty is all.
+    pub entities: Vec<Placed<Name>>,
+    /// `max`.
+    pub max: u64,
+    /// `action`.
+    pub action: Action,
+    /// `everywhere`.
+    pub everywhere: bool,
+    /// `on_failure = "open"`.
+    pub fail_open: bool,
 }
 
 /// `cache` of an environment or a route.

@@ -9,6 +9,7 @@ use super::finding::Findings;
 use super::shape::{Field, ROOT, Shape, fields};
 use super::source::{Spot, Tree, Value, integer, json};
 use super::value;
+use crate::guardrails::Action;
 use crate::ids::Name;
 use crate::limits::{LimitRule, Limits, Per};
 use crate::money::{Currency, Money, NANO};
@@ -232,7 +233,7 @@ fn server(node: &Node<'_, '_>, notes: &mut Notes) -> Server {
 /// The environment of the top-level tables first, then those with a name.
 fn environments(root: &Node<'_, '_>, notes: &mut Notes) -> Vec<EnvironmentDocument> {
     let mut top = environment(root, EnvironmentDocument::dev(), notes);
-    let told = ["providers", "models", "routes", "keys", "logs", "cache"]
+    let told = ["providers", "models", "routes", "keys", "logs", "cache", "guardrails"]
         .into_iter()
         .find(|name| root.tree.contains_key(*name));
     let mut named = Vec::new();
@@ -283,6 +284,7 @@ fn environment(node: &Node<'_, '_>, base: EnvironmentDocument, notes: &mut Notes
     let read = EnvironmentDocument {
         log_bodies: logs.unwrap_or(false),
         cache: cache(node),
+        guardrails: node.named("guardrails", guardrail),
         providers,
         models: node.named("models", model),
         routes: node.named("routes", route),
@@ -290,6 +292,24 @@ fn environment(node: &Node<'_, '_>, base: EnvironmentDocument, notes: &mut Notes
         limits,
         ..base
     };
+    let guards = node.find("guardrails").and_then(|(spot, _)| spot.get_ref().as_table());
+    for (name, guard) in guards.into_iter().flatten() {
+        let stage = guard.get_ref().as_table().and_then(|table| table.get("stage"));
+        let answers = |value: &Spot<'_>| value.get_ref().as_str() == Some("response");
+        let of = |stage: &Spot<'_>| {
+            answers(stage) || stage.get_ref().as_array().is_some_and(|all| all.iter().any(answers))
+        };
+        if let Some(stage) = stage.filter(|stage| of(stage)) {
+            notes.error(
+                node.findings.place(stage.span().start),
+                format!(
+                    "guardrail `{}`: stage \"response\" is not available in this version",
+                    name.get_ref()
+                ),
+                "use `stage = \"request\"`",
+            );
+        }
+    }
     for (name, route) in &read.routes {
         if route.targets.iter().map(|target| target.weight).sum::<f64>() <= 0.0 {
             notes.error(
@@ -400,6 +420,24 @@ fn route(node: &Node<'_, '_>) -> RouteDocument {
         max_first_token: node.duration("max_first_token"),
         timeouts: timeouts(node),
         cache: cache(node),
+        guardrails: node.names("guardrails"),
+    }
+}
+
+fn guardrail(node: &Node<'_, '_>) -> GuardrailDocument {
+    let told = ["pattern", "words", "entities", "max"].into_iter();
+    let action = |wanted: &str| Action::NAMES.iter().find(|(name, _)| *name == wanted).map(|(_, it)| *it);
+    GuardrailDocument {
+        at: node.at,
+        kind: node.name("kind").unwrap_or_default(),
+        told: told.filter(|name| node.find(name).is_some()).map(|name| (name, node.place(name))).collect(),
+        pattern: node.text("pattern").unwrap_or_default().to_owned(),
+        words: node.names("words"),
+        entities: node.names("entities"),
+        max: node.count("max").unwrap_or(0),
+        action: node.text("action").and_then(action).unwrap_or_default(),
+        everywhere: node.boolean("everywhere").unwrap_or(false),
+        fail_open: node.text("on_failure") == Some("open"),
     }
 }
 

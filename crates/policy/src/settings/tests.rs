@@ -96,7 +96,7 @@ fn unknown_fields_are_all_reported_with_place_and_nearest_name() {
          t.toml:9:12: error: unknown field `request_per_minute` in `keys.app.limits`\n  \
          help: did you mean `requests_per_minute`?\n\
          t.toml:10:2: error: unknown field `nothing`\n  help: known here: server, store, environments, \
-         providers, models, routes, keys, logs, limits, cache"
+         providers, models, routes, keys, logs, limits, guardrails, cache"
     );
 }
 
@@ -158,7 +158,7 @@ t.toml:17:51: error: `keys.app.limits.requests_per_minute`: expected an integer,
 fn what_comes_later_is_named() {
     let text = "prompts = {}\n[flags]\nx = 1\n[providers.a]\ndialect = \"anthropic\"\nbase_url = \"http://h\"\n\
                 credential = \"vault:x\"\n[providers.a.credentials.b]\n[models.\"a/b\"]\nprice = { hours = [] }\n\
-                [routes.r]\ntargets = [\"a/b\"]\nguardrails = []\n";
+                [routes.r]\ntargets = [\"a/b\"]\nstrict = true\n";
     assert_eq!(
         bad(text),
         "t.toml:1:1: error: `prompts` is not available in this version\n\
@@ -167,7 +167,7 @@ fn what_comes_later_is_named() {
          secret into an environment variable and write \"env:NAME\", or into a file and write \"file:PATH\"\n\
          t.toml:8:14: error: `providers.a.credentials` is not available in this version\n\
          t.toml:10:11: error: `models.\"a/b\".price.hours` is not available in this version\n\
-         t.toml:13:1: error: `routes.r.guardrails` is not available in this version"
+         t.toml:13:1: error: `routes.r.strict` is not available in this version"
     );
 }
 

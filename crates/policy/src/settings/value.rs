@@ -202,6 +202,22 @@ pub(super) fn name(text: &str) -> Result<(), Fault> {
     ))
 }
 
+/// A regular expression, as far as its length goes; compiling it says the rest.
+pub(super) fn expression(text: &str) -> Result<(), Fault> {
+    if !text.is_empty() && text.len() <= 4_096 {
+        return Ok(());
+    }
+    Err(fault("an expression has from 1 to 4096 bytes", "split it into several guardrails"))
+}
+
+/// An entry of a list of words.
+pub(super) fn word(text: &str) -> Result<(), Fault> {
+    if !text.trim().is_empty() && text.len() <= 200 {
+        return Ok(());
+    }
+    Err(fault("a word or a phrase has from 1 to 200 bytes", "leave it out, or use `kind = \"regex\"`"))
+}
+
 /// `provider/model`.
 pub(super) fn full_model(text: &str) -> Result<(), Fault> {
     let sound =

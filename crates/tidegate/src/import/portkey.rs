@@ -226,6 +226,6 @@ fn rest(fields: &mut Fields, draft: &mut Draft) {
     fields.note(draft, "retry", "is not carried: fallbacks are tried once each");
     fields.note(draft, "cache", "is not carried: set `cache` of the route or of the environment");
     for checks in ["input_guardrails", "output_guardrails", "before_request_hooks", "after_request_hooks"] {
-        fields.note(draft, checks, "is not carried: there are no guardrails in this version");
+        fields.note(draft, checks, "is not carried: see `guardrails` of the settings");
     }
 }

@@ -15,6 +15,7 @@ mod client;
 mod commands;
 mod crash;
 mod failpoints;
+mod guardrails;
 mod hostile;
 mod kills;
 mod limits;
