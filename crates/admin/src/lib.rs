@@ -9,6 +9,7 @@
 
 pub mod access;
 mod error;
+mod budgets;
 mod explain;
 mod keys;
 pub mod live;
@@ -25,6 +26,7 @@ mod usage;
 
 pub use access::Access;
 pub use error::ApiError;
+pub use budgets::KnownBudget;
 pub use explain::Explain;
 pub use keys::minted;
 pub use live::{Live, LiveState};

@@ -2,6 +2,7 @@
 //!
 //! `admin` never imports `gateway`; the binary implements [`Live`] and knows both.
 
+use crate::budgets::KnownBudget;
 use crate::explain::Explain;
 use policy::{KeyRecord, Name, Timestamp};
 use serde::Serialize;
@@ -23,6 +24,12 @@ pub trait Live: Send + Sync + 'static {
     /// What makes an entry of a key's list of models let nothing through now, in a sentence with the way out; `None`
     /// where it is sound.
     fn doubt_model(&self, environment: &Name, allowed: &str) -> Option<String>;
+
+    /// Every budget that is in force, without those that are ceilings of requests.
+    fn budgets(&self) -> Vec<KnownBudget>;
+
+    /// What budgets have lately reached, the newest last.
+    fn crossed(&self) -> Vec<(Timestamp, ledger::Crossed)>;
 
     /// What every budget has spent and holds in reserve.
     fn balances(&self) -> Vec<ledger::Balance>;

@@ -4,7 +4,7 @@
 //! can know a route that the others do not.
 
 use crate::access::{Access, Permission};
-use crate::{Admin, ApiError, explain, keys, logs, openapi, page, releases, status, usage};
+use crate::{Admin, ApiError, budgets, explain, keys, logs, openapi, page, releases, status, usage};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, get, post};
@@ -50,6 +50,7 @@ pub fn table() -> Vec<Route> {
         write("/api/keys/{id}/rotate", WriteKeys, "rotateKey", "Give a key a new secret; the old one works for `grace`", Some("Rotation"), "KeyWithSecret", || post(keys::rotate)),
         write("/api/keys/{id}/revoke", WriteKeys, "revokeKey", "End a key at once", None, "KeyAlone", || post(keys::revoke)),
 
+        read("/api/budgets", ReadUsage, "listBudgets", "What each budget has spent and holds, and what was lately reached", budgets::QUERY, "BudgetList", || get(budgets::list)),
         read("/api/usage", ReadUsage, "readUsage", "Sum requests, tokens and cost", usage::QUERY, "UsageList", || get(usage::read)),
         read("/api/logs", ReadLogs, "listLogs", "List requests, newest first", logs::QUERY, "LogList", || get(logs::list)),
         read("/api/releases", ReadReleases, "listReleases", "List accepted releases, newest first", releases::QUERY, "ReleaseList", || get(releases::list)),

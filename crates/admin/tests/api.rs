@@ -36,6 +36,12 @@ impl Live for Process {
     fn doubt_model(&self, _: &Name, allowed: &str) -> Option<String> {
         allowed.starts_with("nope").then(|| format!("`{allowed}` matches no model"))
     }
+    fn budgets(&self) -> Vec<admin::KnownBudget> {
+        Vec::new()
+    }
+    fn crossed(&self) -> Vec<(Timestamp, ledger::Crossed)> {
+        Vec::new()
+    }
     fn balances(&self) -> Vec<ledger::Balance> {
         Vec::new()
     }

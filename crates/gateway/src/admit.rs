@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use ledger::{Intent, Reservation, Spent};
-use policy::{Deployment, KeyState, Money};
+use policy::{BudgetRule, Deployment, Environment, Money, Name, Per, SharedBudget, name_fits};
 use smallvec::SmallVec;
 
+use crate::Gateway;
 use crate::exchange::Exchange;
 use crate::plan::Plan;
 use crate::refusal::{Code, Refusal};
@@ -13,25 +14,83 @@ use crate::refusal::{Code, Refusal};
 /// What is reserved for the output of a model whose maximum nobody knows, tokens. A stream that passes it asks for more.
 pub(crate) const UNKNOWN_OUTPUT: u64 = 4096;
 
-/// Reserves what the dearest of the possible attempts could cost, in every budget of the key, or in none.
-pub(crate) fn reserve(exchange: &Exchange, plan: &Plan) -> Result<Reservation, Box<Refusal>> {
-    let gateway = &exchange.gateway;
-    let key = &exchange.caller.key;
-    if key.record.budgets.is_empty() {
-        return gateway
-            .ledger
-            .reserve(&[], Money::zero(policy::Currency::USD), exchange.at)
-            .map_err(|s| spent(key, &s));
+/// The budgets that a request is paid from: those of its key, and those of `[[budgets]]` that cover it.
+fn budgets(exchange: &Exchange, plan: &Plan) -> SmallVec<[(Name, BudgetRule); 2]> {
+    let caller = &exchange.caller;
+    let own = caller.key.record.budgets.iter().map(|rule| (caller.key.budget_scope(rule), rule.clone()));
+    let mut all: SmallVec<[(Name, BudgetRule); 2]> = own.collect();
+    for shared in &caller.environment.budgets {
+        if let Some(subject) = subject(exchange, plan, shared) {
+            all.push((scope(&caller.environment, shared, &subject), shared.rule.clone()));
+        }
+    }
+    all
+}
+
+/// Of whom a shared budget counts here; `None` where it does not cover the request.
+fn subject(exchange: &Exchange, plan: &Plan, shared: &SharedBudget) -> Option<Name> {
+    let (key, environment) = (&exchange.caller.key.record, &exchange.caller.environment);
+    let subject = match shared.per {
+        Per::Key => Arc::clone(&key.name),
+        Per::EndUser => exchange.end_user.clone()?,
+        Per::Environment => Arc::clone(&environment.name),
+        Per::Workspace => Arc::clone(&environment.workspace),
+        Per::Organization => Arc::clone(&environment.organization),
+        Per::Model => Some(&plan.asked).filter(|asked| !asked.is_empty()).cloned()?,
+        Per::Address | Per::Provider | Per::Deployment => return None,
+    };
+    let of_model = shared.models.is_empty() || (!plan.asked.is_empty() && name_fits(&shared.models, &plan.asked));
+    (of_model && name_fits(&shared.only, &subject)).then_some(subject)
+}
+
+/// Under which name the ledger counts it: `environment dev/users/end_user/u1`; what several environments have in common is
+/// counted together.
+fn scope(environment: &Environment, shared: &SharedBudget, subject: &str) -> Name {
+    let within = match shared.per {
+        Per::Organization => String::new(),
+        Per::Workspace => format!("organization {}/", environment.organization),
+        _ => format!("environment {}/", environment.name),
+    };
+    format!("{within}{}/{}/{subject}", shared.rule.name, shared.per.as_str()).into()
+}
+
+impl Gateway {
+    /// The budgets of others than single keys that are in force, each with the beginning of the names that the ledger has for
+    /// its balances.
+    pub fn shared_budgets(&self) -> Vec<(Name, Arc<SharedBudget>)> {
+        let Some(snapshot) = self.snapshot() else { return Vec::new() };
+        let mut all: Vec<_> = snapshot
+            .environments
+            .values()
+            .flat_map(|environment| {
+                environment.budgets.iter().map(|shared| (scope(environment, shared, ""), Arc::clone(shared)))
+            })
+            .collect();
+        all.sort_by(|(one, _), (other, _)| one.cmp(other));
+        all.dedup_by(|(one, _), (other, _)| one == other);
+        all
+    }
+}
+
+/// Reserves what the dearest of the possible attempts could cost, in every budget that the request is paid from, or in none.
+pub(crate) fn reserve(exchange: &mut Exchange, plan: &Plan) -> Result<Reservation, Box<Refusal>> {
+    let budgets = budgets(exchange, plan);
+    exchange.budgeted = !budgets.is_empty();
+    if budgets.is_empty() {
+        return Ok(Reservation::none(policy::Currency::USD));
     }
     let mut worst: Option<Money> = None;
     for (deployment, set) in plan.attempts.iter().map(|step| (&step.deployment, step.max_output)) {
-        let Some(price) = &deployment.price else { return Err(price_unknown(key, deployment)) };
+        let Some(price) = &deployment.price else { return Err(price_unknown(exchange, &budgets, deployment)) };
         let input = exchange.asked.bound_for(&deployment.upstream_model);
         let bound = price.upper_bound(input, output_bound(exchange, deployment, set));
-        if let Some(rule) = key.record.budgets.iter().find(|rule| rule.amount.currency != bound.currency) {
+        if let Some((scope, rule)) = budgets.iter().find(|(_, rule)| rule.amount.currency != bound.currency) {
             let message = format!(
-                "budget `{}` of key `{}` is in {} and model `{}` is priced in {}: it could not be held",
-                rule.name, key.record.name, rule.amount.currency, deployment.name, bound.currency
+                "{} is in {} and model `{}` is priced in {}: it could not be held",
+                named(exchange, scope, &rule.name),
+                rule.amount.currency,
+                deployment.name,
+                bound.currency
             );
             return Err(Refusal::new(Code::PriceUnknown, message).about("model"));
         }
@@ -40,9 +99,21 @@ pub(crate) fn reserve(exchange: &Exchange, plan: &Plan) -> Result<Reservation, B
         }
     }
     let amount = worst.unwrap_or(Money::zero(policy::Currency::USD));
-    let budgets: SmallVec<[_; 2]> =
-        key.record.budgets.iter().map(|rule| (key.budget_scope(rule), rule.clone())).collect();
-    gateway.ledger.reserve(&budgets, amount, exchange.at).map_err(|s| spent(key, &s))
+    let reserved = exchange.gateway.ledger.reserve(&budgets, amount, exchange.at);
+    reserved.map_err(|refused| spent(exchange, &refused))
+}
+
+/// For messages: which budget, and whose.
+fn named(exchange: &Exchange, scope: &str, budget: &str) -> String {
+    let key = &exchange.caller.key.record;
+    let own = key.budgets.iter().any(|rule| *exchange.caller.key.budget_scope(rule) == *scope);
+    if own {
+        return format!("budget `{budget}` of key `{}`", key.name);
+    }
+    let shared = exchange.caller.environment.budgets.iter().find(|shared| *shared.rule.name == *budget);
+    let per = shared.map_or("environment", |shared| shared.per.words());
+    let subject = scope.split_once(&format!("/{}/", shared.map_or("", |shared| shared.per.as_str())));
+    format!("budget `{budget}` of {per} `{}`", subject.map_or(scope, |(_, subject)| subject))
 }
 
 /// The most output tokens that one call of this deployment can bring, as far as anybody knows; `set` is what a route says in
@@ -86,37 +157,42 @@ pub(crate) fn intent(exchange: &mut Exchange, deployment: &Arc<Deployment>) -> I
     }
 }
 
-fn price_unknown(key: &KeyState, deployment: &Deployment) -> Box<Refusal> {
-    let budget = key.record.budgets.first().map(|rule| Arc::clone(&rule.name)).unwrap_or_default();
+fn price_unknown(exchange: &Exchange, budgets: &[(Name, BudgetRule)], deployment: &Deployment) -> Box<Refusal> {
+    let whose = budgets.first().map(|(scope, rule)| named(exchange, scope, &rule.name)).unwrap_or_default();
     let message = format!(
-        "model `{}` has no known price, so budget `{budget}` of key `{}` could not be held; set `[models.\"{}\"] price` (zero if it is free)",
-        deployment.name, key.record.name, deployment.name
+        "model `{}` has no known price, so {whose} could not be held; set `[models.\"{}\"] price` (zero if it is free)",
+        deployment.name, deployment.name
     );
     Refusal::new(Code::PriceUnknown, message).about("model")
 }
 
 /// The refusal of a budget that is spent, or that cannot hold this request.
-pub(crate) fn spent(key: &KeyState, spent: &Spent) -> Box<Refusal> {
-    let (name, budget, currency) = (&key.record.name, &spent.budget, spent.limit.currency);
-    let state = if spent.spent.nano >= spent.limit.nano {
-        "is spent".to_owned()
+fn spent(exchange: &Exchange, spent: &Spent) -> Box<Refusal> {
+    let (whose, currency) = (named(exchange, &spent.scope, &spent.budget), spent.limit.currency);
+    let wanted = spent.wanted.decimal();
+    let message = if spent.is_ceiling {
+        let most = spent.limit.decimal();
+        format!("{whose} lets one request cost {most} {currency}; this one may cost up to {wanted} {currency} (a lower `max_tokens` needs less)")
+    } else if spent.spent.nano >= spent.limit.nano {
+        format!("{whose} is spent: {}", standing(spent))
     } else {
-        let wanted = spent.wanted.decimal();
         format!(
-            "cannot hold this request, which may cost up to {wanted} {currency} (a lower `max_tokens` needs less)"
+            "{whose} cannot hold this request, which may cost up to {wanted} {currency} (a lower `max_tokens` needs less): {}",
+            standing(spent)
         )
     };
-    let message = format!("budget `{budget}` of key `{name}` {state}: {}", standing(spent));
     Refusal::new(Code::InsufficientQuota, message)
 }
 
 /// A budget that an answer has used up while it was streamed.
-pub(crate) fn used_up(key: &KeyState, spent: &Spent) -> Box<Refusal> {
-    let (name, budget) = (&key.record.name, &spent.budget);
-    let message = format!(
-        "budget `{budget}` of key `{name}` has no room for the rest of this answer: {}",
-        standing(spent)
-    );
+pub(crate) fn used_up(exchange: &Exchange, spent: &Spent) -> Box<Refusal> {
+    let whose = named(exchange, &spent.scope, &spent.budget);
+    let message = if spent.is_ceiling {
+        let (most, currency) = (spent.limit.decimal(), spent.limit.currency);
+        format!("{whose} lets one request cost {most} {currency}, and the rest of this answer may cost more")
+    } else {
+        format!("{whose} has no room for the rest of this answer: {}", standing(spent))
+    };
     Refusal::new(Code::InsufficientQuota, message)
 }
 

@@ -463,6 +463,7 @@ pub(crate) fn open(
         session: header(headers::SESSION).map(label),
         tags: header(headers::TAGS).map(tags).unwrap_or_default(),
         attempts: 0,
+        budgeted: false,
         set_output: None,
         busy: None,
         deployment: None,

@@ -98,6 +98,8 @@ pub(crate) struct Exchange {
     pub(crate) session: Option<Name>,
     pub(crate) tags: Vec<(Name, Name)>,
     pub(crate) attempts: u16,
+    /// It is paid from a budget.
+    pub(crate) budgeted: bool,
     /// The most output of the present attempt, where its route says that.
     pub(crate) set_output: Option<u64>,
     /// Counts the present attempt at its place, where a route measures that.

@@ -58,9 +58,8 @@ impl Relay {
     pub(crate) fn new(mut flight: Box<Flight>, ready: SmallVec<[Bytes; 4]>) -> Self {
         let deployment = Arc::clone(&flight.deployment);
         let exchange = flight.exchange();
-        let budgets = !exchange.caller.key.record.budgets.is_empty();
         let reserved_output =
-            if budgets { admit::output_bound(exchange, &deployment, exchange.set_output) } else { u64::MAX };
+            if exchange.budgeted { admit::output_bound(exchange, &deployment, exchange.set_output) } else { u64::MAX };
         let kept = exchange.request_body.is_some().then(BytesMut::new);
         let mut relay =
             Self { flight, ready, state: State::Streaming, reserved_output, kept, broken_off: None };
@@ -150,7 +149,6 @@ impl Relay {
         let exchange = self.flight.exchange();
         let (now, bound) =
             (exchange.gateway.clock.now(), exchange.asked.bound_for(&deployment.upstream_model));
-        let key = Arc::clone(&exchange.caller.key);
         let Some(price) = &deployment.price else { return true };
         let Some(attempt) = self.flight.attempt() else { return true };
         let mut refused = None;
@@ -166,7 +164,8 @@ impl Relay {
             }
         }
         if let Some(spent) = refused {
-            self.cut_off(&admit::used_up(&key, &spent));
+            let refusal = admit::used_up(self.flight.exchange(), &spent);
+            self.cut_off(&refusal);
         }
         false
     }

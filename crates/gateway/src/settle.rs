@@ -131,7 +131,7 @@ pub(crate) fn conclude(
     let charge = match ending.charged {
         false => cost.map(|cost| Money::zero(cost.currency)),
         // A budget holds although nobody tells the cost: it pays what was reserved.
-        true if !exchange.caller.key.record.budgets.is_empty() => cost.or(attempt.reserved()),
+        true if exchange.budgeted => cost.or(attempt.reserved()),
         true => cost,
     };
     if let (Some(busy), Some(first)) = (exchange.busy.take(), exchange.times.first_byte) {

@@ -42,7 +42,7 @@ fn shared(key: &str) -> Shared {
     let mut price = Price::unknown("2026-11-22".into(), Currency::USD);
     price.input = Some(Rate(250_000_000));
     price.output = Some(Rate(2_000_000_000));
-    let rule = BudgetRule { name: "month".into(), amount: usd(i64::MAX / 2), window: Window::Month };
+    let rule = BudgetRule::new("month".into(), usd(i64::MAX / 2), Window::Month);
     Shared {
         labels: Arc::new(labels),
         names: ["openai".into(), "openai/gpt-5-mini".into(), "chat".into(), "stop".into()],

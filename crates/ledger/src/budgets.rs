@@ -9,12 +9,15 @@
 
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
-use policy::{BudgetRule, Currency, Money, Name, NameMap, Timestamp, Window};
+use policy::{BudgetRule, Currency, Money, Name, NameMap, Timestamp, Window, Zone};
 use smallvec::SmallVec;
 
 const SHARDS: usize = 16;
+/// Balances of one shard from which on those that are over are forgotten.
+const MANY: usize = 4_096;
 
 /// Why a reservation was refused: the first budget without enough left.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -22,6 +25,8 @@ const SHARDS: usize = 16;
     "budget `{budget}` has {spent} spent and {reserved} reserved of {limit}; {wanted} more was asked for"
 )]
 pub struct Spent {
+    /// Whose balance it is, as it was asked for.
+    pub scope: Name,
     /// Name of the budget's rule.
     pub budget: Name,
     /// Charged in this window.
@@ -34,6 +39,8 @@ pub struct Spent {
     pub wanted: Money,
     /// When the window ends; `None` = never.
     pub resets: Option<Timestamp>,
+    /// It is a ceiling for each request, of which nothing adds up.
+    pub is_ceiling: bool,
 }
 
 /// One budget window as it stands.
@@ -53,6 +60,8 @@ pub struct Balance {
 pub(crate) struct Budgets {
     shards: [RwLock<NameMap<Arc<Scope>>>; SHARDS],
     hasher: foldhash::fast::RandomState,
+    /// When balances that are over last made room, seconds.
+    pruned_at: AtomicI64,
 }
 
 pub(crate) struct Scope {
@@ -64,7 +73,7 @@ pub(crate) struct Scope {
 struct Cells {
     windows: SmallVec<[Cell; 2]>,
     /// The window of the last reservation: calendars are dear, comparing two numbers is not.
-    current: Option<(Window, Timestamp, Option<Timestamp>)>,
+    current: Option<(Window, Zone, Timestamp, Option<Timestamp>)>,
 }
 
 struct Cell {
@@ -82,6 +91,14 @@ struct Cell {
 pub struct Reservation {
     holds: SmallVec<[Hold; 2]>,
     amount: Money,
+    /// What the request may cost at most, by the strictest ceiling.
+    ceiling: Option<Box<Ceiling>>,
+}
+
+struct Ceiling {
+    scope: Name,
+    rule: Name,
+    most: Money,
 }
 
 struct Hold {
@@ -91,12 +108,62 @@ struct Hold {
     resets: Option<Timestamp>,
     limit: Money,
     held: i64,
+    warn_at: Option<Arc<[u8]>>,
 }
 
 /// What a charge did to the budgets.
 pub(crate) struct Applied {
     pub(crate) windows: SmallVec<[(Name, Timestamp); 2]>,
     pub(crate) overrun: bool,
+    pub(crate) crossed: Vec<Crossed>,
+}
+
+/// A budget has reached a part of its amount at which somebody wants to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Crossed {
+    /// Whose balance it is.
+    pub scope: Name,
+    /// Name of the budget's rule.
+    pub budget: Name,
+    /// The part, in percent: the largest that was reached.
+    pub percent: u8,
+    /// Charged in this window.
+    pub spent: Money,
+    /// What may be spent in it.
+    pub limit: Money,
+}
+
+/// The largest of the parts that a charge has reached and the charges before had not.
+fn crossed(parts: &[u8], before: i64, after: i64, limit: i64) -> Option<u8> {
+    let reached = |spent: i64, part: u8| i128::from(spent) * 100 >= i128::from(limit) * i128::from(part);
+    parts.iter().copied().filter(|part| reached(after, *part) && !reached(before, *part)).max()
+}
+
+impl Ceiling {
+    /// The strictest of those among the rules.
+    fn of(budgets: &[(Name, BudgetRule)]) -> Option<Box<Ceiling>> {
+        let ceilings = budgets.iter().filter(|(_, rule)| rule.window == Window::Request);
+        let (scope, rule) = ceilings.min_by_key(|(_, rule)| rule.amount.nano)?;
+        Some(Box::new(Ceiling { scope: scope.clone(), rule: rule.name.clone(), most: rule.amount }))
+    }
+
+    fn check(&self, amount: Money) -> Result<(), Spent> {
+        let same = amount.currency == self.most.currency || amount.nano == 0;
+        if same && amount.nano <= self.most.nano {
+            return Ok(());
+        }
+        let nothing = Money::zero(self.most.currency);
+        Err(Spent {
+            scope: self.scope.clone(),
+            budget: self.rule.clone(),
+            spent: nothing,
+            reserved: nothing,
+            limit: self.most,
+            wanted: amount,
+            resets: None,
+            is_ceiling: true,
+        })
+    }
 }
 
 impl Budgets {
@@ -104,12 +171,26 @@ impl Budgets {
         Self {
             shards: std::array::from_fn(|_| RwLock::default()),
             hasher: foldhash::fast::RandomState::default(),
+            pruned_at: AtomicI64::new(0),
         }
     }
 
+    /// The balance of that name. Where many have come, those whose windows are over at `now` make room.
+    fn scope_at(&self, name: &Name, now: Timestamp) -> Arc<Scope> {
+        let scope = self.scope(name);
+        let shard = &self.shards[self.place(name)];
+        if shard.read().len() >= MANY && self.pruned_at.swap(now.as_seconds(), Relaxed) != now.as_seconds() {
+            shard.write().retain(|_, scope| Arc::strong_count(scope) > 1 || !scope.cells.lock().is_over(now));
+        }
+        scope
+    }
+
+    fn place(&self, name: &Name) -> usize {
+        usize::try_from(self.hasher.hash_one(name) % SHARDS as u64).unwrap_or_default()
+    }
+
     fn scope(&self, name: &Name) -> Arc<Scope> {
-        let place = usize::try_from(self.hasher.hash_one(name) % SHARDS as u64).unwrap_or_default();
-        let shard = &self.shards[place];
+        let shard = &self.shards[self.place(name)];
         if let Some(scope) = shard.read().get(name) {
             return scope.clone();
         }
@@ -130,8 +211,13 @@ impl Budgets {
         if budgets.is_empty() {
             return Ok(Reservation::none(amount.currency));
         }
+        let ceiling = Ceiling::of(budgets);
+        if let Some(ceiling) = &ceiling {
+            ceiling.check(amount)?;
+        }
+        let kept = budgets.iter().filter(|(_, rule)| rule.window != Window::Request);
         let mut wanted: SmallVec<[(Arc<Scope>, &BudgetRule); 2]> =
-            budgets.iter().map(|(name, rule)| (self.scope(name), rule)).collect();
+            kept.map(|(name, rule)| (self.scope_at(name, now), rule)).collect();
         // One order for everybody. Two rules on one scope share its balance: the stricter one counts.
         wanted.sort_by(|(a, rule_a), (b, rule_b)| {
             Arc::as_ptr(a).cmp(&Arc::as_ptr(b)).then(rule_a.amount.nano.cmp(&rule_b.amount.nano))
@@ -142,11 +228,11 @@ impl Budgets {
         let mut locked: SmallVec<[(MutexGuard<'_, Cells>, usize); 2]> = SmallVec::new();
         for (scope, rule) in &wanted {
             let mut cells = scope.cells.lock();
-            let (start, resets) = cells.window(rule.window, now);
+            let (start, resets) = cells.window(rule.window, &rule.zone, now);
             let index = cells.find_or_add(start, rule.amount.currency);
             let limit = rule.amount;
             if !cells.windows[index].has_room(amount, limit) {
-                return Err(cells.windows[index].refusal(&rule.name, limit, amount, resets));
+                return Err(cells.windows[index].refusal(&scope.name, &rule.name, limit, amount, resets));
             }
             holds.push(Hold {
                 scope: scope.clone(),
@@ -155,6 +241,7 @@ impl Budgets {
                 resets,
                 limit,
                 held: amount.nano,
+                warn_at: rule.warn_at.clone(),
             });
             locked.push((cells, index));
         }
@@ -164,7 +251,7 @@ impl Budgets {
             cell.holders += 1;
         }
         drop(locked);
-        Ok(Reservation { holds, amount })
+        Ok(Reservation { holds, amount, ceiling })
     }
 
     /// Adds a charge that was settled by an earlier process (replay): nothing was held for it here.
@@ -223,17 +310,23 @@ impl Budgets {
 }
 
 impl Cells {
-    fn window(&mut self, window: Window, now: Timestamp) -> (Timestamp, Option<Timestamp>) {
-        if let Some((cached, start, end)) = self.current
-            && cached == window
-            && start <= now
+    fn window(&mut self, window: Window, zone: &Zone, now: Timestamp) -> (Timestamp, Option<Timestamp>) {
+        if let Some((cached, there, start, end)) = &self.current
+            && (*cached, there) == (window, zone)
+            && *start <= now
             && end.is_none_or(|end| now < end)
         {
-            return (start, end);
+            return (*start, *end);
         }
-        let (start, end) = (window.start(now), window.end(now));
-        self.current = Some((window, start, end));
+        let (start, end) = window.span(now, zone);
+        self.current = Some((window, zone.clone(), start, end));
         (start, end)
+    }
+
+    /// Nothing is held, and the window that was last asked for has ended.
+    fn is_over(&self, now: Timestamp) -> bool {
+        let ended = matches!(&self.current, Some((_, _, _, Some(end))) if *end <= now);
+        ended && self.windows.iter().all(|cell| cell.holders == 0)
     }
 
     fn find_or_add(&mut self, start: Timestamp, currency: Currency) -> usize {
@@ -277,8 +370,17 @@ impl Cell {
         same && amount.nano >= 0 && taken <= i128::from(limit.nano)
     }
 
-    fn refusal(&self, rule: &Name, limit: Money, wanted: Money, resets: Option<Timestamp>) -> Spent {
+    fn refusal(
+        &self,
+        scope: &Name,
+        rule: &Name,
+        limit: Money,
+        wanted: Money,
+        resets: Option<Timestamp>,
+    ) -> Spent {
         Spent {
+            scope: scope.clone(),
+            is_ceiling: false,
             budget: rule.clone(),
             spent: self.money(self.spent),
             reserved: self.money(self.reserved),
@@ -293,7 +395,7 @@ impl Reservation {
     /// Holds nothing; for a key without budgets.
     #[must_use]
     pub fn none(currency: Currency) -> Self {
-        Self { holds: SmallVec::new(), amount: Money::zero(currency) }
+        Self { holds: SmallVec::new(), amount: Money::zero(currency), ceiling: None }
     }
 
     /// What is held in each budget.
@@ -305,7 +407,7 @@ impl Reservation {
     /// Whether no budget is concerned.
     #[must_use]
     pub fn is_unbudgeted(&self) -> bool {
-        self.holds.is_empty()
+        self.holds.is_empty() && self.ceiling.is_none()
     }
 
     /// The budget windows that a charge will be taken from.
@@ -315,7 +417,12 @@ impl Reservation {
 
     /// Holds `more` in every budget on top, or in none; in the windows of the reservation.
     pub(crate) fn extend(&mut self, more: Money) -> Result<(), Spent> {
+        if let Some(ceiling) = &self.ceiling {
+            let nano = self.amount.nano.saturating_add(more.nano);
+            ceiling.check(Money { currency: more.currency, nano })?;
+        }
         if self.holds.is_empty() {
+            self.amount.nano = self.amount.nano.saturating_add(more.nano);
             return Ok(());
         }
         let mut locked: SmallVec<[MutexGuard<'_, Cells>; 2]> = SmallVec::new();
@@ -325,7 +432,7 @@ impl Reservation {
             if let Some(cell) = cells.cell(hold)
                 && !cell.has_room(more, hold.limit)
             {
-                return Err(cell.refusal(&hold.rule, hold.limit, more, hold.resets));
+                return Err(cell.refusal(&hold.scope.name, &hold.rule, hold.limit, more, hold.resets));
             }
             locked.push(cells);
         }
@@ -344,7 +451,7 @@ impl Reservation {
 
     /// Moves `charge` from held to spent, in every budget. Under the spool's pending lock only.
     pub(crate) fn apply(&mut self, charge: Option<Money>) -> Applied {
-        let mut applied = Applied { windows: SmallVec::new(), overrun: false };
+        let mut applied = Applied { windows: SmallVec::new(), overrun: false, crossed: Vec::new() };
         for hold in &mut self.holds {
             // An unknown charge, or one in a currency that the budget does not count, takes nothing.
             let nano = match charge {
@@ -355,8 +462,18 @@ impl Reservation {
             let mut cells = hold.scope.cells.lock();
             if let Some(cell) = cells.cell(hold) {
                 let from_held = nano.min(hold.held);
+                let before = cell.spent;
                 cell.reserved -= from_held;
                 cell.spent = cell.spent.saturating_add(nano);
+                if let Some(part) = hold.warn_at.as_ref().and_then(|parts| crossed(parts, before, cell.spent, hold.limit.nano)) {
+                    applied.crossed.push(Crossed {
+                        scope: hold.scope.name.clone(),
+                        budget: hold.rule.clone(),
+                        percent: part,
+                        spent: cell.money(cell.spent),
+                        limit: hold.limit,
+                    });
+                }
                 hold.held -= from_held;
                 applied.overrun |= nano > from_held;
             }

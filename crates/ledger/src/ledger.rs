@@ -9,7 +9,7 @@ use policy::{BudgetRule, Money, Name, Timestamp};
 use runtime::{Clock, Tasks};
 
 use crate::attempt::{Attempt, Opening};
-use crate::budgets::{Balance, Reservation, Spent};
+use crate::budgets::{Balance, Crossed, Reservation, Spent};
 use crate::disk::{Disk, Folder};
 use crate::drain::{Drain, DrainState, Drainer, position};
 use crate::error::{LedgerError, SpoolUnavailable};
@@ -250,6 +250,12 @@ impl Ledger {
             draining: self.0.drain.is_draining(),
             last_error: spool.last_error().or_else(|| self.0.drain.last_error()),
         }
+    }
+
+    /// What budgets have lately reached of their amounts, the newest last, and how often that was since the start.
+    #[must_use]
+    pub fn crossed(&self) -> (Vec<(Timestamp, Crossed)>, u64) {
+        self.0.spool.crossed()
     }
 
     /// Every budget window that is known, in no order.

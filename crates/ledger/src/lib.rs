@@ -29,7 +29,7 @@ mod tests;
 mod wire;
 
 pub use attempt::{Attempt, Ended, Opening};
-pub use budgets::{Balance, Reservation, Spent};
+pub use budgets::{Balance, Crossed, Reservation, Spent};
 pub use drain::{Drain, DrainError};
 pub use error::{LedgerError, SpoolUnavailable};
 pub use ledger::{Depth, Ledger, Options, Recovery};

@@ -13,6 +13,7 @@ mod sync;
 mod tail;
 mod writer;
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::Duration;
@@ -22,7 +23,7 @@ use policy::Timestamp;
 use runtime::Clock;
 use tokio::sync::Notify;
 
-use crate::budgets::{Budgets, Reservation};
+use crate::budgets::{Budgets, Crossed, Reservation};
 use crate::disk::Disk;
 use crate::error::SpoolUnavailable;
 use crate::pending::{Batch, OpenAttempt, Pending};
@@ -57,6 +58,9 @@ pub(crate) struct Bounds {
     pub(crate) max_backlog: u64,
 }
 
+/// Of what budgets have reached so much is remembered.
+const MOST_CROSSED: usize = 256;
+
 /// The log of one process.
 pub(crate) struct Spool {
     pub(crate) disk: Arc<dyn Disk>,
@@ -77,6 +81,8 @@ pub(crate) struct Spool {
     backlog: AtomicU64,
     /// Log lines that were dropped because the backlog was full.
     dropped: AtomicU64,
+    /// What budgets have lately reached, the newest last, and how much in all.
+    crossed: Mutex<(VecDeque<(Timestamp, Crossed)>, u64)>,
     /// When the disk was last tried, nanoseconds of the monotonic clock.
     tried: AtomicU64,
     /// When the device last refused a sync and its repetition, nanoseconds of the monotonic clock.
@@ -112,6 +118,7 @@ impl Spool {
             state: AtomicU8::new(State::Down as u8),
             backlog: AtomicU64::new(0),
             dropped: AtomicU64::new(0),
+            crossed: Mutex::default(),
             tried: AtomicU64::new(0),
             sync_refused: AtomicU64::new(NEVER),
             syncing: AtomicBool::new(false),
@@ -224,6 +231,33 @@ impl Spool {
         self.pending().intent(attempt, must).map_err(|_| SpoolUnavailable)
     }
 
+    /// Tells that budgets have reached a part of their amounts.
+    fn note_crossed(&self, crossed: Vec<Crossed>) {
+        if crossed.is_empty() {
+            return;
+        }
+        let now = self.clock.now();
+        let mut known = self.crossed.lock();
+        for one in crossed {
+            let (spent, limit, currency) = (one.spent.decimal(), one.limit.decimal(), one.limit.currency);
+            tracing::warn!(
+                scope = %one.scope, percent = one.percent,
+                "budget `{}` has reached {} %: {spent} of {limit} {currency} are spent", one.budget, one.percent
+            );
+            known.1 += 1;
+            known.0.push_back((now, one));
+            if known.0.len() > MOST_CROSSED {
+                known.0.pop_front();
+            }
+        }
+    }
+
+    /// What budgets have lately reached, the newest last, and how often that was in all.
+    pub(crate) fn crossed(&self) -> (Vec<(Timestamp, Crossed)>, u64) {
+        let known = self.crossed.lock();
+        (known.0.iter().cloned().collect(), known.1)
+    }
+
     /// Writes a mark.
     pub(crate) fn mark(&self, attempt: &OpenAttempt, output: u64, at: Timestamp) {
         let (request_id, attempt_no) = (attempt.intent.request_id, attempt.intent.attempt_no);
@@ -248,12 +282,14 @@ impl Spool {
             // What waits in memory must stay small.
             log.bodies = None;
         }
+        let mut crossed = Vec::new();
         let ticket = {
             let mut pending = self.pending();
             if attempt.is_refused() {
                 return None;
             }
-            let applied = reservation.apply(settlement.charge);
+            let mut applied = reservation.apply(settlement.charge);
+            crossed.append(&mut applied.crossed);
             let mut say = |settlement: &Settlement| {
                 pending.terminal(slot, attempt, |out| {
                     wire::terminal(out, &attempt.intent, settlement, &applied.windows, applied.overrun)
@@ -265,6 +301,7 @@ impl Spool {
                 say(settlement)
             })
         };
+        self.note_crossed(crossed);
         match ticket {
             Ok(ticket) => Some(ticket),
             Err(error) => {

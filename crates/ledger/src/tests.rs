@@ -139,7 +139,7 @@ pub(crate) fn refused(at: Timestamp) -> Settlement {
 
 pub(crate) fn budget(scope: &str, nano: i64, window: Window) -> (Name, BudgetRule) {
     let name = Name::from(window.as_str());
-    (format!("{scope}/{name}").into(), BudgetRule { name, amount: usd(nano), window })
+    (format!("{scope}/{name}").into(), BudgetRule::new(name, usd(nano), window))
 }
 
 /// A ledger on a disk in memory, with a clock that stands still.

@@ -21,7 +21,7 @@ fn usd(nano: i64) -> Money {
 }
 
 fn rules() -> Vec<(Name, BudgetRule)> {
-    let rule = BudgetRule { name: "day".into(), amount: usd(10_000), window: Window::Day };
+    let rule = BudgetRule::new("day".into(), usd(10_000), Window::Day);
     vec![("key_a/day".into(), rule)]
 }
 

@@ -197,6 +197,7 @@ fn environment(work: &mut Work<'_>, described: &EnvironmentDocument) -> Environm
         region: described.region.clone(),
         release: work.release,
         log_bodies: described.log_bodies,
+        budgets: described.budgets.iter().map(|budget| Arc::new(budget.value.clone())).collect(),
         limits: described.limits.iter().map(|limit| Arc::new(limit.value.clone())).collect(),
         cache: described.cache.within(CacheDocument::default()),
         guardrails: everywhere.map(|(name, _)| name).filter_map(|name| guards.get(name).cloned()).collect(),

@@ -9,10 +9,10 @@
 
 use crate::ids::{KeyId, Name};
 use crate::key::KeyHash;
-use crate::limits::{Limits, Meters};
+use crate::limits::{Limits, Meters, Per};
 use crate::money::Money;
 use crate::time::Timestamp;
-use crate::window::Window;
+use crate::window::{Window, Zone};
 use parking_lot::RwLock;
 use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
@@ -28,6 +28,32 @@ pub struct BudgetRule {
     pub amount: Money,
     /// When it begins anew.
     pub window: Window,
+    /// In which time zone.
+    #[serde(default, skip_serializing_if = "Zone::is_utc")]
+    pub zone: Zone,
+    /// Parts of the amount, in percent, at which somebody is told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub warn_at: Option<Arc<[u8]>>,
+}
+
+impl BudgetRule {
+    /// An amount for a window in UTC, of which nobody is warned.
+    pub fn new(name: Name, amount: Money, window: Window) -> BudgetRule {
+        BudgetRule { name, amount, window, zone: Zone::default(), warn_at: None }
+    }
+}
+
+/// One of `[[budgets]]`: an amount for each of some.
+#[derive(Clone, Eq, PartialEq, Debug, Serialize)]
+pub struct SharedBudget {
+    /// How much, and until when.
+    pub rule: BudgetRule,
+    /// Each of these has it for itself.
+    pub per: Per,
+    /// Holds only for these: exact, or the beginning before a final `*`. Empty: for each.
+    pub only: Vec<Name>,
+    /// Pays only for calls that ask for these models and routes, in the same way. Empty: for all calls.
+    pub models: Vec<Name>,
 }
 
 /// The hash of the secret before the last rotation, which works for a while yet.

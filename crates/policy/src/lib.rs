@@ -34,10 +34,10 @@ pub use discover::document_from_environment;
 pub use guardrails::{Action, Detector, Found, Guardrail};
 pub use ids::{IdError, KeyId, Name, NameMap, RequestId};
 pub use key::{KeyFormatError, KeyHash, Pepper, Presented, Secret};
-pub use keyring::{BudgetRule, KeyRecord, KeyRefusal, KeyState, Keyring, Origin as KeyOrigin, PreviousHash};
+pub use keyring::{BudgetRule, SharedBudget, KeyRecord, KeyRefusal, KeyState, Keyring, Origin as KeyOrigin, PreviousHash};
 pub use limits::{
     Bucket, Counted, Full, LimitRule, Limits, Meters, Part, Per, Permit, Permits, Rate as LimitRate, Refused,
-    Span, Standing, Taken, bucket,
+    Span, Standing, Taken, bucket, fits as name_fits,
 };
 pub use money::{Currency, Money, MoneyError};
 pub use price::{Price, Rate, Tier, Usage};
@@ -53,4 +53,4 @@ pub use snapshot::{
     ResolveError, Shaped, Snapshot, Target, Timeouts, VectorShape,
 };
 pub use time::{Moment, TimeError, Timestamp};
-pub use window::Window;
+pub use window::{Window, Zone};

@@ -7,6 +7,7 @@ use crate::catalogue::{Exception, Quirk, ThroughChat, built_in};
 use crate::guardrails::Guardrail;
 use crate::ids::{Name, NameMap};
 use crate::key::Secret;
+use crate::keyring::SharedBudget;
 use crate::limits::LimitRule;
 use crate::nearest;
 use crate::price::Price;
@@ -404,6 +405,8 @@ pub struct Environment {
     pub release: u64,
     /// Whether prompts and answers are written to the request log.
     pub log_bodies: bool,
+    /// Budgets of others than single keys.
+    pub budgets: Box<[Arc<SharedBudget>]>,
     /// Limits for others than single keys.
     pub limits: Box<[Arc<LimitRule>]>,
     /// How long answers are given again to the same request, for models that are asked by their own names. `None`: never.

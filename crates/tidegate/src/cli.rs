@@ -1,7 +1,7 @@
 //! The command line: one enum, one file per command under `commands/`.
 
 use crate::commands::{
-    chat, check, doctor, import, keys, logs, providers, releases, routes, schema, serve, usage,
+    budgets,     chat, check, doctor, import, keys, logs, providers, releases, routes, schema, serve, usage,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -45,6 +45,8 @@ pub(crate) enum Command {
     Chat(chat::Args),
     /// Make, list, rotate and revoke virtual keys
     Keys(keys::Args),
+    /// Show what budgets have spent and hold
+    Budgets(budgets::Args),
     /// Show requests, tokens and cost, summed
     Usage(usage::Args),
     /// Show requests, newest last

@@ -64,6 +64,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Import(args) => commands::import::run(&args),
         Command::Chat(args) => Box::pin(commands::chat::run(&place, args)).await,
         Command::Keys(args) => commands::keys::run(&place, args).await,
+        Command::Budgets(args) => commands::budgets::run(&place, args).await,
         Command::Usage(args) => commands::usage::run(&place, args).await,
         Command::Logs(args) => commands::logs::run(&place, args).await,
         Command::Releases(args) => commands::releases::run(&place, args).await,

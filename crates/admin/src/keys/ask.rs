@@ -3,7 +3,7 @@
 use crate::{ApiError, parse_span, spans};
 use policy::{
     BudgetRule, Currency, KeyHash, KeyId, KeyOrigin, KeyRecord, Limits, Money, Name, Pepper, Secret,
-    Timestamp, Window,
+    Timestamp, Window, Zone,
 };
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -41,6 +41,9 @@ struct NewBudget {
     amount: String,
     currency: Option<String>,
     window: String,
+    time_zone: Option<String>,
+    #[serde(default)]
+    warn_at: Vec<u8>,
 }
 
 /// The body of `POST /api/keys/{id}/rotate`.
@@ -201,6 +204,7 @@ impl NewBudget {
             Window::Week => "weekly",
             Window::Month => "monthly",
             Window::Total => "total",
+            Window::Request => "each",
         };
         let name = self.name.as_deref().unwrap_or(usual_name);
         check_name("budgets.name", name)?;
@@ -212,7 +216,18 @@ impl NewBudget {
         if amount.nano <= 0 {
             return Err(ApiError::Invalid("budgets.amount: must be more than zero".into()));
         }
-        Ok(BudgetRule { name: name.into(), amount, window })
+        let zone = self.time_zone.as_deref().unwrap_or("UTC");
+        let zone = Zone::named(zone).ok_or_else(|| {
+            ApiError::Invalid(format!("budgets.time_zone: `{zone}` is no time zone that is known, such as Europe/Berlin"))
+        })?;
+        if self.warn_at.len() > 10 || self.warn_at.iter().any(|part| !(1..=100).contains(part)) {
+            return Err(ApiError::Invalid("budgets.warn_at: at most 10 parts in percent, from 1 to 100".into()));
+        }
+        let mut warn_at = self.warn_at.clone();
+        warn_at.sort_unstable();
+        warn_at.dedup();
+        let warn_at = (!warn_at.is_empty()).then(|| warn_at.into());
+        Ok(BudgetRule { zone, warn_at, ..BudgetRule::new(name.into(), amount, window) })
     }
 }
 

@@ -59,13 +59,15 @@ struct BudgetView {
     spent: String,
     reserved: String,
     resets_at: Option<String>,
+    time_zone: String,
+    warn_at: Vec<u8>,
 }
 
 impl KeyView {
     pub(crate) fn of(record: &KeyRecord, balances: &[Balance], now: Timestamp) -> Self {
         let budgets = record.budgets.iter().map(|rule| {
             let scope = format!("{}/{}", record.id, rule.name);
-            let window_start = rule.window.start(now);
+            let (window_start, resets_at) = rule.window.span(now, &rule.zone);
             let balance = balances.iter().find(|b| *b.scope == *scope && b.window_start == window_start);
             let zero = policy::Money::zero(rule.amount.currency);
             BudgetView {
@@ -75,7 +77,9 @@ impl KeyView {
                 window: rule.window.as_str(),
                 spent: balance.map_or(zero, |b| b.spent).decimal(),
                 reserved: balance.map_or(zero, |b| b.reserved).decimal(),
-                resets_at: rule.window.end(now).map(|at| at.to_string()),
+                resets_at: resets_at.map(|at| at.to_string()),
+                time_zone: rule.zone.as_str().to_owned(),
+                warn_at: rule.warn_at.as_deref().unwrap_or_default().to_vec(),
             }
         });
         let previous = record.previous.as_ref().filter(|previous| previous.until > now);

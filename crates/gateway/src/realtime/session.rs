@@ -259,8 +259,7 @@ impl Session {
         let wanted = cost.nano.saturating_add(price.upper_bound(input, output).nano);
         if wanted > reserved.nano {
             let more = policy::Money { currency: reserved.currency, nano: wanted - reserved.nano };
-            let key = Arc::clone(&shared.exchange.caller.key);
-            attempt.extend(more, now).map_err(|spent| admit::used_up(&key, &spent))?;
+            attempt.extend(more, now).map_err(|spent| admit::used_up(&shared.exchange, &spent))?;
         }
         Ok(())
     }

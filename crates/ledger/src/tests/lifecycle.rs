@@ -27,6 +27,8 @@ fn a_budget_refuses_what_it_has_not_and_says_why() {
     let _held = bench.ledger.reserve(&month(1_000), usd(600), START).unwrap();
     let refusal = bench.ledger.reserve(&month(1_000), usd(401), START).unwrap_err();
     let expected = Spent {
+        scope: SCOPE.into(),
+        is_ceiling: false,
         budget: "month".into(),
         spent: usd(0),
         reserved: usd(600),

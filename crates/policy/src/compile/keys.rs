@@ -3,7 +3,6 @@
 use super::{FileKey, Work, routes};
 use crate::ids::{KeyId, Name};
 use crate::key::{self, KeyHash};
-use crate::keyring::BudgetRule;
 use crate::money::Currency;
 use crate::settings::{EnvironmentDocument, KeyDocument, Place};
 use crate::snapshot::{Deployment, Environment, Listed};
@@ -30,11 +29,6 @@ pub(super) fn compile(
             }
         }
         foreign(work, &currencies, name, said);
-        let rule = |budget: &crate::settings::BudgetDocument| BudgetRule {
-            name: budget.name.clone(),
-            amount: budget.amount,
-            window: budget.window,
-        };
         keys.push(FileKey {
             id: KeyId::of_file_key(&environment.name, name),
             environment: environment.name.clone(),
@@ -43,7 +37,7 @@ pub(super) fn compile(
             hint,
             models: said.models.iter().map(|allowed| allowed.value.to_string()).collect(),
             limits: said.limits.clone(),
-            budgets: said.budgets.iter().map(rule).collect(),
+            budgets: said.budgets.iter().map(|budget| budget.rule.clone()).collect(),
             durable: said.durable,
         });
     }
@@ -94,14 +88,14 @@ fn foreign(work: &mut Work<'_>, currencies: &Currencies, name: &Name, said: &Key
     let everything = said.models.is_empty().then_some("*");
     let allowed = said.models.iter().map(|allowed| &*allowed.value).chain(everything);
     for (currency, model) in allowed.flat_map(|allowed| currencies.reached(allowed)) {
-        let counted = said.budgets.iter().any(|budget| budget.amount.currency == *currency);
+        let counted = said.budgets.iter().any(|budget| budget.rule.amount.currency == *currency);
         if counted || warned.contains(currency) {
             continue;
         }
         warned.push(*currency);
         let message = format!(
             "budget `{}` of key `{name}` is in {}, but `{model}` is billed in {currency}: its cost cannot be counted",
-            first.name, first.amount.currency
+            first.rule.name, first.rule.amount.currency
         );
         let help = format!("add a budget in {currency}, or leave such models out of the key's `models`");
         work.findings.warning(place(first.at, said.at), message, Some(help));

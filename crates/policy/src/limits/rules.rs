@@ -278,7 +278,8 @@ impl LimitRule {
     }
 }
 
-fn fits(patterns: &[Name], name: &str) -> bool {
+/// Whether a name is one of these: exact, or the beginning before a final `*`. No patterns fit every name.
+pub fn fits(patterns: &[Name], name: &str) -> bool {
     let fits = |pattern: &Name| match pattern.strip_suffix('*') {
         Some(beginning) => name.starts_with(beginning),
         None => **pattern == *name,

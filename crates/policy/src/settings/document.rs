@@ -5,12 +5,12 @@
 
 use crate::guardrails::Action;
 use crate::ids::Name;
+use crate::keyring::{BudgetRule, SharedBudget};
 use crate::limits::{LimitRule, Limits};
 use crate::money::Money;
 use crate::price::Price;
 use crate::route::{Causes, Sticky, Strategy};
 use crate::snapshot::{Dialect, Layer, Timeouts};
-use crate::window::Window;
 use serde::{Serialize, Serializer};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -289,6 +289,8 @@ pub struct EnvironmentDocument {
     pub guardrails: BTreeMap<Name, GuardrailDocument>,
     /// `[[limits]]`.
     pub limits: Vec<Placed<LimitRule>>,
+    /// `[[budgets]]`.
+    pub budgets: Vec<Placed<SharedBudget>>,
     /// `[keys.NAME]`.
     pub keys: BTreeMap<Name, KeyDocument>,
 }
@@ -310,6 +312,7 @@ impl EnvironmentDocument {
             routes: BTreeMap::new(),
             guardrails: BTreeMap::new(),
             limits: Vec::new(),
+            budgets: Vec::new(),
             keys: BTreeMap::new(),
         }
     }
@@ -550,10 +553,7 @@ pub struct BudgetDocument {
     /// Of the table.
     #[serde(skip)]
     pub at: Place,
-    /// Unique within the key.
-    pub name: Name,
-    /// What may be spent in one window.
-    pub amount: Money,
-    /// When it begins anew.
-    pub window: Window,
+    /// What it says.
+    #[serde(flatten)]
+    pub rule: BudgetRule,
 }

@@ -11,13 +11,14 @@ use super::source::{Spot, Tree, Value, integer, json};
 use super::value;
 use crate::guardrails::Action;
 use crate::ids::Name;
+use crate::keyring::{BudgetRule, SharedBudget};
 use crate::limits::{LimitRule, Limits, Per};
 use crate::money::{Currency, Money, NANO};
 use crate::price::{Price, Rate, Tier};
 use crate::route::{Causes, Sticky, Strategy};
 use crate::snapshot::TAKES;
 use crate::snapshot::{Dialect, Layer};
-use crate::window::Window;
+use crate::window::{Window, Zone};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
@@ -280,6 +281,10 @@ fn environment(node: &Node<'_, '_>, base: EnvironmentDocument, notes: &mut Notes
     let limits = node.list("limits").into_iter().filter_map(|(item, shape)| node.within(item, shape));
     let limits: Vec<_> = limits.filter_map(|node| limit_rule(&node)).collect();
     check_limits(&limits, notes);
+    let budgets = node.list("budgets").into_iter().filter_map(|(item, shape)| node.within(item, shape));
+    let budgets: Vec<_> = budgets.filter_map(|node| shared_budget(&node)).collect();
+    let rules: Vec<_> = budgets.iter().map(|budget| (budget.at, &budget.value.rule)).collect();
+    check_budgets("of the environment", &rules, notes);
     let logs = node.table("logs").and_then(|logs| logs.boolean("bodies"));
     let read = EnvironmentDocument {
         log_bodies: logs.unwrap_or(false),
@@ -290,6 +295,7 @@ fn environment(node: &Node<'_, '_>, base: EnvironmentDocument, notes: &mut Notes
         routes: node.named("routes", route),
         keys: node.named("keys", key),
         limits,
+        budgets,
         ..base
     };
     let guards = node.find("guardrails").and_then(|(spot, _)| spot.get_ref().as_table());
@@ -486,24 +492,38 @@ fn choice(
 
 fn key(node: &Node<'_, '_>) -> KeyDocument {
     let limits = node.table("limits").map(|node| limits(&node)).unwrap_or_default();
-    let budget = |node: Node<'_, '_>| -> Option<BudgetDocument> {
-        let currency = node.read("currency", value::currency).unwrap_or(Currency::USD);
-        Some(BudgetDocument {
-            at: node.at,
-            name: node.name("name")?,
-            amount: Money { currency, nano: node.decimal("amount")? },
-            window: Window::named(node.text("window")?)?,
-        })
-    };
     let budgets = node.list("budgets").into_iter().filter_map(|(item, shape)| node.within(item, shape));
+    let budgets = budgets.filter_map(|node| Some(BudgetDocument { at: node.at, rule: budget(&node)? })).collect();
     KeyDocument {
         at: node.at,
         secret: node.placed("secret", value::secret),
         models: node.names("models"),
         limits,
-        budgets: budgets.filter_map(budget).collect(),
+        budgets,
         durable: node.boolean("durable").unwrap_or(false),
     }
+}
+
+fn budget(node: &Node<'_, '_>) -> Option<BudgetRule> {
+    let currency = node.read("currency", value::currency).unwrap_or(Currency::USD);
+    let parts = node.list("warn_at").into_iter().filter_map(|(item, _)| integer(item.get_ref()));
+    let mut parts: Vec<u8> = parts.filter_map(|part| u8::try_from(part).ok()).collect();
+    parts.sort_unstable();
+    parts.dedup();
+    Some(BudgetRule {
+        name: node.name("name")?,
+        amount: Money { currency, nano: node.decimal("amount")? },
+        window: Window::named(node.text("window")?)?,
+        zone: node.text("time_zone").and_then(Zone::named).unwrap_or_default(),
+        warn_at: (!parts.is_empty()).then(|| parts.into()),
+    })
+}
+
+fn shared_budget(node: &Node<'_, '_>) -> Option<Placed<SharedBudget>> {
+    let names = |field| node.names(field).into_iter().map(|name| name.value).collect();
+    let per = named(&Per::NAMES, node.text("per"))?;
+    let value = SharedBudget { rule: budget(node)?, per, only: names("only"), models: names("models") };
+    Some(Placed { value, at: node.at })
 }
 
 fn limits(node: &Node<'_, '_>) -> Limits {
@@ -548,15 +568,20 @@ fn check_limits(rules: &[Placed<LimitRule>], notes: &mut Notes) {
 /// What must hold between the budgets of one key.
 fn keys(environment: &EnvironmentDocument, notes: &mut Notes) {
     for (name, key) in &environment.keys {
-        for (index, budget) in key.budgets.iter().enumerate() {
-            if budget.amount.nano == 0 {
-                let message = format!("budget `{}` of key `{name}` allows nothing", budget.name);
-                notes.error(budget.at, message, "give an amount above 0, or leave the budget out");
-            }
-            if key.budgets[..index].iter().any(|earlier| earlier.name == budget.name) {
-                let message = format!("key `{name}` has two budgets named `{}`", budget.name);
-                notes.error(budget.at, message, "give each its own name");
-            }
+        let rules: Vec<_> = key.budgets.iter().map(|budget| (budget.at, &budget.rule)).collect();
+        check_budgets(&format!("of key `{name}`"), &rules, notes);
+    }
+}
+
+fn check_budgets(whose: &str, rules: &[(Place, &BudgetRule)], notes: &mut Notes) {
+    for (index, (at, rule)) in rules.iter().enumerate() {
+        if rule.amount.nano == 0 {
+            let message = format!("budget `{}` {whose} allows nothing", rule.name);
+            notes.error(*at, message, "give an amount above 0, or leave the budget out");
+        }
+        if rules[..index].iter().any(|(_, earlier)| earlier.name == rule.name) {
+            let message = format!("there are two budgets `{}` {whose}", rule.name);
+            notes.error(*at, message, "give each its own name");
         }
     }
 }

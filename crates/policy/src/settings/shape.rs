@@ -77,6 +77,7 @@ forms! {
     FILE: "\"file:PATH\"", "^file:.+$", |t| value::file(t).map(drop);
     PATH: "a path", "", |t| value::path(t).map(drop);
     ADDRESS: "an address such as \"127.0.0.1:8080\"", "^.+:[0-9]+$", |t| value::address(t).map(drop);
+    ZONE: "a time zone such as \"Europe/Berlin\"", "^[A-Za-z0-9_+/-]+$", value::zone;
     NETWORK: "an address or a network such as \"10.0.0.0/8\"", "^[0-9a-fA-F.:]+(/[0-9]+)?$", |t| value::network(t).map(drop);
     CURRENCY: "a currency such as \"USD\"", "^[A-Z]{3}$", |t| value::currency(t).map(drop);
     NAME: "a name", "^[A-Za-z0-9._-]{1,64}$", value::name;
@@ -195,6 +196,11 @@ static ENVIRONMENT: &[Field] = &[
         "limits",
         Shape::List(&Shape::Table(&[LIMIT_RULE, LIMITS]), 100),
         "Caps on rate for others than single keys: each end user, each address, a model, a provider, …",
+    ),
+    field(
+        "budgets",
+        Shape::List(&Shape::Table(&[BUDGET, SHARED_BUDGET]), 100),
+        "Caps on money for others than single keys. They are live state: rolling back a release does not bring them back.",
     ),
     reserved("prompts"),
     reserved("flags"),
@@ -521,13 +527,37 @@ static LIMIT_RULE: &[Field] = &[
 ];
 
 static BUDGET: &[Field] = &[
-    required("name", Shape::Text(&NAME), "Unique within the key."),
+    required("name", Shape::Text(&NAME), "Unique within the key, or among the others of the environment."),
     required("amount", Shape::Decimal, "What may be spent in one window."),
     field("currency", Shape::Text(&CURRENCY), "Of the amount. Default: USD."),
     required(
         "window",
-        Shape::Choice(&["hour", "day", "week", "month", "total"]),
-        "When it begins anew, in UTC.",
+        Shape::Choice(&["hour", "day", "week", "month", "total", "request"]),
+        "When it begins anew; with \"request\" it is a ceiling for each request.",
+    ),
+    field("time_zone", Shape::Text(&ZONE), "Where its window begins at midnight, such as \"Europe/Berlin\". Default: UTC."),
+    field(
+        "warn_at",
+        Shape::List(&Shape::Integer { least: 1, most: 100 }, 10),
+        "Parts of the amount, in percent, at which the log and /metrics tell of it.",
+    ),
+];
+
+static SHARED_BUDGET: &[Field] = &[
+    required(
+        "per",
+        Shape::Choice(&["key", "end_user", "environment", "workspace", "organization", "model"]),
+        "Each of these has the amount for itself.",
+    ),
+    field(
+        "only",
+        Shape::List(&Shape::Text(&PATTERN), 1_000),
+        "Holds only for these: a name, or a beginning and `*`. Default: for each.",
+    ),
+    field(
+        "models",
+        Shape::List(&Shape::Text(&PATTERN), 1_000),
+        "Pays only for calls that ask for these models or routes. Default: for all calls.",
     ),
 ];
 

@@ -55,8 +55,8 @@ fn the_example_is_valid() {
         .with("tokens_per_minute", 200_000)
         .with("concurrency", 50);
     assert_eq!(key.limits, limits);
-    assert_eq!(key.budgets[0].amount, Money::parse("25.00", Currency::USD).unwrap());
-    assert_eq!(key.budgets[0].window, Window::Month);
+    assert_eq!(key.budgets[0].rule.amount, Money::parse("25.00", Currency::USD).unwrap());
+    assert_eq!(key.budgets[0].rule.window, Window::Month);
     let route = &dev.routes["chat"];
     assert_eq!(route.targets[0].weight, 95.0);
     assert_eq!(route.timeouts.total, Some(Duration::from_secs(3_600)));
@@ -96,7 +96,7 @@ fn unknown_fields_are_all_reported_with_place_and_nearest_name() {
          t.toml:9:12: error: unknown field `request_per_minute` in `keys.app.limits`\n  \
          help: did you mean `requests_per_minute`?\n\
          t.toml:10:2: error: unknown field `nothing`\n  help: known here: server, store, environments, \
-         providers, models, routes, keys, logs, limits, guardrails, cache"
+         providers, models, routes, keys, logs, limits, budgets, guardrails, cache"
     );
 }
 
@@ -148,7 +148,7 @@ t.toml:15:10: error: `keys.app.models`: expected a list, each a model's name, "p
 t.toml:16:35: error: `keys.app.budgets[0].amount`: must not be negative
   help: write plain digits, such as "25.00"
 t.toml:16:50: error: `keys.app.budgets[0].window`: unknown value "fortnight"
-  help: one of "hour", "day", "week", "month", "total"
+  help: one of "hour", "day", "week", "month", "total", "request"
 t.toml:17:26: error: `keys.app.limits.concurrency`: must be from 1 to 1000000
 t.toml:17:51: error: `keys.app.limits.requests_per_minute`: expected an integer, found a float"#
     );
@@ -223,7 +223,7 @@ fn fields_that_contradict_one_another() {
         "t.toml:5:17: error: `server.segment_bytes` is 1KiB, which is not from 64KiB to 4GiB",
         "t.toml:6:9: error: route `r` has no target that could be chosen",
         "t.toml:9:12: error: budget `a` of key `k` allows nothing",
-        "t.toml:9:58: error: key `k` has two budgets named `a`",
+        "t.toml:9:58: error: there are two budgets `a` of key `k`",
         "t.toml:10:15: error: `environments.dev` is also what the top-level `routes` describes",
     ] {
         assert!(shown.contains(expected), "{expected}\n\n{shown}");

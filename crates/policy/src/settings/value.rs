@@ -5,6 +5,7 @@ use super::document::{ByteSize, Network, SecretRef, StoreUrl};
 use crate::money::{Currency, parse_nano};
 use crate::route::Condition;
 use crate::snapshot::Origin;
+use crate::window::Zone;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -87,6 +88,13 @@ pub(super) fn pattern(text: &str) -> Result<(), Fault> {
         return Err(fault(format!("`{}` is no pattern that is known", shown(text)), help));
     }
     Ok(())
+}
+
+/// A name of the IANA's, `Europe/Berlin`.
+pub(super) fn zone(text: &str) -> Result<(), Fault> {
+    let help = "write a name such as \"Europe/Berlin\" or \"Asia/Shanghai\", or leave it out for UTC";
+    let known = Zone::named(text).map(drop);
+    known.ok_or_else(|| fault(format!("`{}` is no time zone that is known", shown(text)), help))
 }
 
 /// `10.0.0.0/8`, `::1`.

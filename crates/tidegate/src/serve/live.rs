@@ -37,6 +37,33 @@ impl Live for Engine {
         })
     }
 
+    fn budgets(&self) -> Vec<admin::KnownBudget> {
+        let adds_up = |rule: &policy::BudgetRule| rule.window != policy::Window::Request;
+        let mut all = Vec::new();
+        for key in self.keyring.all() {
+            let own = key.record.budgets.iter().filter(|rule| adds_up(rule));
+            all.extend(own.map(|rule| admin::KnownBudget {
+                scope: key.budget_scope(rule),
+                whole: true,
+                whose: format!("key {}", key.record.name),
+                rule: rule.clone(),
+            }));
+        }
+        all.extend(self.gateway.shared_budgets().into_iter().filter(|(_, shared)| adds_up(&shared.rule)).map(
+            |(scope, shared)| admin::KnownBudget {
+                scope,
+                whole: false,
+                whose: shared.per.words().to_owned(),
+                rule: shared.rule.clone(),
+            },
+        ));
+        all
+    }
+
+    fn crossed(&self) -> Vec<(policy::Timestamp, ledger::Crossed)> {
+        self.ledger.crossed().0
+    }
+
     fn balances(&self) -> Vec<ledger::Balance> {
         self.ledger.balances()
     }

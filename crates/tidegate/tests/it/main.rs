@@ -10,6 +10,7 @@
 )]
 
 mod books;
+mod budgets;
 mod cage;
 mod client;
 mod commands;

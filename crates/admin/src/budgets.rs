@@ -1,0 +1,125 @@
+//! `GET /api/budgets`: what each budget has spent and holds, and what was lately reached.
+
+use crate::Admin;
+use axum::Json;
+use axum::extract::{Query, State};
+use ledger::Balance;
+use policy::{BudgetRule, Name, Timestamp};
+use serde::{Deserialize, Serialize};
+use std::collections::HashMap;
+
+/// Balances in one answer.
+const MOST: usize = 10_000;
+
+/// Query parameters.
+pub(crate) const QUERY: &[(&str, &str)] = &[("scope", "only balances whose scope begins with this")];
+
+#[derive(Deserialize)]
+pub(crate) struct Asked {
+    #[serde(default)]
+    scope: String,
+}
+
+/// A budget with the rule that made it, as the data plane knows it.
+#[derive(Clone, Debug)]
+pub struct KnownBudget {
+    /// The beginning of the names of its balances.
+    pub scope: Name,
+    /// The whole name, and not only the beginning.
+    pub whole: bool,
+    /// Whose it is, in words.
+    pub whose: String,
+    /// What it says.
+    pub rule: BudgetRule,
+}
+
+#[derive(Serialize)]
+pub(crate) struct BudgetList {
+    budgets: Vec<BudgetState>,
+    /// The newest last.
+    reached: Vec<Reached>,
+}
+
+#[derive(Serialize)]
+struct BudgetState {
+    scope: Name,
+    name: Name,
+    whose: String,
+    amount: String,
+    currency: String,
+    window: &'static str,
+    time_zone: String,
+    warn_at: Vec<u8>,
+    spent: String,
+    reserved: String,
+    window_start: String,
+    resets_at: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Reached {
+    at: String,
+    scope: Name,
+    budget: Name,
+    percent: u8,
+    spent: String,
+    amount: String,
+    currency: String,
+}
+
+pub(crate) async fn list(State(admin): State<Admin>, Query(asked): Query<Asked>) -> Json<BudgetList> {
+    let now = admin.clock.now();
+    let mut balances: HashMap<(Name, Timestamp), Balance> = HashMap::new();
+    for balance in admin.live.balances() {
+        balances.insert((balance.scope.clone(), balance.window_start), balance);
+    }
+    let mut budgets = Vec::new();
+    for known in admin.live.budgets() {
+        let (start, resets) = known.rule.window.span(now, &known.rule.zone);
+        let mine = |scope: &Name| if known.whole { *scope == known.scope } else { scope.starts_with(&*known.scope) };
+        let current = balances.values().filter(|one| one.window_start == start && mine(&one.scope));
+        let mut states: Vec<_> = current.map(|one| state(&known, &one.scope, Some(one), start, resets)).collect();
+        if states.is_empty() && known.whole {
+            states.push(state(&known, &known.scope, None, start, resets));
+        }
+        budgets.extend(states.into_iter().filter(|state| state.scope.starts_with(&asked.scope)));
+    }
+    budgets.sort_by(|one, other| one.scope.cmp(&other.scope));
+    budgets.truncate(MOST);
+    let reached = admin.live.crossed().into_iter().map(|(at, one)| Reached {
+        at: at.to_string(),
+        scope: one.scope,
+        budget: one.budget,
+        percent: one.percent,
+        spent: one.spent.decimal(),
+        amount: one.limit.decimal(),
+        currency: one.limit.currency.to_string(),
+    });
+    Json(BudgetList { budgets, reached: reached.collect() })
+}
+
+fn state(
+    known: &KnownBudget,
+    scope: &Name,
+    balance: Option<&Balance>,
+    start: Timestamp,
+    resets: Option<Timestamp>,
+) -> BudgetState {
+    let rule = &known.rule;
+    let zero = policy::Money::zero(rule.amount.currency);
+    let subject = scope.strip_prefix(&*known.scope).unwrap_or_default();
+    BudgetState {
+        scope: scope.clone(),
+        name: rule.name.clone(),
+        whose: if known.whole { known.whose.clone() } else { format!("{} {subject}", known.whose) },
+        amount: rule.amount.decimal(),
+        currency: rule.amount.currency.to_string(),
+        window: rule.window.as_str(),
+        time_zone: rule.zone.as_str().to_owned(),
+        warn_at: rule.warn_at.as_deref().unwrap_or_default().to_vec(),
+        spent: balance.map_or(zero, |one| one.spent).decimal(),
+        reserved: balance.map_or(zero, |one| one.reserved).decimal(),
+        window_start: start.to_string(),
+        resets_at: resets.map(|at| at.to_string()),
+    }
+}
