@@ -76,9 +76,11 @@ pub(crate) async fn list(State(admin): State<Admin>, Query(asked): Query<Asked>)
     let mut budgets = Vec::new();
     for known in admin.live.budgets() {
         let (start, resets) = known.rule.window.span(now, &known.rule.zone);
-        let mine = |scope: &Name| if known.whole { *scope == known.scope } else { scope.starts_with(&*known.scope) };
+        let mine =
+            |scope: &Name| if known.whole { *scope == known.scope } else { scope.starts_with(&*known.scope) };
         let current = balances.values().filter(|one| one.window_start == start && mine(&one.scope));
-        let mut states: Vec<_> = current.map(|one| state(&known, &one.scope, Some(one), start, resets)).collect();
+        let mut states: Vec<_> =
+            current.map(|one| state(&known, &one.scope, Some(one), start, resets)).collect();
         if states.is_empty() && known.whole {
             states.push(state(&known, &known.scope, None, start, resets));
         }

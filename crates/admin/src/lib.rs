@@ -8,8 +8,8 @@
 //! `releases`, `status` (readers), `page` (what a browser sees), `error` (what every failure looks like).
 
 pub mod access;
-mod error;
 mod budgets;
+mod error;
 mod explain;
 mod keys;
 pub mod live;
@@ -25,8 +25,8 @@ mod store_handle;
 mod usage;
 
 pub use access::Access;
-pub use error::ApiError;
 pub use budgets::KnownBudget;
+pub use error::ApiError;
 pub use explain::Explain;
 pub use keys::minted;
 pub use live::{Live, LiveState};

@@ -39,7 +39,8 @@ fn subject(exchange: &Exchange, plan: &Plan, shared: &SharedBudget) -> Option<Na
         Per::Model => Some(&plan.asked).filter(|asked| !asked.is_empty()).cloned()?,
         Per::Address | Per::Provider | Per::Deployment => return None,
     };
-    let of_model = shared.models.is_empty() || (!plan.asked.is_empty() && name_fits(&shared.models, &plan.asked));
+    let of_model =
+        shared.models.is_empty() || (!plan.asked.is_empty() && name_fits(&shared.models, &plan.asked));
     (of_model && name_fits(&shared.only, &subject)).then_some(subject)
 }
 
@@ -81,7 +82,9 @@ pub(crate) fn reserve(exchange: &mut Exchange, plan: &Plan) -> Result<Reservatio
     }
     let mut worst: Option<Money> = None;
     for (deployment, set) in plan.attempts.iter().map(|step| (&step.deployment, step.max_output)) {
-        let Some(price) = &deployment.price else { return Err(price_unknown(exchange, &budgets, deployment)) };
+        let Some(price) = &deployment.price else {
+            return Err(price_unknown(exchange, &budgets, deployment));
+        };
         let input = exchange.asked.bound_for(&deployment.upstream_model);
         let bound = price.upper_bound(input, output_bound(exchange, deployment, set));
         if let Some((scope, rule)) = budgets.iter().find(|(_, rule)| rule.amount.currency != bound.currency) {
@@ -157,7 +160,11 @@ pub(crate) fn intent(exchange: &mut Exchange, deployment: &Arc<Deployment>) -> I
     }
 }
 
-fn price_unknown(exchange: &Exchange, budgets: &[(Name, BudgetRule)], deployment: &Deployment) -> Box<Refusal> {
+fn price_unknown(
+    exchange: &Exchange,
+    budgets: &[(Name, BudgetRule)],
+    deployment: &Deployment,
+) -> Box<Refusal> {
     let whose = budgets.first().map(|(scope, rule)| named(exchange, scope, &rule.name)).unwrap_or_default();
     let message = format!(
         "model `{}` has no known price, so {whose} could not be held; set `[models.\"{}\"] price` (zero if it is free)",
@@ -172,7 +179,9 @@ fn spent(exchange: &Exchange, spent: &Spent) -> Box<Refusal> {
     let wanted = spent.wanted.decimal();
     let message = if spent.is_ceiling {
         let most = spent.limit.decimal();
-        format!("{whose} lets one request cost {most} {currency}; this one may cost up to {wanted} {currency} (a lower `max_tokens` needs less)")
+        format!(
+            "{whose} lets one request cost {most} {currency}; this one may cost up to {wanted} {currency} (a lower `max_tokens` needs less)"
+        )
     } else if spent.spent.nano >= spent.limit.nano {
         format!("{whose} is spent: {}", standing(spent))
     } else {

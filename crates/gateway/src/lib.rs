@@ -314,7 +314,11 @@ impl Gateway {
                 "deployments and accounts that are passed over at present",
                 self.standings.away(self.clock.moment()) as u64,
             ),
-            ("budgets_reached", "how often budgets have reached a part of theirs that is told", self.ledger.crossed().1),
+            (
+                "budgets_reached",
+                "how often budgets have reached a part of theirs that is told",
+                self.ledger.crossed().1,
+            ),
             ("tasks", "tasks running", self.tasks.running() as u64),
         ])
     }

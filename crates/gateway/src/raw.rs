@@ -329,7 +329,8 @@ fn plan_of(exchange: &Exchange, provider: &Arc<Provider>) -> Result<Plan, Box<Re
 /// The same deployment, where nothing is billed.
 pub(crate) fn free(exchange: &Exchange, deployment: &Deployment) -> Deployment {
     let shared = exchange.caller.environment.budgets.iter().map(|shared| &shared.rule);
-    let budget = exchange.caller.key.record.budgets.iter().chain(shared).next().map(|rule| rule.amount.currency);
+    let budget =
+        exchange.caller.key.record.budgets.iter().chain(shared).next().map(|rule| rule.amount.currency);
     let price = Price {
         per_request: Some(Rate(0)),
         ..Price::unknown("free".into(), budget.unwrap_or(Currency::USD))

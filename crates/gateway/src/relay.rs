@@ -58,8 +58,11 @@ impl Relay {
     pub(crate) fn new(mut flight: Box<Flight>, ready: SmallVec<[Bytes; 4]>) -> Self {
         let deployment = Arc::clone(&flight.deployment);
         let exchange = flight.exchange();
-        let reserved_output =
-            if exchange.budgeted { admit::output_bound(exchange, &deployment, exchange.set_output) } else { u64::MAX };
+        let reserved_output = if exchange.budgeted {
+            admit::output_bound(exchange, &deployment, exchange.set_output)
+        } else {
+            u64::MAX
+        };
         let kept = exchange.request_body.is_some().then(BytesMut::new);
         let mut relay =
             Self { flight, ready, state: State::Streaming, reserved_output, kept, broken_off: None };

@@ -465,7 +465,11 @@ impl Reservation {
                 let before = cell.spent;
                 cell.reserved -= from_held;
                 cell.spent = cell.spent.saturating_add(nano);
-                if let Some(part) = hold.warn_at.as_ref().and_then(|parts| crossed(parts, before, cell.spent, hold.limit.nano)) {
+                if let Some(part) = hold
+                    .warn_at
+                    .as_ref()
+                    .and_then(|parts| crossed(parts, before, cell.spent, hold.limit.nano))
+                {
                     applied.crossed.push(Crossed {
                         scope: hold.scope.name.clone(),
                         budget: hold.rule.clone(),

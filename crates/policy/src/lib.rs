@@ -34,7 +34,9 @@ pub use discover::document_from_environment;
 pub use guardrails::{Action, Detector, Found, Guardrail};
 pub use ids::{IdError, KeyId, Name, NameMap, RequestId};
 pub use key::{KeyFormatError, KeyHash, Pepper, Presented, Secret};
-pub use keyring::{BudgetRule, SharedBudget, KeyRecord, KeyRefusal, KeyState, Keyring, Origin as KeyOrigin, PreviousHash};
+pub use keyring::{
+    BudgetRule, KeyRecord, KeyRefusal, KeyState, Keyring, Origin as KeyOrigin, PreviousHash, SharedBudget,
+};
 pub use limits::{
     Bucket, Counted, Full, LimitRule, Limits, Meters, Part, Per, Permit, Permits, Rate as LimitRate, Refused,
     Span, Standing, Taken, bucket, fits as name_fits,

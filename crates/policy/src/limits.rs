@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-pub use rules::{fits, Counted, Full, LimitRule, Limits, Meters, Part, Per, Rate, Span, Taken};
+pub use rules::{Counted, Full, LimitRule, Limits, Meters, Part, Per, Rate, Span, Taken, fits};
 
 /// No debt is longer than this (about 30 years), so that no sum overflows.
 const LONGEST: u64 = 1_000_000_000_000_000_000;

@@ -5,10 +5,10 @@
 
 use crate::ids::Name;
 use crate::time::{MICROS_PER_DAY, MICROS_PER_HOUR, Timestamp};
-use serde::{Deserialize, Serialize};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use jiff::{ToSpan, Unit, Zoned, ZonedRound};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// How long a budget's amount lasts.

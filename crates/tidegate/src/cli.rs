@@ -1,7 +1,7 @@
 //! The command line: one enum, one file per command under `commands/`.
 
 use crate::commands::{
-    budgets,     chat, check, doctor, import, keys, logs, providers, releases, routes, schema, serve, usage,
+    budgets, chat, check, doctor, import, keys, logs, providers, releases, routes, schema, serve, usage,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;

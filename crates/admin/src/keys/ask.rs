@@ -218,10 +218,14 @@ impl NewBudget {
         }
         let zone = self.time_zone.as_deref().unwrap_or("UTC");
         let zone = Zone::named(zone).ok_or_else(|| {
-            ApiError::Invalid(format!("budgets.time_zone: `{zone}` is no time zone that is known, such as Europe/Berlin"))
+            ApiError::Invalid(format!(
+                "budgets.time_zone: `{zone}` is no time zone that is known, such as Europe/Berlin"
+            ))
         })?;
         if self.warn_at.len() > 10 || self.warn_at.iter().any(|part| !(1..=100).contains(part)) {
-            return Err(ApiError::Invalid("budgets.warn_at: at most 10 parts in percent, from 1 to 100".into()));
+            return Err(ApiError::Invalid(
+                "budgets.warn_at: at most 10 parts in percent, from 1 to 100".into(),
+            ));
         }
         let mut warn_at = self.warn_at.clone();
         warn_at.sort_unstable();

@@ -19,7 +19,11 @@ fn record(number: u8) -> KeyRecord {
             .with("requests_per_minute", 2)
             .with("tokens_per_minute", 10)
             .with("concurrency", 1),
-        budgets: vec![BudgetRule::new("monthly".into(), Money { currency: Currency::USD, nano: 1 }, Window::Month)],
+        budgets: vec![BudgetRule::new(
+            "monthly".into(),
+            Money { currency: Currency::USD, nano: 1 },
+            Window::Month,
+        )],
         durable: false,
         created_at: Timestamp::from_micros(0),
         expires_at: None,

@@ -493,7 +493,8 @@ fn choice(
 fn key(node: &Node<'_, '_>) -> KeyDocument {
     let limits = node.table("limits").map(|node| limits(&node)).unwrap_or_default();
     let budgets = node.list("budgets").into_iter().filter_map(|(item, shape)| node.within(item, shape));
-    let budgets = budgets.filter_map(|node| Some(BudgetDocument { at: node.at, rule: budget(&node)? })).collect();
+    let budgets =
+        budgets.filter_map(|node| Some(BudgetDocument { at: node.at, rule: budget(&node)? })).collect();
     KeyDocument {
         at: node.at,
         secret: node.placed("secret", value::secret),

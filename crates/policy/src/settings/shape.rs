@@ -535,7 +535,11 @@ static BUDGET: &[Field] = &[
         Shape::Choice(&["hour", "day", "week", "month", "total", "request"]),
         "When it begins anew; with \"request\" it is a ceiling for each request.",
     ),
-    field("time_zone", Shape::Text(&ZONE), "Where its window begins at midnight, such as \"Europe/Berlin\". Default: UTC."),
+    field(
+        "time_zone",
+        Shape::Text(&ZONE),
+        "Where its window begins at midnight, such as \"Europe/Berlin\". Default: UTC.",
+    ),
     field(
         "warn_at",
         Shape::List(&Shape::Integer { least: 1, most: 100 }, 10),

@@ -55,7 +55,11 @@ pub(crate) fn key(n: u8) -> KeyRecord {
         hint: "tg-Ab…xY9z".into(),
         models: vec!["chat".into(), "openai/*".into()],
         limits: Limits::default().with("requests_per_minute", 600).with("concurrency", 50),
-        budgets: vec![BudgetRule::new("monthly".into(), Money { currency: Currency::USD, nano: 25_000_000_000 }, Window::Month)],
+        budgets: vec![BudgetRule::new(
+            "monthly".into(),
+            Money { currency: Currency::USD, nano: 25_000_000_000 },
+            Window::Month,
+        )],
         durable: false,
         created_at: at(0),
         expires_at: None,

@@ -11,7 +11,9 @@ use crate::table::{Lean, Table};
 use crate::terminal::{Terminal, Tone};
 
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  tidegate budgets\n  tidegate budgets --scope 'environment prod/' --json")]
+#[command(
+    after_help = "Examples:\n  tidegate budgets\n  tidegate budgets --scope 'environment prod/' --json"
+)]
 pub(crate) struct Args {
     /// Only those whose scope begins with this
     #[arg(long, value_name = "TEXT")]
@@ -52,7 +54,8 @@ pub(crate) async fn run(place: &Place, args: Args) -> anyhow::Result<Outcome> {
     for reached in answer["reached"].as_array().into_iter().flatten().rev().take(5) {
         let (percent, spent) = (&reached["percent"], text(&reached["spent"]));
         let (name, at) = (text(&reached["budget"]), text(&reached["at"]));
-        terminal.line(&format!("{at}: `{name}` reached {percent} % ({spent} {})", text(&reached["currency"])))?;
+        terminal
+            .line(&format!("{at}: `{name}` reached {percent} % ({spent} {})", text(&reached["currency"])))?;
     }
     Ok(Outcome::Done)
 }

@@ -49,14 +49,16 @@ impl Live for Engine {
                 rule: rule.clone(),
             }));
         }
-        all.extend(self.gateway.shared_budgets().into_iter().filter(|(_, shared)| adds_up(&shared.rule)).map(
-            |(scope, shared)| admin::KnownBudget {
-                scope,
-                whole: false,
-                whose: shared.per.words().to_owned(),
-                rule: shared.rule.clone(),
-            },
-        ));
+        all.extend(
+            self.gateway.shared_budgets().into_iter().filter(|(_, shared)| adds_up(&shared.rule)).map(
+                |(scope, shared)| admin::KnownBudget {
+                    scope,
+                    whole: false,
+                    whose: shared.per.words().to_owned(),
+                    rule: shared.rule.clone(),
+                },
+            ),
+        );
         all
     }
 

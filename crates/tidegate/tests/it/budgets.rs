@@ -38,14 +38,20 @@ async fn each_end_user_has_an_amount_and_the_environment_another() {
         assert_eq!((spent.status, spent.code().as_str()), (429, "insufficient_quota"));
         assert_eq!(spent.header("x-should-retry"), Some("false"));
         let text = spent.text();
-        assert!(text.contains(&format!("budget `users` of end user `{user}` is spent: 0.02 of 0.02 USD")), "{text}");
+        assert!(
+            text.contains(&format!("budget `users` of end user `{user}` is spent: 0.02 of 0.02 USD")),
+            "{text}"
+        );
     }
     assert_eq!(ask(&client, "three").await.status, 200);
     let spent = ask(&client, "three").await;
     assert!(spent.text().contains("budget `all` of environment `dev` is spent"), "{}", spent.text());
     let seen = |stand: &Stand| {
         let states = listed(stand);
-        states.iter().map(|one| format!("{} {}", one["whose"].as_str().unwrap(), one["spent"].as_str().unwrap())).collect::<Vec<_>>()
+        states
+            .iter()
+            .map(|one| format!("{} {}", one["whose"].as_str().unwrap(), one["spent"].as_str().unwrap()))
+            .collect::<Vec<_>>()
     };
     let expected = ["environment dev 0.05", "end user one 0.02", "end user three 0.01", "end user two 0.02"];
     assert_eq!(seen(&stand), expected);
@@ -66,7 +72,12 @@ async fn a_ceiling_is_for_each_request() {
     let refused = client.chat("fake/ok").await;
     assert_eq!((refused.status, refused.code().as_str()), (429, "insufficient_quota"));
     let text = refused.text();
-    assert!(text.contains("budget `each` of key `app` lets one request cost 0.005 USD; this one may cost up to 0.01 USD"), "{text}");
+    assert!(
+        text.contains(
+            "budget `each` of key `app` lets one request cost 0.005 USD; this one may cost up to 0.01 USD"
+        ),
+        "{text}"
+    );
     for _ in 0..5 {
         let small = client.post("/v1/chat/completions", chat("fake/dear", r#","max_tokens":16"#)).await;
         assert_eq!(small.status, 200, "{}", small.text());
@@ -107,7 +118,9 @@ async fn two_hundred_at_once_never_overspend() {
     let calls: Vec<_> = (0..200)
         .map(|number| {
             let (client, stream) = (stand.client(), if number % 2 == 0 { "" } else { r#","stream":true"# });
-            tokio::spawn(async move { client.post("/v1/chat/completions", chat("fake/seven", stream)).await.status })
+            tokio::spawn(async move {
+                client.post("/v1/chat/completions", chat("fake/seven", stream)).await.status
+            })
         })
         .collect();
     let mut admitted = 0;
