@@ -199,7 +199,7 @@ fn reading_schemas(integer: &Value, boolean: &Value) -> Value {
         "BudgetList": object(&[("budgets", list(&reference("BudgetState"))), ("reached", list(&any))], &["budgets", "reached"]),
         "BudgetState": object(&[
             ("scope", text()), ("name", text()), ("whose", text()), ("amount", text()), ("currency", text()), ("window", text()), ("time_zone", text()),
-            ("warn_at", list(&integer)), ("spent", text()), ("reserved", text()), ("window_start", time()), ("resets_at", maybe("string")),
+            ("warn_at", list(integer)), ("spent", text()), ("reserved", text()), ("window_start", time()), ("resets_at", maybe("string")),
         ], &["scope", "name", "amount", "currency", "window", "spent", "reserved"]),
         "Explain": object(&[
             ("environment", text()), ("key", text()), ("endpoint", text()), ("model", text()), ("request", any.clone()), ("headers", any.clone()),
