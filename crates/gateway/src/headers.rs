@@ -213,7 +213,14 @@ pub(crate) fn add_ours(exchange: &Exchange, down: &mut HeaderMap, own_time: Dura
     down.insert(ATTEMPTS, HeaderValue::from(exchange.attempts));
     down.insert(CACHE, exchange.recall.word.value());
     if !exchange.dropped.is_empty() {
-        down.insert(DROPPED, text(&exchange.dropped.join(", ")));
+        // One name may have been said by the request and by the answer.
+        let mut names: SmallVec<[&str; 4]> = SmallVec::new();
+        for name in &exchange.dropped {
+            if !names.contains(&name.as_str()) {
+                names.push(name);
+            }
+        }
+        down.insert(DROPPED, text(&names.join(", ")));
     }
     if !exchange.guarded.is_empty() {
         down.insert(GUARDRAILS, text(&exchange.guarded));

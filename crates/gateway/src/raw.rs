@@ -416,7 +416,10 @@ fn beyond<'a>(base: &str, rest: &'a str) -> &'a str {
         let more = rest.strip_prefix(own).filter(|_| !own.is_empty())?;
         if more.is_empty() { Some(more) } else { more.strip_prefix('/') }
     };
-    let version = own.rsplit('/').next().filter(|last| last.starts_with('v'));
+    let is_version = |last: &&str| {
+        last.strip_prefix('v').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let version = own.rsplit('/').next().filter(is_version);
     behind(own).or_else(|| behind(version?)).unwrap_or(rest)
 }
 
@@ -511,6 +514,7 @@ mod tests {
         assert_eq!(beyond("/compatible/v1", "v1/assistants"), "assistants");
         assert_eq!(beyond("/compatible/v1", "compatible/v1/assistants"), "assistants");
         assert_eq!(beyond("/videos", "videos/x"), "x");
+        assert_eq!(beyond("/api/videos", "videos/x"), "videos/x", "no version");
     }
 
     #[test]
