@@ -78,6 +78,9 @@ pub(crate) async fn dispatch(
     let mut turned: Option<&Step> = None;
     let mut made = 0;
     let mut cause = None;
+    if !gateway.standings.all_is_well() {
+        gateway.retries.request(exchange.times.received);
+    }
     while let Some((step, visit)) = order::next(&gateway, &mut left, cause, turned) {
         let deployment = &step.deployment;
         if let Err(full) = limits::visit(&mut exchange, deployment) {

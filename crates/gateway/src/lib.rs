@@ -36,6 +36,7 @@ mod recall;
 mod receive;
 mod refusal;
 mod relay;
+mod retries;
 mod screen;
 mod settle;
 mod shelf;
@@ -143,6 +144,7 @@ pub struct Gateway {
     pub(crate) recall: recall::Recall,
     pub(crate) learned: learned::Learned,
     pub(crate) standings: standing::Standings,
+    pub(crate) retries: retries::Retries,
     pub(crate) limiter: limits::Limiter,
     pub(crate) vitals: vitals::Vitals,
     pub(crate) trusted_proxies: Box<[policy::Network]>,
@@ -182,6 +184,7 @@ impl Gateway {
             recall: recall::Recall::new(parts.larder),
             learned: learned::Learned::default(),
             standings: standing::Standings::default(),
+            retries: retries::Retries::default(),
             limiter: limits::Limiter::default(),
             vitals: vitals::Vitals::default(),
             trusted_proxies: parts.limits.trusted_proxies,
@@ -318,6 +321,11 @@ impl Gateway {
                 "budgets_reached",
                 "how often budgets have reached a part of theirs that is told",
                 self.ledger.crossed().1,
+            ),
+            (
+                "retries_denied",
+                "attempts at places that are not well which the retry budget did not allow",
+                self.retries.denied(),
             ),
             ("tasks", "tasks running", self.tasks.running() as u64),
         ])

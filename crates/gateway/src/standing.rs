@@ -124,6 +124,11 @@ pub struct Standing {
 }
 
 impl Standings {
+    /// Whether nothing bad is known of anybody.
+    pub(crate) fn all_is_well(&self) -> bool {
+        self.known.load(Ordering::Acquire) == 0
+    }
+
     /// How a deployment stands.
     pub(crate) fn of(&self, deployment: &Deployment, now: Moment) -> Stand {
         if self.known.load(Ordering::Acquire) == 0 {

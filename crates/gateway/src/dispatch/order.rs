@@ -32,6 +32,10 @@ pub(super) fn next<'a>(
             }
         };
         let step = left.remove(chosen);
+        // After a failure, of those that are not well only as many are asked as the budget lets.
+        if cause.is_some() && doubt(&step) > 0 && !gateway.retries.may(gateway.clock.moment()) {
+            continue;
+        }
         if let Some(visit) = Visit::begin(gateway, &step.deployment, !left.is_empty()) {
             return Some((step, visit));
         }

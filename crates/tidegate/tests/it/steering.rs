@@ -201,3 +201,21 @@ async fn what_is_too_long_for_one_goes_to_one_of_a_longer_context() {
     let reply = stand.client().post("/v1/chat/completions", body).await;
     assert_eq!((reply.status, reply.code().as_str()), (400, "context_length_exceeded"), "{}", reply.text());
 }
+
+#[tokio::test]
+async fn when_all_fail_retries_do_not_multiply_the_load() {
+    let (stand, upstreams) = stand([500, 502, 503].map(|code| status(code, None)), "").await;
+    let client = stand.client();
+    let began = std::time::Instant::now();
+    let requests = 400;
+    for _ in 0..requests {
+        assert!(client.chat("r").await.status >= 500);
+    }
+    let attempts: u64 = upstreams.iter().map(|upstream| upstream.journal().count()).sum();
+    // Three a second, or a fifth of what was asked, whichever is more; at the start nothing was known to be ill.
+    let seconds = began.elapsed().as_secs() + 11;
+    let most = requests + (requests / 5).max(3 * seconds) + 2 * 7 * 3;
+    eprintln!("{attempts} attempts for {requests} requests, at most {most}");
+    assert!(attempts >= requests && attempts <= most, "{attempts} attempts, at most {most}");
+    assert!(client.metric("tidegate_retries_denied").await.is_some());
+}
