@@ -4,7 +4,7 @@
 //! when they are full again: so a million end users that come once take no memory.
 
 use std::borrow::Cow;
-use std::hash::{BuildHasher, BuildHasherDefault, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -13,7 +13,7 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 use http::HeaderMap;
 use parking_lot::Mutex;
-use policy::{Deployment, Full, LimitRule, Meters, Moment, Name, Part, Per, Standing, Taken};
+use policy::{Deployment, Full, LimitRule, Meters, Moment, Name, Part, Per, Standing, Taken, Verbatim};
 use smallvec::SmallVec;
 
 use crate::exchange::{Caller, Exchange};
@@ -28,26 +28,6 @@ const AGAIN: u64 = 1_000_000_000;
 /// When a place in flight may be free again.
 const SOON: Duration = Duration::from_millis(500);
 const FORWARDED: http::HeaderName = http::HeaderName::from_static("x-forwarded-for");
-
-/// A hash is its own hash.
-#[derive(Default)]
-struct Verbatim(u64);
-
-impl Hasher for Verbatim {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
-    }
-}
 
 type Shard = Mutex<std::collections::HashMap<u64, Meters, BuildHasherDefault<Verbatim>>>;
 

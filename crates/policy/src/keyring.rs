@@ -210,9 +210,9 @@ impl Allowed {
     }
 }
 
-/// A [`KeyHash`] hashes to 64 bits that are random already.
+/// For what is a hash already, such as a [`KeyHash`]: 64 bits of it are its own hash.
 #[derive(Default)]
-struct Verbatim(u64);
+pub struct Verbatim(u64);
 
 impl Hasher for Verbatim {
     fn finish(&self) -> u64 {

@@ -36,6 +36,7 @@ pub use ids::{IdError, KeyId, Name, NameMap, RequestId};
 pub use key::{KeyFormatError, KeyHash, Pepper, Presented, Secret};
 pub use keyring::{
     BudgetRule, KeyRecord, KeyRefusal, KeyState, Keyring, Origin as KeyOrigin, PreviousHash, SharedBudget,
+    Verbatim,
 };
 pub use limits::{
     Bucket, Counted, Full, LimitRule, Limits, Meters, Part, Per, Permit, Permits, Rate as LimitRate, Refused,
