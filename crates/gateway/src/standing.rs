@@ -2,7 +2,7 @@
 //!
 //! A place is an origin, a credential and an upstream model, whatever environment and release ask for it; an account is an
 //! origin and a credential. A place that failed seven times in a row is passed over for a second, then two, up to a
-//! minute; one that limits its rate for as long as it says; an account whose credential is refused for a minute, up to ten.
+//! minute; so is one of which more than half of the last attempts failed, though others succeed; one that limits its rate for as long as it says; an account whose credential is refused for a minute, up to ten.
 //! Then one real request tries it: where it succeeds all is as before, and where it fails the next wait is longer. Waits are
 //! spread by chance, so that the nodes of an installation do not come back as one.
 //!
@@ -23,6 +23,10 @@ use crate::Gateway;
 
 /// Failures in a row after which a place is passed over (as linkerd does, its documentation of 2026).
 const IN_A_ROW: u32 = 7;
+/// Of so many attempts within ten seconds more than half must fail before their share says anything.
+const ENOUGH: u32 = 20;
+/// Half of what [`Recent`] looks back on.
+const HALF: Duration = Duration::from_secs(5);
 const SHORTEST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_secs(60);
 const CREDENTIAL_SHORTEST: Duration = Duration::from_secs(60);
@@ -45,6 +49,47 @@ pub(crate) enum Fault {
     Forbidden,
 }
 
+/// The attempts of the last five to ten seconds, from the first failure on, in two halves.
+#[derive(Clone, Copy, Debug)]
+struct Recent {
+    since: Moment,
+    /// Attempts and failures of this half and of the one before.
+    halves: [(u32, u32); 2],
+}
+
+impl Recent {
+    fn new(now: Moment) -> Self {
+        Self { since: now, halves: [(0, 0); 2] }
+    }
+
+    fn turn(&mut self, now: Moment) {
+        let age = now.since(self.since);
+        if age >= HALF * 2 {
+            *self = Self::new(now);
+        } else if age >= HALF {
+            *self = Self { since: self.since.plus(HALF), halves: [(0, 0), self.halves[0]] };
+        }
+    }
+
+    fn count(&mut self, failed: bool, now: Moment) {
+        self.turn(now);
+        let (attempts, failures) = &mut self.halves[0];
+        *attempts = attempts.saturating_add(1);
+        *failures = failures.saturating_add(u32::from(failed));
+    }
+
+    fn sum(&self) -> (u32, u32) {
+        let [(attempts, failures), before] = self.halves;
+        (attempts.saturating_add(before.0), failures.saturating_add(before.1))
+    }
+
+    /// Whether more than half of enough attempts failed.
+    fn mostly_failed(&self) -> bool {
+        let (attempts, failures) = self.sum();
+        attempts >= ENOUGH && failures > attempts / 2
+    }
+}
+
 /// What is known of a place or an account that is not well.
 #[derive(Debug)]
 struct State {
@@ -52,6 +97,11 @@ struct State {
     name: Name,
     account: Place,
     failures: u32,
+    recent: Recent,
+    /// When it last failed, or was asked again after its share of failures.
+    ill: Moment,
+    /// It is or was passed over for the share of its failures, and so is not trusted for one success.
+    by_share: bool,
     /// How often in a row it has been passed over.
     times: u32,
     until: Option<Moment>,
@@ -77,12 +127,15 @@ impl State {
         if self.until.is_some() && !tried {
             return false;
         }
-        self.fault = fault;
+        (self.fault, self.ill) = (fault, now);
         if fault == Fault::Failed {
             self.failures += 1;
-            if self.failures < IN_A_ROW && !tried {
+            self.recent.count(true, now);
+            let mostly = self.recent.mostly_failed();
+            if self.failures < IN_A_ROW && !mostly && !tried {
                 return false;
             }
+            self.by_share |= mostly;
         }
         let doubled =
             |first: Duration, longest: Duration| first.saturating_mul(1 << self.times.min(16)).min(longest);
@@ -95,6 +148,27 @@ impl State {
         self.times += 1;
         let before = self.until.replace(now.plus(wait));
         before.is_none()
+    }
+
+    /// Takes a success to heart; whether nothing bad is left to be known.
+    fn succeeded(&mut self, now: Moment) -> bool {
+        self.failures = 0;
+        self.trying = None;
+        if self.until.take().is_some() {
+            if !self.by_share {
+                return true;
+            }
+            // The next wait is longer, unless it does well for the whole time that is looked back on.
+            (self.recent, self.ill) = (Recent::new(now), now);
+            return false;
+        }
+        self.recent.count(false, now);
+        now.since(self.ill) >= HALF * 2
+    }
+
+    /// Whether it has but a past, and nothing speaks against it now.
+    fn is_well(&self) -> bool {
+        self.until.is_none() && self.failures == 0
     }
 }
 
@@ -145,7 +219,12 @@ impl Standings {
             return 0;
         }
         let states = self.states.lock();
-        let doubt = |place| states.get(&place).map_or(0, |state| if state.until.is_some() { 2 } else { 1 });
+        let doubt = |place| {
+            states.get(&place).map_or(0, |state| match state.until {
+                Some(_) => 2,
+                None => u8::from(!state.is_well()),
+            })
+        };
         doubt(account(&deployment.provider)).max(doubt(place(deployment)))
     }
 
@@ -174,17 +253,21 @@ impl Standings {
 
     /// It answered, if only that the client was wrong. What answers once may limit its rate all the same, so that ends by a
     /// try alone.
-    fn answered(&self, deployment: &Deployment, tried: bool) {
+    fn answered(&self, deployment: &Deployment, tried: bool, now: Moment) {
         if self.known.load(Ordering::Acquire) == 0 {
             return;
         }
         let mut states = self.states.lock();
         for place in [account(&deployment.provider), place(deployment)] {
-            let stays = |state: &State| !tried && state.until.is_some() && state.fault != Fault::Failed;
-            if states.get(&place).is_none_or(stays) {
-                continue;
+            let stays = |state: &State| {
+                !tried && state.until.is_some() && (state.fault != Fault::Failed || state.by_share)
+            };
+            let Some(state) = states.get_mut(&place).filter(|state| !stays(state)) else { continue };
+            let was_away = state.until.is_some();
+            if state.succeeded(now) {
+                states.remove(&place);
             }
-            if states.remove(&place).is_some_and(|state| state.until.is_some()) {
+            if was_away {
                 tracing::info!(model = %deployment.name, "is asked again, since it answers");
             }
         }
@@ -209,6 +292,9 @@ impl Standings {
             name: Arc::clone(name),
             account: account(&deployment.provider),
             failures: 0,
+            recent: Recent::new(now),
+            ill: now,
+            by_share: false,
             times: 0,
             until: None,
             trying: None,
@@ -236,7 +322,7 @@ impl Standings {
         let account = account(provider);
         let mut list: Vec<_> = states
             .values()
-            .filter(|state| state.account == account)
+            .filter(|state| state.account == account && !state.is_well())
             .map(|state| Standing {
                 name: Arc::clone(&state.name),
                 reason: match state.fault {
@@ -283,7 +369,7 @@ impl<'a> Visit<'a> {
     pub(crate) fn ended(mut self, told: Told) {
         let standings = &self.gateway.standings;
         match told {
-            Ok(()) => standings.answered(self.deployment, self.tries),
+            Ok(()) => standings.answered(self.deployment, self.tries, self.gateway.clock.moment()),
             Err(Some(fault)) => standings.failed(self.deployment, fault, self.gateway.clock.moment()),
             Err(None) => return,
         }

@@ -5,7 +5,18 @@ use super::*;
 const NAME: &str = "up/model";
 
 fn state(fault: Fault) -> State {
-    State { name: NAME.into(), account: 0, failures: 0, times: 0, until: None, trying: None, fault }
+    State {
+        name: NAME.into(),
+        account: 0,
+        failures: 0,
+        recent: Recent::new(at(0)),
+        ill: at(0),
+        by_share: false,
+        times: 0,
+        until: None,
+        trying: None,
+        fault,
+    }
 }
 
 fn at(milliseconds: u64) -> Moment {
@@ -73,4 +84,46 @@ fn a_lost_try_is_made_again() {
     state.trying = Some(at(1000));
     let lost = 1000 + u64::try_from(LOST.as_millis()).unwrap_or(0);
     assert_eq!((state.stand(at(lost - 1)), state.stand(at(lost))), (Stand::Away, Stand::Due));
+}
+
+/// Two failures and a success in turn, never seven in a row; the attempt after which it is passed over.
+fn mostly_fails(state: &mut State, from: u64) -> Option<u32> {
+    (1..=60).find(|n| {
+        let now = at(from + u64::from(*n));
+        if n % 3 == 0 {
+            state.succeeded(now);
+            return false;
+        }
+        state.fault(Fault::Failed, now, 0.0)
+    })
+}
+
+#[test]
+fn who_mostly_fails_is_passed_over_though_others_succeed() {
+    let mut state = state(Fault::Failed);
+    assert_eq!(mostly_fails(&mut state, 0), Some(ENOUGH));
+    assert_eq!((state.stand(at(1_019)), state.stand(at(1_020))), (Stand::Away, Stand::Due));
+    // One success lets it in again, and does not wipe out the past: the next wait is longer.
+    state.trying = Some(at(1_020));
+    assert!(!state.succeeded(at(1_020)));
+    assert!(state.is_well());
+    assert_eq!(mostly_fails(&mut state, 1_020), Some(ENOUGH));
+    assert_eq!((state.stand(at(3_039)), state.stand(at(3_040))), (Stand::Away, Stand::Due));
+    assert!(!state.succeeded(at(3_040)));
+    assert!(!state.succeeded(at(13_039)));
+    assert!(state.succeeded(at(13_040)), "ten good seconds, and all is as before");
+}
+
+#[test]
+fn a_half_or_less_says_nothing() {
+    let mut state = state(Fault::Failed);
+    for n in 0..1_000 {
+        assert!(!state.fault(Fault::Failed, at(n * 2), 0.0), "{n}");
+        state.succeeded(at(n * 2 + 1));
+        state.succeeded(at(n * 2 + 1));
+    }
+    // What is older than ten seconds is forgotten.
+    for n in 0..4 {
+        assert!(!state.fault(Fault::Failed, at(20_000 + n), 0.0), "{n}");
+    }
 }
