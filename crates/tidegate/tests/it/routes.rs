@@ -1,12 +1,13 @@
 //! Which deployment a route asks: strategies, conditions, causes, what is set, and the explanation of it all.
 
 use std::fmt::Write as _;
+use std::time::Duration;
 
 use fakes::plan::{Fault, Plan};
 use fakes::upstream::{Script, Upstream};
 
 use crate::client::{Client, Reply, chat};
-use crate::stand::{Setup, Stand};
+use crate::stand::{PATIENCE, Setup, Stand};
 
 /// A stand with providers `p0`, `p1`, … that serve `m`, each after its plan, and the tables given.
 async fn stand(plans: impl IntoIterator<Item = Plan>, key: &str, tables: &str) -> (Stand, Vec<Upstream>) {
@@ -179,16 +180,21 @@ async fn the_fastest_is_found_and_found_again() {
 async fn the_least_busy_takes_the_next() {
     let tables = "[routes.r]\nstrategy = \"least_busy\"\ntargets = [\"p0/m\", \"p1/m\", \"p2/m\"]\n";
     let (stand, upstreams) = stand([good(), good(), good()], "", tables).await;
-    let held: Vec<_> = (1..=9)
-        .map(|_| {
-            let client = stand.client();
-            let plan = serde_json::to_string(&Plan { first: 60_000, ..good() }).unwrap();
-            tokio::spawn(async move { ask(&client, &format!(r#","fake":{plan}"#)).await })
-        })
-        .collect();
-    for upstream in &upstreams {
-        upstream.journal().wait(crate::stand::PATIENCE, |seen| seen.len() == 3).await.expect("three each");
+    let mut held = Vec::new();
+    for number in 1..=9 {
+        let client = stand.client();
+        let plan = serde_json::to_string(&Plan { first: 60_000, ..good() }).unwrap();
+        held.push(tokio::spawn(async move { ask(&client, &format!(r#","fake":{plan}"#)).await }));
+        // One after the other: of two that are planned in the same moment neither is seen by the other.
+        let all_came = async {
+            while upstreams.iter().map(|one| one.journal().count()).sum::<u64>() < number {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, all_came).await.expect("the request comes");
     }
+    let counts: Vec<_> = upstreams.iter().map(|one| one.journal().count()).collect();
+    assert_eq!(counts, [3, 3, 3]);
     for task in held {
         task.abort();
     }
