@@ -2,7 +2,7 @@
 # CARGO_TARGET_DIR and TIDEGATE_CACHE (default: ~/.cache/tidegate) move what is built and fetched.
 export CARGO_TARGET_DIR ?= $(HOME)/.cache/tidegate/target
 .DEFAULT_GOAL := run
-.PHONY: run test conformance soak bench lint services clean
+.PHONY: run test conformance soak bench lint services cluster clean
 
 run: ## why: from a fresh clone to a serving gateway in one word; ARGS go to `tidegate serve`
 	@scripts/run $(ARGS)
@@ -24,6 +24,9 @@ lint: ## why: the rules that a program can check are not left to memory
 
 services: ## why: PostgreSQL for the tests, started by hand when you run `cargo test` yourself
 	@scripts/services start
+
+cluster: ## why: what holds for one gateway must hold for three; CLUSTER_PORTS moves them
+	@scripts/cluster
 
 clean: ## why: gives back the disk; what was fetched and the built engine stay (remove ~/.cache/tidegate for those)
 	@cargo clean

@@ -16,6 +16,7 @@
 #![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command-line program speaks to its user")]
 
 mod closed;
+mod features;
 mod paced;
 mod parts;
 mod process;

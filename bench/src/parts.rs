@@ -1,4 +1,4 @@
-//! What is measured: seven parts, each a function that adds lines to the table.
+//! What is measured: eight parts, each a function that adds lines to the table.
 //!
 //! Within a part, rounds go through the targets in turn and every second round backwards, so that no target always
 //! runs after the same neighbour.
@@ -11,7 +11,7 @@ use anyhow::bail;
 use crate::closed::{self, Load};
 use crate::report::{self, Table, quantile};
 use crate::targets::{self, Kind, Mock, Running, Setup};
-use crate::{paced, scratch, work};
+use crate::{features, paced, scratch, work};
 
 /// One thing to measure.
 #[derive(Copy, Clone, Debug, Eq, PartialEq, clap::ValueEnum)]
@@ -30,6 +30,8 @@ enum Part {
     Start,
     /// CPU time per request with ten keys and with a hundred thousand
     Keys,
+    /// CPU time per request of a plain route, of one with each feature, and of one with all of them
+    Features,
 }
 
 /// How to compare.
@@ -140,6 +142,9 @@ impl Bench<'_> {
         }
         if self.wants(Part::Keys) && self.wants_target(Kind::Tidegate) {
             self.keys(table)?;
+        }
+        if self.wants(Part::Features) && self.wants_target(Kind::Tidegate) {
+            self.features(table)?;
         }
         Ok(())
     }
@@ -364,6 +369,46 @@ impl Bench<'_> {
         }
         Ok(())
     }
+}
+
+impl Bench<'_> {
+    fn features(&self, table: &mut Table) -> anyhow::Result<()> {
+        let variants = features::variants();
+        let mut targets = Vec::new();
+        for (number, variant) in variants.iter().enumerate() {
+            let dir = self.dir.join(format!("features-{number}"));
+            let target = Running::start_with(Kind::Tidegate, &self.setup, &dir, variant.settings())?;
+            measured(&target, &unlike(variant, &target, 2_000))?;
+            targets.push(target);
+        }
+        let total = self.amount(20_000);
+        for round in 0..self.rounds {
+            eprintln!("features: round {} of {}", round + 1, self.rounds);
+            let mut order: Vec<usize> = (0..variants.len()).collect();
+            if round % 2 == 1 {
+                order.reverse();
+            }
+            let mut costs = vec![0.0; variants.len()];
+            for at in order {
+                let (_, cpu) = measured(&targets[at], &unlike(&variants[at], &targets[at], total))?;
+                costs[at] = cpu / total as f64;
+            }
+            for (variant, cost) in variants.iter().zip(&costs) {
+                table.add(&format!("CPU per request, µs: {}", variant.name), 1, Kind::Tidegate, *cost);
+            }
+            for (variant, cost) in variants.iter().zip(&costs).skip(1) {
+                let label = format!("CPU per request: {} ÷ plain route", variant.name);
+                table.add(&label, 2, Kind::Tidegate, cost / costs[0]);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A load of requests that all differ.
+fn unlike(variant: &features::Variant, target: &Running, total: usize) -> Load {
+    let requests = variant.requests(target, total);
+    Load { address: target.address, requests, connections: 32, total }
 }
 
 fn load(

@@ -67,6 +67,16 @@ pub(crate) struct Running {
 impl Running {
     /// Starts a target in `dir` and waits for its first complete answer.
     pub(crate) fn start(kind: Kind, setup: &Setup, dir: &Path) -> anyhow::Result<Running> {
+        Self::start_with(kind, setup, dir, "")
+    }
+
+    /// The same with more settings, which only Tidegate has.
+    pub(crate) fn start_with(
+        kind: Kind,
+        setup: &Setup,
+        dir: &Path,
+        settings: &str,
+    ) -> anyhow::Result<Running> {
         std::fs::create_dir_all(dir)?;
         let address = if kind == Kind::Direct { setup.mock } else { free_address()? };
         let (command, keys, model) = match kind {
@@ -75,7 +85,7 @@ impl Running {
                 (Some(nginx::command(setup, address, dir)?), vec!["none".to_owned()], work::MODEL.into())
             }
             Kind::Tidegate => {
-                let (command, keys) = tidegate::command(setup, address, dir)?;
+                let (command, keys) = tidegate::command(setup, address, dir, settings)?;
                 (Some(command), keys, format!("mock/{}", work::MODEL))
             }
             Kind::Litellm => {

@@ -28,16 +28,25 @@ on Friday. If the train should be late, the number of the reception is on your b
 
 /// The whole request, head and body, as written to the socket.
 pub(crate) fn request(address: SocketAddr, key: &str, model: &str, stream: bool) -> Vec<u8> {
+    written(address, key, model, stream, USER, "")
+}
+
+/// The same with a number in its text, and lines more in its head.
+pub(crate) fn numbered(address: SocketAddr, key: &str, model: &str, number: u64, lines: &str) -> Vec<u8> {
+    written(address, key, model, false, &format!("{USER} (Booking {number}.)"), lines)
+}
+
+fn written(address: SocketAddr, key: &str, model: &str, stream: bool, user: &str, lines: &str) -> Vec<u8> {
     let stream = if stream { "true" } else { "false" };
     let body = format!(
         "{{\"model\":\"{model}\",\"messages\":[{{\"role\":\"system\",\"content\":\"{SYSTEM}\"}},\
-         {{\"role\":\"user\",\"content\":\"{USER}\"}}],\"temperature\":0.7,\"top_p\":0.95,\"max_tokens\":256,\
+         {{\"role\":\"user\",\"content\":\"{user}\"}}],\"temperature\":0.7,\"top_p\":0.95,\"max_tokens\":256,\
          \"presence_penalty\":0.0,\"user\":\"guest-4711\",\"stream\":{stream}}}"
     );
     format!(
         "POST /v1/chat/completions HTTP/1.1\r\nhost: {address}\r\nauthorization: Bearer {key}\r\n\
          content-type: application/json\r\naccept: application/json\r\nuser-agent: bench\r\n\
-         content-length: {}\r\n\r\n{body}",
+         {lines}content-length: {}\r\n\r\n{body}",
         body.len()
     )
     .into_bytes()

@@ -20,6 +20,7 @@ pub(super) fn command(
     setup: &Setup,
     address: SocketAddr,
     dir: &Path,
+    settings: &str,
 ) -> anyhow::Result<(Command, Vec<String>)> {
     let model = work::MODEL;
     let mut conf = format!(
@@ -46,6 +47,7 @@ pub(super) fn command(
         ));
         command.env(format!("BENCH_KEY_{n}"), key);
     }
+    conf.push_str(settings);
     let file = dir.join("tidegate.toml");
     std::fs::write(&file, conf)?;
     command.arg("serve").arg("--config").arg(file).current_dir(dir);

@@ -32,6 +32,8 @@ pub enum Permission {
     ReadRoutes,
     /// See how the process is doing.
     ReadStatus,
+    /// Forget gateways that will not come back.
+    WriteNodes,
 }
 
 impl Permission {
@@ -41,6 +43,7 @@ impl Permission {
             Permission::Public => "public",
             Permission::ReadKeys => "keys:read",
             Permission::WriteKeys => "keys:write",
+            Permission::WriteNodes => "nodes:write",
             Permission::ReadUsage => "usage:read",
             Permission::ReadLogs => "logs:read",
             Permission::ReadReleases => "releases:read",

@@ -52,8 +52,18 @@ struct BudgetState {
     warn_at: Vec<u8>,
     spent: String,
     reserved: String,
+    /// Where several gateways share it: what this one has spent, what it may spend of the window in all, and what the others
+    /// may. `reserved` is this one's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    spent_here: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    leased: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    elsewhere: Option<String>,
     window_start: String,
     resets_at: Option<String>,
+    #[serde(skip)]
+    start: Timestamp,
 }
 
 #[derive(Serialize)]
@@ -73,6 +83,22 @@ pub(crate) async fn list(State(admin): State<Admin>, Query(asked): Query<Asked>)
     for balance in admin.live.balances() {
         balances.insert((balance.scope.clone(), balance.window_start), balance);
     }
+    let shares = admin.live.shares_budgets();
+    let here: HashMap<_, _> = balances.iter().map(|(window, one)| (window.clone(), one.spent)).collect();
+    if shares && let Some(store) = admin.store.find() {
+        // What the other gateways have spent is in the database.
+        for (scope, window_start, spent) in store.balances().await.unwrap_or_default() {
+            let zero = policy::Money::zero(spent.currency);
+            let known = balances.entry((scope.clone(), window_start)).or_insert(Balance {
+                scope,
+                window_start,
+                spent: zero,
+                reserved: zero,
+                leased: None,
+            });
+            known.spent.nano = known.spent.nano.max(spent.nano);
+        }
+    }
     let mut budgets = Vec::new();
     for known in admin.live.budgets() {
         let (start, resets) = known.rule.window.span(now, &known.rule.zone);
@@ -85,6 +111,12 @@ pub(crate) async fn list(State(admin): State<Admin>, Query(asked): Query<Asked>)
             states.push(state(&known, &known.scope, None, start, resets));
         }
         budgets.extend(states.into_iter().filter(|state| state.scope.starts_with(&asked.scope)));
+    }
+    if shares {
+        for budget in &mut budgets {
+            let spent = here.get(&(budget.scope.clone(), budget.start));
+            budget.spent_here = Some(spent.map_or_else(|| "0.00".to_owned(), policy::Money::decimal));
+        }
     }
     budgets.sort_by(|one, other| one.scope.cmp(&other.scope));
     budgets.truncate(MOST);
@@ -121,6 +153,10 @@ fn state(
         warn_at: rule.warn_at.as_deref().unwrap_or_default().to_vec(),
         spent: balance.map_or(zero, |one| one.spent).decimal(),
         reserved: balance.map_or(zero, |one| one.reserved).decimal(),
+        leased: balance.and_then(|one| one.leased).map(|(here, _)| here.decimal()),
+        elsewhere: balance.and_then(|one| one.leased).map(|(_, elsewhere)| elsewhere.decimal()),
+        spent_here: None,
+        start,
         window_start: start.to_string(),
         resets_at: resets.map(|at| at.to_string()),
     }

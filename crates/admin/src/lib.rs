@@ -14,6 +14,7 @@ mod explain;
 mod keys;
 pub mod live;
 mod logs;
+mod nodes;
 mod openapi;
 mod page;
 mod read;

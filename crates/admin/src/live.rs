@@ -34,6 +34,9 @@ pub trait Live: Send + Sync + 'static {
     /// What every budget has spent and holds in reserve.
     fn balances(&self) -> Vec<ledger::Balance>;
 
+    /// Whether other gateways share the budgets.
+    fn shares_budgets(&self) -> bool;
+
     /// Where a request would go, in JSON; an error in words.
     fn explain(&self, asked: Explain) -> Result<serde_json::Value, String>;
 

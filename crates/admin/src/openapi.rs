@@ -196,10 +196,15 @@ fn reading_schemas(integer: &Value, boolean: &Value) -> Value {
         "Standing": object(&[
             ("name", text()), ("reason", text()), ("failures", integer.clone()), ("away", boolean.clone()), ("tried_in_ms", integer.clone()),
         ], &["name", "reason", "failures", "away", "tried_in_ms"]),
+        "NodeList": object(&[("nodes", list(&reference("Node")))], &["nodes"]),
+        "Node": object(&[
+            ("id", text()), ("name", text()), ("version", text()), ("started_at", time()), ("seen_at", time()), ("lives", boolean.clone()),
+        ], &["id", "name", "lives"]),
+        "ForgottenNode": object(&[("forgotten", text())], &["forgotten"]),
         "BudgetList": object(&[("budgets", list(&reference("BudgetState"))), ("reached", list(&any))], &["budgets", "reached"]),
         "BudgetState": object(&[
             ("scope", text()), ("name", text()), ("whose", text()), ("amount", text()), ("currency", text()), ("window", text()), ("time_zone", text()),
-            ("warn_at", list(integer)), ("spent", text()), ("reserved", text()), ("window_start", time()), ("resets_at", maybe("string")),
+            ("warn_at", list(integer)), ("spent", text()), ("reserved", text()), ("spent_here", text()), ("leased", text()), ("elsewhere", text()), ("window_start", time()), ("resets_at", maybe("string")),
         ], &["scope", "name", "amount", "currency", "window", "spent", "reserved"]),
         "Explain": object(&[
             ("environment", text()), ("key", text()), ("endpoint", text()), ("model", text()), ("request", any.clone()), ("headers", any.clone()),

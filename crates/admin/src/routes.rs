@@ -4,7 +4,7 @@
 //! can know a route that the others do not.
 
 use crate::access::{Access, Permission};
-use crate::{Admin, ApiError, budgets, explain, keys, logs, openapi, page, releases, status, usage};
+use crate::{Admin, ApiError, budgets, explain, keys, logs, nodes, openapi, page, releases, status, usage};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::routing::{MethodRouter, get, post};
@@ -57,6 +57,8 @@ pub fn table() -> Vec<Route> {
         read("/api/releases/{number}", ReadReleases, "readRelease", "One release with its document", releases::ONE_QUERY, "Release", || get(releases::one)),
         read("/api/status", ReadStatus, "readStatus", "How the process is doing", &[], "Status", || get(status::read)),
         read("/api/providers", ReadStatus, "listProviders", "Each provider, and what of it is passed over", &[], "ProviderList", || get(status::providers)),
+        read("/api/nodes", ReadStatus, "listNodes", "The gateways on this database; none where it is SQLite", &[], "NodeList", || get(nodes::list)),
+        write("/api/nodes/{id}/forget", WriteNodes, "forgetNode", "Give the others what a gateway held of budgets that will not come back", None, "ForgottenNode", || post(nodes::forget)),
         write("/api/routes/explain", ReadRoutes, "explainRoute", "Where a request would go and why, without making it", Some("Explain"), "Explained", || post(explain::explain)),
         read("/api/openapi.json", Public, "readOpenApi", "This document", &[], "OpenApi", || get(openapi::read)),
     ]

@@ -42,6 +42,10 @@ impl Live for Process {
     fn crossed(&self) -> Vec<(Timestamp, ledger::Crossed)> {
         Vec::new()
     }
+    fn shares_budgets(&self) -> bool {
+        false
+    }
+
     fn balances(&self) -> Vec<ledger::Balance> {
         Vec::new()
     }

@@ -1,6 +1,7 @@
 //! May this call be made: limits and concurrency before the body is read, model, tokens and money after.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use ledger::{Intent, Reservation, Spent};
 use policy::{BudgetRule, Deployment, Environment, Money, Name, Per, SharedBudget, name_fits};
@@ -73,17 +74,63 @@ impl Gateway {
     }
 }
 
+/// How long a request waits for a lease on a budget that several nodes share.
+const LEASE_WAIT: Duration = Duration::from_secs(2);
+/// It looks again at least so often: another node may have given something back.
+const LEASE_LOOK: Duration = Duration::from_millis(250);
+/// When a budget may be divided again.
+const DIVIDED_IN: Duration = Duration::from_secs(1);
+
 /// Reserves what the dearest of the possible attempts could cost, in every budget that the request is paid from, or in none.
-pub(crate) fn reserve(exchange: &mut Exchange, plan: &Plan) -> Result<Reservation, Box<Refusal>> {
+/// Where several nodes share the budgets, this node may have to be given a share first.
+pub(crate) async fn reserve(exchange: &mut Exchange, plan: &Plan) -> Result<Reservation, Box<Refusal>> {
     let budgets = budgets(exchange, plan);
     exchange.budgeted = !budgets.is_empty();
     if budgets.is_empty() {
         return Ok(Reservation::none(policy::Currency::USD));
     }
+    let amount = worst(exchange, plan, &budgets)?;
+    match exchange.gateway.ledger.reserve(&budgets, amount, exchange.at) {
+        Err(refused) if refused.waits => Box::pin(wait_for_lease(exchange, &budgets, amount)).await,
+        reserved => reserved.map_err(|refused| spent(exchange, &refused)),
+    }
+}
+
+/// The same once this node's share of a budget was asked for.
+async fn wait_for_lease(
+    exchange: &Exchange,
+    budgets: &[(Name, BudgetRule)],
+    amount: Money,
+) -> Result<Reservation, Box<Refusal>> {
+    let gateway = &exchange.gateway;
+    let mut turns = gateway.ledger.lease_turns();
+    let until = gateway.clock.moment().plus(LEASE_WAIT);
+    loop {
+        let refused = match gateway.ledger.reserve(budgets, amount, exchange.at) {
+            Ok(reservation) => return Ok(reservation),
+            Err(refused) => refused,
+        };
+        let away = gateway.ledger.sharing().is_none_or(|sharing| sharing.away);
+        match &mut turns {
+            Some(turns) if refused.waits && !away && gateway.clock.moment() < until => {
+                let _ = tokio::time::timeout(LEASE_LOOK, turns.changed()).await;
+            }
+            _ if refused.waits => return Err(undivided(exchange, &refused)),
+            _ => return Err(spent(exchange, &refused)),
+        }
+    }
+}
+
+/// What the dearest of the attempts could cost.
+fn worst(
+    exchange: &mut Exchange,
+    plan: &Plan,
+    budgets: &[(Name, BudgetRule)],
+) -> Result<Money, Box<Refusal>> {
     let mut worst: Option<Money> = None;
     for (deployment, set) in plan.attempts.iter().map(|step| (&step.deployment, step.max_output)) {
         let Some(price) = &deployment.price else {
-            return Err(price_unknown(exchange, &budgets, deployment));
+            return Err(price_unknown(exchange, budgets, deployment));
         };
         let input = exchange.asked.bound_for(&deployment.upstream_model);
         let bound = price.upper_bound(input, output_bound(exchange, deployment, set));
@@ -101,9 +148,18 @@ pub(crate) fn reserve(exchange: &mut Exchange, plan: &Plan) -> Result<Reservatio
             worst = Some(bound);
         }
     }
-    let amount = worst.unwrap_or(Money::zero(policy::Currency::USD));
-    let reserved = exchange.gateway.ledger.reserve(&budgets, amount, exchange.at);
-    reserved.map_err(|refused| spent(exchange, &refused))
+    Ok(worst.unwrap_or(Money::zero(policy::Currency::USD)))
+}
+
+/// The refusal of a budget whose share of this node does not reach, and nobody could be asked in time.
+fn undivided(exchange: &Exchange, spent: &Spent) -> Box<Refusal> {
+    let message = format!(
+        "{} is shared by several gateways, and this one's share does not hold this request; the database that divides it did not \
+         give more in time: {}",
+        named(exchange, &spent.scope, &spent.budget),
+        standing(spent)
+    );
+    Refusal::new(Code::BudgetUnavailable, message).after(DIVIDED_IN)
 }
 
 /// For messages: which budget, and whose.
@@ -213,6 +269,15 @@ fn standing(spent: &Spent) -> String {
     } else {
         String::new()
     };
+    let elsewhere = if spent.elsewhere.nano > 0 {
+        format!(", {} {currency} with other gateways", spent.elsewhere.decimal())
+    } else {
+        String::new()
+    };
     let resets = spent.resets.map_or_else(|| "it does not reset".to_owned(), |at| format!("resets {at}"));
-    format!("{} of {} {currency}{reserved}; {resets}", spent.spent.decimal(), spent.limit.decimal())
+    format!(
+        "{} of {} {currency}{reserved}{elsewhere}; {resets}",
+        spent.spent.decimal(),
+        spent.limit.decimal()
+    )
 }

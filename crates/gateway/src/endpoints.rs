@@ -237,7 +237,7 @@ async fn received(
             Err(refusal) => return refuse(&mut exchange, &refusal),
         }
     }
-    let reservation = match afford(&mut exchange, &mut plan) {
+    let reservation = match afford(&mut exchange, &mut plan).await {
         Ok(reservation) => reservation,
         Err(refusal) => return refuse(&mut exchange, &refusal),
     };
@@ -350,17 +350,17 @@ fn planned(
 }
 
 /// Takes tokens and reserves money.
-fn afford(exchange: &mut Exchange, plan: &mut plan::Plan) -> Result<ledger::Reservation, Box<Refusal>> {
+async fn afford(exchange: &mut Exchange, plan: &mut plan::Plan) -> Result<ledger::Reservation, Box<Refusal>> {
     if counting(exchange.operation).is_none() {
         plan::weigh(exchange, plan);
         limits::charge(exchange, &plan.asked, exchange.times.received)?;
     }
-    let reservation = match admit::reserve(exchange, plan) {
+    let reservation = match admit::reserve(exchange, plan).await {
         Err(spent) if spent.code == Code::InsufficientQuota && !plan.cheaper.is_empty() => {
             plan.attempts = plan.cheaper.drain(..).collect();
             // What answers since this key's money is spent is no answer for others.
             plan.cache = None;
-            admit::reserve(exchange, plan)?
+            admit::reserve(exchange, plan).await?
         }
         reserved => reserved?,
     };

@@ -293,6 +293,7 @@ impl Gateway {
         let depth = self.ledger.depth();
         let flag = u64::from;
         let [cached, promised] = self.recall.sizes();
+        let sharing = self.ledger.sharing();
         self.metrics.text(&[
             ("cache_entries", "answers in the cache", cached.0 as u64),
             ("cache_bytes", "their bytes", cached.1 as u64),
@@ -321,6 +322,21 @@ impl Gateway {
                 "budgets_reached",
                 "how often budgets have reached a part of theirs that is told",
                 self.ledger.crossed().1,
+            ),
+            (
+                "lease_asks",
+                "how often the database was asked for a share of budgets",
+                sharing.map_or(0, |sharing| sharing.asks),
+            ),
+            (
+                "leases_available",
+                "0 when the database that divides budgets among gateways does not answer",
+                flag(sharing.is_none_or(|sharing| !sharing.away)),
+            ),
+            (
+                "nodes",
+                "gateways that live on the database, this one included",
+                sharing.map_or(1, |sharing| sharing.nodes),
             ),
             (
                 "retries_denied",

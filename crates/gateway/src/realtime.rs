@@ -139,7 +139,7 @@ pub(crate) async fn answer(
         Ok(place) => place,
         Err(refusal) => return refuse(&mut exchange, &refusal),
     };
-    let (plan, reservation) = match prepare(&mut exchange, parts.uri.query(), &parts.headers) {
+    let (plan, reservation) = match prepare(&mut exchange, parts.uri.query(), &parts.headers).await {
         Ok(prepared) => prepared,
         Err(refusal) => return refuse(&mut exchange, &refusal),
     };
@@ -171,7 +171,7 @@ pub(crate) async fn answer(
 }
 
 /// Resolves the model, takes tokens and reserves money for the first answer.
-fn prepare(
+async fn prepare(
     exchange: &mut Exchange,
     query: Option<&str>,
     headers: &http::HeaderMap,
@@ -198,7 +198,7 @@ fn prepare(
         return Err(Refusal::new(Code::InvalidRequest, message).about("model"));
     }
     limits::charge(exchange, &plan.asked, exchange.times.received)?;
-    let reservation = admit::reserve(exchange, &plan)?;
+    let reservation = admit::reserve(exchange, &plan).await?;
     Ok((plan, reservation))
 }
 

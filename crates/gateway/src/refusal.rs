@@ -84,6 +84,7 @@ codes! {
     KeyStoreUnavailable 503 "server_error" "key_store_unavailable" Helps "this key is not known here and the database that would know it is away";
     ResponseStoreUnavailable 503 "server_error" "response_store_unavailable" Helps "a stored response is needed and the database that keeps it is away, or has no room";
     IdempotencyInProgress 503 "server_error" "idempotency_in_progress" Helps "a request with the same idempotency key has been under way for longer than this one could wait; asked again with the same key it gets that answer";
+    BudgetUnavailable 503 "server_error" "budget_unavailable" Helps "several gateways share the budget, this one's share does not hold the request, and the database that divides it did not give more in time";
     AccountingUnavailable 503 "server_error" "accounting_unavailable" Helps "the call could not be recorded, so it was not made";
     ShuttingDown 503 "server_error" "shutting_down" Helps "the gateway is stopping";
     InternalError 500 "server_error" "internal_error" Useless "a fault of the gateway; the request id helps to find it";

@@ -142,7 +142,32 @@ impl Relay {
         if seen > self.reserved_output && !self.extend(seen) {
             return;
         }
+        self.foresee(seen);
         self.look_for_end(Some(context));
+    }
+
+    /// Where several nodes share budgets, and nobody knows how long the answer may be, more is asked for when half of what is
+    /// held is used: this node's share may have to grow first, and a stream cannot wait for it.
+    fn foresee(&mut self, seen: u64) {
+        if seen <= self.reserved_output / 2 {
+            return;
+        }
+        let deployment = Arc::clone(&self.flight.deployment);
+        let exchange = self.flight.exchange();
+        if exchange.asked.max_output.is_some() || exchange.gateway.ledger.sharing().is_none() {
+            return;
+        }
+        let (now, bound) =
+            (exchange.gateway.clock.now(), exchange.asked.bound_for(&deployment.upstream_model));
+        let wanted = self.reserved_output.saturating_mul(2);
+        if let (Some(price), Some(attempt)) = (&deployment.price, self.flight.attempt()) {
+            let held = attempt.reserved().map_or(0, |held| held.nano);
+            let mut more = price.upper_bound(bound, wanted);
+            more.nano = more.nano.saturating_sub(held).max(0);
+            if attempt.extend(more, now).is_ok() {
+                self.reserved_output = wanted;
+            }
+        }
     }
 
     /// Asks the budgets to hold twice the output seen so far, or at least what has been seen; when they refuse even that,

@@ -7,13 +7,25 @@
 //! `spent` changes only under the spool's pending lock, in the order of the log; that is what lets a checkpoint
 //! say what the balances were at its own place in the file.
 
+//!
+//! Where several nodes share the budgets, each may spend of a window what it holds a lease on: see `budgets/lease.rs`.
+
+mod lease;
+mod reservation;
+
 use std::hash::BuildHasher;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use policy::{BudgetRule, Currency, Money, Name, NameMap, Timestamp, Window, Zone};
 use smallvec::SmallVec;
+
+use crate::leases::Desk;
+use lease::Lease;
+pub(crate) use lease::{Held, Place};
+use reservation::{Ceiling, Hold};
+pub use reservation::{Crossed, Reservation};
 
 const SHARDS: usize = 16;
 /// Balances of one shard from which on those that are over are forgotten.
@@ -41,6 +53,10 @@ pub struct Spent {
     pub resets: Option<Timestamp>,
     /// It is a ceiling for each request, of which nothing adds up.
     pub is_ceiling: bool,
+    /// What other nodes hold of the window.
+    pub elsewhere: Money,
+    /// The window may have room that this node has no lease on yet: worth another try when the leases have been spoken of.
+    pub waits: bool,
 }
 
 /// One budget window as it stands.
@@ -54,6 +70,8 @@ pub struct Balance {
     pub spent: Money,
     /// Held by requests in flight.
     pub reserved: Money,
+    /// What this node may spend of the window in all, and what other nodes may; `None` where the window is this node's alone.
+    pub leased: Option<(Money, Money)>,
 }
 
 /// All budgets of the process.
@@ -62,6 +80,8 @@ pub(crate) struct Budgets {
     hasher: foldhash::fast::RandomState,
     /// When balances that are over last made room, seconds.
     pruned_at: AtomicI64,
+    /// Where leases are asked for; empty where this node has all budgets for itself.
+    desk: OnceLock<Arc<Desk>>,
 }
 
 pub(crate) struct Scope {
@@ -85,85 +105,8 @@ struct Cell {
     holders: u32,
     /// Whether `spent` includes what earlier processes spent.
     based: bool,
-}
-
-/// Money held for one request. Dropping it releases what is left.
-pub struct Reservation {
-    holds: SmallVec<[Hold; 2]>,
-    amount: Money,
-    /// What the request may cost at most, by the strictest ceiling.
-    ceiling: Option<Box<Ceiling>>,
-}
-
-struct Ceiling {
-    scope: Name,
-    rule: Name,
-    most: Money,
-}
-
-struct Hold {
-    scope: Arc<Scope>,
-    rule: Name,
-    start: Timestamp,
-    resets: Option<Timestamp>,
-    limit: Money,
-    held: i64,
-    warn_at: Option<Arc<[u8]>>,
-}
-
-/// What a charge did to the budgets.
-pub(crate) struct Applied {
-    pub(crate) windows: SmallVec<[(Name, Timestamp); 2]>,
-    pub(crate) overrun: bool,
-    pub(crate) crossed: Vec<Crossed>,
-}
-
-/// A budget has reached a part of its amount at which somebody wants to know.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Crossed {
-    /// Whose balance it is.
-    pub scope: Name,
-    /// Name of the budget's rule.
-    pub budget: Name,
-    /// The part, in percent: the largest that was reached.
-    pub percent: u8,
-    /// Charged in this window.
-    pub spent: Money,
-    /// What may be spent in it.
-    pub limit: Money,
-}
-
-/// The largest of the parts that a charge has reached and the charges before had not.
-fn crossed(parts: &[u8], before: i64, after: i64, limit: i64) -> Option<u8> {
-    let reached = |spent: i64, part: u8| i128::from(spent) * 100 >= i128::from(limit) * i128::from(part);
-    parts.iter().copied().filter(|part| reached(after, *part) && !reached(before, *part)).max()
-}
-
-impl Ceiling {
-    /// The strictest of those among the rules.
-    fn of(budgets: &[(Name, BudgetRule)]) -> Option<Box<Ceiling>> {
-        let ceilings = budgets.iter().filter(|(_, rule)| rule.window == Window::Request);
-        let (scope, rule) = ceilings.min_by_key(|(_, rule)| rule.amount.nano)?;
-        Some(Box::new(Ceiling { scope: scope.clone(), rule: rule.name.clone(), most: rule.amount }))
-    }
-
-    fn check(&self, amount: Money) -> Result<(), Spent> {
-        let same = amount.currency == self.most.currency || amount.nano == 0;
-        if same && amount.nano <= self.most.nano {
-            return Ok(());
-        }
-        let nothing = Money::zero(self.most.currency);
-        Err(Spent {
-            scope: self.scope.clone(),
-            budget: self.rule.clone(),
-            spent: nothing,
-            reserved: nothing,
-            limit: self.most,
-            wanted: amount,
-            resets: None,
-            is_ceiling: true,
-        })
-    }
+    /// What this node may spend of the window, where several share it.
+    lease: Option<Box<Lease>>,
 }
 
 impl Budgets {
@@ -172,6 +115,7 @@ impl Budgets {
             shards: std::array::from_fn(|_| RwLock::default()),
             hasher: foldhash::fast::RandomState::default(),
             pruned_at: AtomicI64::new(0),
+            desk: OnceLock::new(),
         }
     }
 
@@ -224,6 +168,8 @@ impl Budgets {
         });
         wanted.dedup_by(|(later, _), (earlier, _)| Arc::ptr_eq(later, earlier));
 
+        let desk = self.desk.get();
+        let mut short = None;
         let mut holds: SmallVec<[Hold; 2]> = SmallVec::new();
         let mut locked: SmallVec<[(MutexGuard<'_, Cells>, usize); 2]> = SmallVec::new();
         for (scope, rule) in &wanted {
@@ -231,8 +177,23 @@ impl Budgets {
             let (start, resets) = cells.window(rule.window, &rule.zone, now);
             let index = cells.find_or_add(start, rule.amount.currency);
             let limit = rule.amount;
-            if !cells.windows[index].has_room(amount, limit) {
-                return Err(cells.windows[index].refusal(&scope.name, &rule.name, limit, amount, resets));
+            let cell = &mut cells.windows[index];
+            if !cell.has_room(amount, limit) {
+                return Err(cell.refusal(&scope.name, &rule.name, limit, amount, resets));
+            }
+            if let Some(desk) = desk {
+                let asks = cell.lean_on_lease(amount, limit, resets, now);
+                if asks.lists {
+                    desk.list(Place::new(scope, start, limit.currency));
+                }
+                if !asks.covered {
+                    short = short.or_else(|| {
+                        let waits = asks.waits;
+                        Some(Spent { waits, ..cell.refusal(&scope.name, &rule.name, limit, amount, resets) })
+                    });
+                    // What else is short is asked for in the same turn.
+                    continue;
+                }
             }
             holds.push(Hold {
                 scope: scope.clone(),
@@ -242,8 +203,12 @@ impl Budgets {
                 limit,
                 held: amount.nano,
                 warn_at: rule.warn_at.clone(),
+                desk: desk.cloned(),
             });
             locked.push((cells, index));
+        }
+        if let Some(short) = short {
+            return Err(short);
         }
         for (cells, index) in &mut locked {
             let cell = &mut cells.windows[*index];
@@ -301,6 +266,10 @@ impl Budgets {
                         window_start: cell.start,
                         spent: cell.money(cell.spent),
                         reserved: cell.money(cell.reserved),
+                        leased: cell
+                            .lease
+                            .as_ref()
+                            .map(|lease| (cell.money(lease.granted()), cell.money(lease.elsewhere()))),
                     });
                 }
             }
@@ -334,7 +303,15 @@ impl Cells {
         if let Some(index) = self.windows.iter().position(found) {
             return index;
         }
-        self.windows.push(Cell { start, currency, spent: 0, reserved: 0, holders: 0, based: false });
+        self.windows.push(Cell {
+            start,
+            currency,
+            spent: 0,
+            reserved: 0,
+            holders: 0,
+            based: false,
+            lease: None,
+        });
         self.prune();
         self.windows.iter().position(found).unwrap_or_default()
     }
@@ -387,124 +364,8 @@ impl Cell {
             limit,
             wanted,
             resets,
+            elsewhere: self.money(self.lease.as_ref().map_or(0, |lease| lease.elsewhere())),
+            waits: false,
         }
-    }
-}
-
-impl Reservation {
-    /// Holds nothing; for a key without budgets.
-    #[must_use]
-    pub fn none(currency: Currency) -> Self {
-        Self { holds: SmallVec::new(), amount: Money::zero(currency), ceiling: None }
-    }
-
-    /// What is held in each budget.
-    #[must_use]
-    pub fn amount(&self) -> Money {
-        self.amount
-    }
-
-    /// Whether no budget is concerned.
-    #[must_use]
-    pub fn is_unbudgeted(&self) -> bool {
-        self.holds.is_empty() && self.ceiling.is_none()
-    }
-
-    /// The budget windows that a charge will be taken from.
-    pub(crate) fn windows(&self) -> SmallVec<[(Name, Timestamp); 2]> {
-        self.holds.iter().map(|hold| (hold.scope.name.clone(), hold.start)).collect()
-    }
-
-    /// Holds `more` in every budget on top, or in none; in the windows of the reservation.
-    pub(crate) fn extend(&mut self, more: Money) -> Result<(), Spent> {
-        if let Some(ceiling) = &self.ceiling {
-            let nano = self.amount.nano.saturating_add(more.nano);
-            ceiling.check(Money { currency: more.currency, nano })?;
-        }
-        if self.holds.is_empty() {
-            self.amount.nano = self.amount.nano.saturating_add(more.nano);
-            return Ok(());
-        }
-        let mut locked: SmallVec<[MutexGuard<'_, Cells>; 2]> = SmallVec::new();
-        // The holds are in the order in which everybody locks.
-        for hold in &self.holds {
-            let mut cells = hold.scope.cells.lock();
-            if let Some(cell) = cells.cell(hold)
-                && !cell.has_room(more, hold.limit)
-            {
-                return Err(cell.refusal(&hold.scope.name, &hold.rule, hold.limit, more, hold.resets));
-            }
-            locked.push(cells);
-        }
-        for (cells, hold) in locked.iter_mut().zip(&self.holds) {
-            if let Some(cell) = cells.cell(hold) {
-                cell.reserved += more.nano;
-            }
-        }
-        drop(locked);
-        for hold in &mut self.holds {
-            hold.held += more.nano;
-        }
-        self.amount.nano += more.nano;
-        Ok(())
-    }
-
-    /// Moves `charge` from held to spent, in every budget. Under the spool's pending lock only.
-    pub(crate) fn apply(&mut self, charge: Option<Money>) -> Applied {
-        let mut applied = Applied { windows: SmallVec::new(), overrun: false, crossed: Vec::new() };
-        for hold in &mut self.holds {
-            // An unknown charge, or one in a currency that the budget does not count, takes nothing.
-            let nano = match charge {
-                Some(money) if money.currency == hold.limit.currency => money.nano.max(0),
-                Some(money) if money.nano != 0 => continue,
-                _ => 0,
-            };
-            let mut cells = hold.scope.cells.lock();
-            if let Some(cell) = cells.cell(hold) {
-                let from_held = nano.min(hold.held);
-                let before = cell.spent;
-                cell.reserved -= from_held;
-                cell.spent = cell.spent.saturating_add(nano);
-                if let Some(part) = hold
-                    .warn_at
-                    .as_ref()
-                    .and_then(|parts| crossed(parts, before, cell.spent, hold.limit.nano))
-                {
-                    applied.crossed.push(Crossed {
-                        scope: hold.scope.name.clone(),
-                        budget: hold.rule.clone(),
-                        percent: part,
-                        spent: cell.money(cell.spent),
-                        limit: hold.limit,
-                    });
-                }
-                hold.held -= from_held;
-                applied.overrun |= nano > from_held;
-            }
-            applied.windows.push((hold.scope.name.clone(), hold.start));
-        }
-        self.amount.nano = self.holds.iter().map(|hold| hold.held).min().unwrap_or(0);
-        applied
-    }
-}
-
-impl Drop for Reservation {
-    fn drop(&mut self) {
-        for hold in &self.holds {
-            let mut cells = hold.scope.cells.lock();
-            if let Some(cell) = cells.cell(hold) {
-                cell.reserved -= hold.held;
-                cell.holders = cell.holders.saturating_sub(1);
-            }
-        }
-    }
-}
-
-impl std::fmt::Debug for Reservation {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Reservation")
-            .field("amount", &self.amount)
-            .field("budgets", &self.holds.len())
-            .finish()
     }
 }

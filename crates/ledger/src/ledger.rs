@@ -1,18 +1,20 @@
 //! The ledger of one process: the public way in.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 use policy::{BudgetRule, Money, Name, Timestamp};
 use runtime::{Clock, Tasks};
+use tokio::sync::watch;
 
 use crate::attempt::{Attempt, Opening};
 use crate::budgets::{Balance, Crossed, Reservation, Spent};
 use crate::disk::{Disk, Folder};
 use crate::drain::{Drain, DrainState, Drainer, position};
 use crate::error::{LedgerError, SpoolUnavailable};
+use crate::leases::{self, Clerk, Desk, Leases};
 use crate::pending::OpenAttempt;
 use crate::records::{Intent, RequestLog};
 use crate::replay::Replay;
@@ -30,13 +32,21 @@ pub struct Options {
     pub max_backlog: usize,
     /// Time between two background syncs to the device.
     pub sync_every: Duration,
+    /// Other nodes share the budgets: this one spends what it holds leases on.
+    pub leased: bool,
 }
 
 impl Options {
     /// The defaults: segments of 64 MiB, a backlog of 10,000 records, a sync each second.
     #[must_use]
     pub fn new(dir: PathBuf) -> Self {
-        Self { dir, segment_bytes: 64 << 20, max_backlog: 10_000, sync_every: Duration::from_secs(1) }
+        Self {
+            dir,
+            segment_bytes: 64 << 20,
+            max_backlog: 10_000,
+            sync_every: Duration::from_secs(1),
+            leased: false,
+        }
     }
 }
 
@@ -76,6 +86,17 @@ pub struct Depth {
     pub last_error: Option<String>,
 }
 
+/// How budgets are shared with other nodes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sharing {
+    /// The store that divides them does not answer.
+    pub away: bool,
+    /// How often it was asked since the start.
+    pub asks: u64,
+    /// Nodes that live, this one included.
+    pub nodes: u64,
+}
+
 /// The ledger. Clones share it.
 #[derive(Clone)]
 pub struct Ledger(Arc<Inner>);
@@ -85,6 +106,8 @@ struct Inner {
     tasks: Tasks,
     drain: DrainState,
     drainer: Mutex<Option<Arc<tokio::sync::Mutex<Drainer>>>>,
+    /// Somebody speaks with the store about leases.
+    clerk: OnceLock<()>,
     /// The spool remembered nothing when it was opened.
     fresh: bool,
 }
@@ -132,12 +155,17 @@ impl Ledger {
         let next_number = numbers.last().copied().unwrap_or(0).max(drained.0) + 1;
         let bounds = Bounds { segment_bytes: options.segment_bytes, max_backlog: options.max_backlog as u64 };
         let fresh = replay.fresh;
+        let desk = options.leased.then(|| (Desk::new(clock.clone()), leases::read(&*disk)));
         let spool = Spool::start(disk, clock, bounds, (replay.budgets, replay.segments, next_number), first);
+        if let Some((desk, held)) = desk {
+            spool.budgets.share(desk, held);
+        }
         let inner = Inner {
             spool: Arc::new(spool),
             tasks: tasks.clone(),
             drain: DrainState::new(drained),
             drainer: Mutex::default(),
+            clerk: OnceLock::new(),
             fresh,
         };
         Ok((Self(Arc::new(inner)), recovery))
@@ -157,10 +185,44 @@ impl Ledger {
         tasks.spawn("drain", async move { crate::drain::run(&drainer, &spool, &stop).await });
     }
 
+    /// Begins to ask for leases. A second call changes nothing, and so does one on a ledger that has all budgets for itself.
+    pub fn start_leases(&self, leases: Arc<dyn Leases>, tasks: &Tasks) {
+        let Some(desk) = self.0.spool.budgets.desk().cloned() else { return };
+        if self.0.clerk.set(()).is_ok() {
+            let clerk = Clerk::new(desk, self.0.spool.clone(), leases);
+            tasks.spawn("leases", clerk.run(tasks.clone()));
+        }
+    }
+
+    /// Nobody can be asked for leases: who needs one is not to wait.
+    pub fn leases_away(&self, error: &str) {
+        if let Some(desk) = self.0.spool.budgets.desk() {
+            desk.say_away(Some(error));
+        }
+    }
+
+    /// Taken before a reservation: where that [waits](Spent::waits), the receiver changes when the store has been asked.
+    /// `None` where this node has all budgets for itself.
+    #[must_use]
+    pub fn lease_turns(&self) -> Option<watch::Receiver<u64>> {
+        self.0.spool.budgets.desk().map(|desk| desk.turns())
+    }
+
+    /// How the leases stand; `None` where this node has all budgets for itself.
+    #[must_use]
+    pub fn sharing(&self) -> Option<Sharing> {
+        let desk = self.0.spool.budgets.desk()?;
+        Some(Sharing { away: desk.is_away(), asks: desk.asks(), nodes: desk.nodes() })
+    }
+
     /// Takes over balances (scope, start of window, spent) from the store, where the spool knows nothing of that
     /// scope and window. To be called before [`start_drain`](Self::start_drain), so that nothing of this process
     /// is among them.
     pub fn restore_balances(&self, balances: &[(Name, Timestamp, Money)]) {
+        if self.0.spool.budgets.desk().is_some() {
+            // What others have spent is not this node's: the leases say what is left for it.
+            return;
+        }
         let add = self.0.fresh && self.0.drainer.lock().is_none();
         let restore = |(scope, start, spent): &(Name, Timestamp, Money)| {
             self.0.spool.budgets.restore(scope, *start, *spent, add)
@@ -262,6 +324,13 @@ impl Ledger {
     #[must_use]
     pub fn balances(&self) -> Vec<Balance> {
         self.0.spool.budgets.balances()
+    }
+
+    /// Somebody who speaks with the store when a test says so.
+    #[cfg(test)]
+    pub(crate) fn clerk(&self, leases: Arc<dyn Leases>) -> Option<Clerk> {
+        let desk = self.0.spool.budgets.desk()?.clone();
+        Some(Clerk::new(desk, self.0.spool.clone(), leases))
     }
 
     #[cfg(test)]

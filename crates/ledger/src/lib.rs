@@ -7,7 +7,7 @@
 //! What it is not: it knows no SQL (the store implements [`Drain`]), computes no price (crate `policy`), and never
 //! asks a database on the way of a request.
 //!
-//! Reading order: [`records`] (the words), `budgets`, `frame` and `wire` (bytes), `disk`, `segments`, `spool` (the
+//! Reading order: [`records`] (the words), `budgets`, `leases` (budgets of several nodes), `frame` and `wire` (bytes), `disk`, `segments`, `spool` (the
 //! append), `attempt`, `replay` (the start), `drain` (the way out).
 
 mod attempt;
@@ -16,6 +16,7 @@ mod disk;
 mod drain;
 mod error;
 mod frame;
+mod leases;
 mod ledger;
 mod pending;
 pub mod read;
@@ -32,7 +33,8 @@ pub use attempt::{Attempt, Ended, Opening};
 pub use budgets::{Balance, Crossed, Reservation, Spent};
 pub use drain::{Drain, DrainError};
 pub use error::{LedgerError, SpoolUnavailable};
-pub use ledger::{Depth, Ledger, Options, Recovery};
+pub use leases::{Answer, Ask, Beat, Grant, Leases, divide};
+pub use ledger::{Depth, Ledger, Options, Recovery, Sharing};
 pub use records::{
     Basis, Bodies, Drained, Entry, EntryKind, Intent, Labels, Outcome, RequestLog, Settlement, is_own_tag,
 };

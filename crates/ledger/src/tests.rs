@@ -4,6 +4,7 @@ mod crash;
 mod damage;
 mod disk;
 mod drain;
+mod leases;
 mod lifecycle;
 mod model;
 mod threads;
@@ -158,6 +159,7 @@ pub(crate) fn options() -> Options {
         segment_bytes: 16 << 10,
         max_backlog: 50,
         sync_every: Duration::from_secs(1),
+        leased: false,
     }
 }
 
@@ -167,9 +169,13 @@ impl Bench {
     }
 
     pub(crate) fn on(disk: MemoryDisk, now: Timestamp) -> Self {
+        Self::with(&options(), disk, now)
+    }
+
+    pub(crate) fn with(options: &Options, disk: MemoryDisk, now: Timestamp) -> Self {
         let (clock, hand) = Clock::manual(now);
         let tasks = Tasks::new();
-        let (ledger, recovery) = Ledger::open_on(Arc::new(disk.clone()), &options(), clock.clone(), &tasks)
+        let (ledger, recovery) = Ledger::open_on(Arc::new(disk.clone()), options, clock.clone(), &tasks)
             .unwrap_or_else(|error| unreachable!("{error}"));
         Self { ledger, recovery, disk, clock, hand, tasks }
     }

@@ -1,7 +1,7 @@
 //! Virtual keys: the whole record is one JSON document, so that a field which is added to a key changes no table;
 //! the columns beside it are those that are searched and those that must be unique.
 
-use policy::{KeyId, KeyRecord};
+use policy::{KeyId, KeyRecord, Timestamp};
 
 use crate::statements::text;
 use crate::value::{Row, Value};
@@ -14,6 +14,20 @@ impl Store {
     /// See [`StoreError`].
     pub async fn keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
         self.fetch(&text::KEYS, Vec::new()).await?.into_iter().map(read).collect()
+    }
+
+    /// The keys that were changed since then, revoked ones too, the oldest change first, at most `limit`; and when each was.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn keys_since(
+        &self,
+        since: Timestamp,
+        limit: usize,
+    ) -> Result<Vec<(Timestamp, KeyRecord)>, StoreError> {
+        let values = vec![since.into(), Value::from(limit as u64)];
+        let rows = self.fetch(&text::KEYS_SINCE, values).await?;
+        rows.into_iter().map(|mut row| Ok((row.time()?, read(row)?))).collect()
     }
 
     /// Keeps a new key.

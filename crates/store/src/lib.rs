@@ -7,7 +7,7 @@
 //! away comes back; errors say whether waiting helps ([`StoreError::Unavailable`]).
 //!
 //! Reading order: `statements/text.rs` (all the SQL), `database.rs` (how it is run), `drain.rs` (the one hot path:
-//! a batch of the ledger's records), `sums.rs`, then `keys.rs`, `releases.rs`, `logs.rs`, `usage.rs`,
+//! a batch of the ledger's records), `sums.rs`, then `leases.rs` (what several nodes divide), `keys.rs`, `releases.rs`, `logs.rs`, `usage.rs`,
 //! `responses.rs`, `retention.rs`.
 
 use std::future::Future;
@@ -25,6 +25,7 @@ mod drain;
 mod entries;
 mod error;
 mod keys;
+mod leases;
 mod logs;
 mod migrations;
 mod releases;
@@ -37,6 +38,7 @@ mod usage;
 mod value;
 
 pub use error::StoreError;
+pub use leases::{Node, Office};
 pub use logs::LogFilter;
 pub use releases::ReleaseRow;
 pub use responses::ResponseRow;

@@ -10,7 +10,7 @@ use crate::{Store, StoreError};
 impl Store {
     /// Drops the days of the request log that ended longer than `keep` ago, and on PostgreSQL makes the partitions of
     /// today and tomorrow, so that no batch at midnight waits for one. Stored responses
-    /// whose time is over go too. Also brings the sums of usage and balances up to
+    /// whose time is over go too, and leases on budget windows that have long ended. Also brings the sums of usage and balances up to
     /// date, so that reading them is quick after a quiet hour. The names of the dropped days, oldest first.
     /// Meant to be called every hour or so; harmless at any time, on any number of nodes.
     ///
@@ -24,6 +24,7 @@ impl Store {
         let today = Day::of(now);
         if let Database::Postgres(server) = &*self.database {
             server.make_partitions(&[today, today.next()].into()).await?;
+            self.drop_old_leases().await?;
         }
         let days = match &*self.database {
             Database::Sqlite(files) => files.days()?,

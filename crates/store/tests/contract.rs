@@ -10,6 +10,8 @@ mod away;
 mod control;
 #[path = "contract/draining.rs"]
 mod draining;
+#[path = "contract/leases.rs"]
+mod leases;
 #[path = "contract/log.rs"]
 mod log;
 #[path = "contract/responses.rs"]
@@ -75,4 +77,23 @@ contract! {
     responses::a_chain_is_read_to_its_end_or_its_bounds,
     responses::a_response_that_is_being_made_ends_once,
     responses::responses_go_when_their_time_is_over,
+}
+
+/// What only several nodes need, and so only PostgreSQL has.
+mod several {
+    macro_rules! on_postgres {
+        ($($function:ident),* $(,)?) => {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $function() {
+                let stand = crate::stand::Stand::postgres().await;
+                crate::leases::$function(&stand).await;
+                stand.close().await;
+            })*
+        };
+    }
+    on_postgres! {
+        a_window_is_divided_and_given_back,
+        asks_at_the_same_moment_never_get_more_than_there_is,
+        a_node_that_is_gone_can_be_forgotten,
+    }
 }

@@ -1,7 +1,8 @@
 //! The command line: one enum, one file per command under `commands/`.
 
 use crate::commands::{
-    budgets, chat, check, doctor, import, keys, logs, providers, releases, routes, schema, serve, usage,
+    budgets, chat, check, doctor, import, keys, logs, nodes, providers, releases, routes, schema, serve,
+    usage,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -57,6 +58,8 @@ pub(crate) enum Command {
     Routes(routes::Args),
     /// Show the providers, and who is passed over at present
     Providers(providers::Args),
+    /// Show the gateways on one database
+    Nodes(nodes::Args),
     /// Say what is wrong and what to do about it
     Doctor(doctor::Args),
 }

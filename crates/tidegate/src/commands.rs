@@ -7,6 +7,7 @@ pub(crate) mod doctor;
 pub(crate) mod import;
 pub(crate) mod keys;
 pub(crate) mod logs;
+pub(crate) mod nodes;
 pub(crate) mod providers;
 pub(crate) mod releases;
 pub(crate) mod routes;

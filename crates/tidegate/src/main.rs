@@ -69,6 +69,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Logs(args) => commands::logs::run(&place, args).await,
         Command::Releases(args) => commands::releases::run(&place, args).await,
         Command::Routes(args) => commands::routes::run(&place, args).await,
+        Command::Nodes(args) => commands::nodes::run(&place, args).await,
         Command::Providers(args) => commands::providers::run(&place, args).await,
         Command::Doctor(args) => Box::pin(commands::doctor::run(&place, args)).await,
     }

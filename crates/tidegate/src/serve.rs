@@ -2,7 +2,7 @@
 //!
 //! Reading order: `boot` (the story of a start), [`source`] (where the settings come from), [`engine`] (a document
 //! becomes a numbered release and is published), `watch` (again, when the file changes), `keeper` (what waits for
-//! the database), [`last`] (what is remembered without it), `doors` (who may come in), `shelf` (what is kept of
+//! the database), `nodes` (other gateways on it), [`last`] (what is remembered without it), `doors` (who may come in), `shelf` (what is kept of
 //! answers, sealed by `seal`), `stop` (the end).
 
 mod banner;
@@ -17,6 +17,7 @@ mod last;
 mod live;
 mod logging;
 mod memory;
+mod nodes;
 mod room;
 mod seal;
 mod shelf;

@@ -38,7 +38,7 @@ pub(crate) async fn serve(
 ) -> Response<Body> {
     match look(&mut exchange, call, parts).await {
         Ok(Looked::Here(answer)) => answered(&mut exchange, answer),
-        Ok(Looked::At(kept)) => match ask(&mut exchange, &kept, call, parts) {
+        Ok(Looked::At(kept)) => match ask(&mut exchange, &kept, call, parts).await {
             Ok((plan, reservation)) => relay(exchange, &kept, plan, reservation, parts, body).await,
             Err(refusal) => endpoints::refuse(&mut exchange, &refusal),
         },
@@ -180,7 +180,7 @@ fn answered(exchange: &mut Exchange, body: Vec<u8>) -> Response<Body> {
 }
 
 /// Prepares the call of the provider that keeps it, which costs nothing.
-fn ask(
+async fn ask(
     exchange: &mut Exchange,
     kept: &Kept,
     call: &urls::Call<'_>,
@@ -214,7 +214,7 @@ fn ask(
     let deployment = Arc::new(raw::free(exchange, &deployment));
     let timeouts = deployment.provider.timeouts;
     let plan = Plan::of(Step::to(deployment, timeouts));
-    let reservation = admit::reserve(exchange, &plan)?;
+    let reservation = admit::reserve(exchange, &plan).await?;
     Ok((plan, reservation))
 }
 

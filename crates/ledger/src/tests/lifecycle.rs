@@ -35,6 +35,8 @@ fn a_budget_refuses_what_it_has_not_and_says_why() {
         limit: usd(1_000),
         wanted: usd(401),
         resets: Some("2026-12-01T00:00:00.000Z".parse().unwrap()),
+        elsewhere: usd(0),
+        waits: false,
     };
     assert_eq!(refusal, expected);
     assert!(bench.ledger.reserve(&month(1_000), usd(400), START).is_ok());

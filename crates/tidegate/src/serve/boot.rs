@@ -54,8 +54,10 @@ pub(crate) async fn run(place: Place, listen: Option<SocketAddr>) -> anyhow::Res
     };
     let ports = Ports::open(&server)?;
     folder::prepare(&server.data_dir)?;
+    let node = folder::load_node_id(&server.data_dir)?;
     let master = declared.map_or_else(|| folder::load_master_key(&server.data_dir), Ok)?;
-    let ledger = open_ledger(&server, &clock, &tasks)?;
+    let shared = matches!(read.document.store.url, StoreUrl::Postgres(_));
+    let ledger = open_ledger(&server, shared, &clock, &tasks)?;
     let (console, keyring) = (Arc::new(Console::default()), Arc::new(Keyring::new()));
     let pepper = Arc::new(Pepper::derive(&master));
     let store = StoreHandle::away("it is being connected");
@@ -89,6 +91,7 @@ pub(crate) async fn run(place: Place, listen: Option<SocketAddr>) -> anyhow::Res
         ledger,
         gateway,
         store,
+        node,
     });
     let first_key = match begin_serving(&engine, read).await? {
         Ok(first_key) => first_key,
@@ -115,9 +118,11 @@ fn limits_of(server: &Server) -> ServerLimits {
     }
 }
 
-fn open_ledger(server: &Server, clock: &Clock, tasks: &Tasks) -> anyhow::Result<Ledger> {
+/// `shared`: several gateways may be on the database, and divide its budgets.
+fn open_ledger(server: &Server, shared: bool, clock: &Clock, tasks: &Tasks) -> anyhow::Result<Ledger> {
     let mut options = Options::new(server.data_dir.join("spool"));
     options.segment_bytes = server.segment_bytes.0;
+    options.leased = shared;
     let (ledger, recovery) = Ledger::open(options, clock.clone(), tasks)?;
     let (settled, damaged) = (recovery.open_intents_settled, recovery.damaged_bytes);
     if settled > 0 {

@@ -40,6 +40,8 @@ pub(crate) struct Engine {
     pub(crate) ledger: Ledger,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) store: StoreHandle,
+    /// Which of the gateways on the database this is.
+    pub(crate) node: Name,
     /// What `[server]` and `[store]` said at the start; other values need another start.
     pub(crate) server: Server,
     pub(crate) store_settings: StoreSettings,
@@ -115,6 +117,7 @@ pub(crate) struct Made {
     pub(crate) ledger: Ledger,
     pub(crate) gateway: Arc<Gateway>,
     pub(crate) store: StoreHandle,
+    pub(crate) node: Name,
 }
 
 impl Engine {
@@ -132,6 +135,7 @@ impl Engine {
             ledger: made.ledger,
             gateway: made.gateway,
             store: made.store,
+            node: made.node,
             server: made.server,
             store_settings: made.store_settings,
             declares_keys: made.declares_keys,

@@ -1,14 +1,17 @@
 //! The data folder and the master key in it: made for their owner alone.
 
 use anyhow::{Context, bail, ensure};
-use policy::{Finding, Placed, SecretRef, Secrets, Severity};
+use policy::{Finding, Name, Placed, SecretRef, Secrets, Severity};
 use std::fs::{DirBuilder, OpenOptions, Permissions};
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// The file of the master key, 64 hex digits.
 pub(crate) const MASTER_KEY: &str = "master.key";
+/// The file of the gateway's id, 16 hex digits. It lies with the spool, which knows what the gateway of this id has spent: one is
+/// never without the other.
+const NODE: &str = "spool/node";
 
 /// Makes the folder with mode 0700, or closes an existing one of ours to others.
 pub(crate) fn prepare(dir: &Path) -> anyhow::Result<()> {
@@ -59,18 +62,43 @@ pub(crate) fn load_master_key(dir: &Path) -> anyhow::Result<[u8; 32]> {
     }
 }
 
-fn make_master_key(path: &PathBuf) -> anyhow::Result<[u8; 32]> {
+/// Which gateway this folder is of: made once and kept, since what a gateway holds of shared budgets goes by it.
+pub(crate) fn load_node_id(dir: &Path) -> anyhow::Result<Name> {
+    let path = dir.join(NODE);
+    let spool = path.parent().unwrap_or(dir);
+    std::fs::create_dir_all(spool).with_context(|| format!("cannot make `{}`", spool.display()))?;
+    match std::fs::read_to_string(&path) {
+        Ok(text) if is_node_id(text.trim()) => Ok(text.trim().into()),
+        Ok(_) => bail!("`{}` does not hold the id of a gateway (16 hex digits)", path.display()),
+        Err(error) if error.kind() == ErrorKind::NotFound => {
+            let id: String = runtime::random_bytes::<8>().iter().map(|byte| format!("{byte:02x}")).collect();
+            write_new(&path, &format!("{id}\n"))?;
+            Ok(id.into())
+        }
+        Err(error) => Err(error).with_context(|| format!("cannot read `{}`", path.display())),
+    }
+}
+
+fn is_node_id(text: &str) -> bool {
+    text.len() == 16 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn make_master_key(path: &Path) -> anyhow::Result<[u8; 32]> {
     let key: [u8; 32] = runtime::random_bytes();
     let text: String = key.iter().map(|byte| format!("{byte:02x}")).collect::<String>() + "\n";
-    // Written beside and moved, so that a crash never leaves half a key.
-    let beside = path.with_extension("key.new");
+    write_new(path, &text)?;
+    Ok(key)
+}
+
+/// Written beside and moved, so that a crash never leaves half of it.
+fn write_new(path: &Path, text: &str) -> anyhow::Result<()> {
+    let beside = path.with_extension("new");
     let _ = std::fs::remove_file(&beside);
     let unwritable = || format!("cannot write `{}`", path.display());
     let mut file =
         OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside).with_context(unwritable)?;
     file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).with_context(unwritable)?;
-    std::fs::rename(&beside, path).with_context(unwritable)?;
-    Ok(key)
+    std::fs::rename(&beside, path).with_context(unwritable)
 }
 
 /// Reads 64 hex digits. Something short or repeated is refused: it protects every secret there is.
@@ -109,6 +137,17 @@ mod tests {
         let mode = std::fs::metadata(dir.join(MASTER_KEY)).unwrap().mode();
         assert_eq!(mode & 0o777, 0o600);
         assert_eq!(load_master_key(&dir).unwrap(), first);
+    }
+
+    #[test]
+    fn a_gateway_keeps_its_id_and_no_other_folder_has_it() {
+        let (one, other) = (Scratch::new("node"), Scratch::new("node"));
+        let id = load_node_id(one.path()).unwrap();
+        assert_eq!(load_node_id(one.path()).unwrap(), id);
+        assert_ne!(load_node_id(other.path()).unwrap(), id);
+        assert!(one.path().join("spool/node").exists());
+        std::fs::write(other.path().join(NODE), "half").unwrap();
+        assert!(load_node_id(other.path()).is_err());
     }
 
     #[test]

@@ -6,6 +6,7 @@
 use super::banner;
 use super::engine::{Engine, State};
 use super::last::Accepted;
+use super::nodes;
 use policy::{KeyId, KeyOrigin, KeyRecord, Limits, Secret, StoreUrl};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -28,6 +29,7 @@ pub(crate) fn start(engine: &Arc<Engine>) {
     engine.tasks.spawn("store_keeper", keep(engine.clone()));
     engine.tasks.spawn("snapshot_saver", save(engine.clone()));
     engine.tasks.spawn("retention", retain(engine.clone()));
+    nodes::start(engine);
 }
 
 /// Opens the database and takes in all it knows. `Ok(Some)` brings the first key of a first start.
@@ -42,6 +44,7 @@ pub(crate) async fn connect(engine: &Arc<Engine>) -> Result<Option<Secret>, Stor
     let was_empty = keys.is_empty();
     take_in(engine, keys, latest);
     engine.ledger.start_drain(Arc::new(store.clone()), &engine.tasks);
+    engine.ledger.start_leases(Arc::new(store.office(nodes::own(engine))), &engine.tasks);
     let first = if was_empty && !engine.declares_keys { make_first_key(engine, &store).await? } else { None };
     engine.store.set(store);
     engine.gateway.set_keys_current(true);
@@ -148,6 +151,7 @@ async fn keep(engine: Arc<Engine>) {
                 *engine.store_trouble.lock() = Some(error.to_string());
                 if engine.store.find().is_none() {
                     engine.store.set_away(&reason_of(&error));
+                    engine.ledger.leases_away(&reason_of(&error));
                 }
             }
         }

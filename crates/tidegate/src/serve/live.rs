@@ -70,6 +70,10 @@ impl Live for Engine {
         self.ledger.balances()
     }
 
+    fn shares_budgets(&self) -> bool {
+        self.ledger.sharing().is_some()
+    }
+
     fn explain(&self, asked: admin::Explain) -> Result<serde_json::Value, String> {
         let mut headers = http::HeaderMap::new();
         for (name, value) in &asked.headers {

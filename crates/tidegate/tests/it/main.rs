@@ -27,6 +27,7 @@ mod raw;
 mod realtime;
 mod recall;
 mod routes;
+mod sharing;
 mod stand;
 mod steering;
 mod stored;
