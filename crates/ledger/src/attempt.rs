@@ -165,7 +165,7 @@ impl Attempt {
     ///
     /// # Errors
     /// When a budget has less left; nothing is held then that was not before.
-    pub fn extend(&mut self, amount: Money, _now: Timestamp) -> Result<(), Spent> {
+    pub fn extend(&mut self, amount: Money, _now: Timestamp) -> Result<(), Box<Spent>> {
         match &mut self.reservation {
             Some(reservation) => reservation.extend(amount),
             None => Ok(()),

@@ -151,7 +151,7 @@ impl Budgets {
         budgets: &[(Name, BudgetRule)],
         amount: Money,
         now: Timestamp,
-    ) -> Result<Reservation, Spent> {
+    ) -> Result<Reservation, Box<Spent>> {
         if budgets.is_empty() {
             return Ok(Reservation::none(amount.currency));
         }
@@ -189,7 +189,8 @@ impl Budgets {
                 if !asks.covered {
                     short = short.or_else(|| {
                         let waits = asks.waits;
-                        Some(Spent { waits, ..cell.refusal(&scope.name, &rule.name, limit, amount, resets) })
+                        let refusal = cell.refusal(&scope.name, &rule.name, limit, amount, resets);
+                        Some(Box::new(Spent { waits, ..*refusal }))
                     });
                     // What else is short is asked for in the same turn.
                     continue;
@@ -354,8 +355,8 @@ impl Cell {
         limit: Money,
         wanted: Money,
         resets: Option<Timestamp>,
-    ) -> Spent {
-        Spent {
+    ) -> Box<Spent> {
+        Box::new(Spent {
             scope: scope.clone(),
             is_ceiling: false,
             budget: rule.clone(),
@@ -366,6 +367,6 @@ impl Cell {
             resets,
             elsewhere: self.money(self.lease.as_ref().map_or(0, |lease| lease.elsewhere())),
             waits: false,
-        }
+        })
     }
 }

@@ -242,7 +242,7 @@ impl Ledger {
         budgets: &[(Name, BudgetRule)],
         amount: Money,
         now: Timestamp,
-    ) -> Result<Reservation, Spent> {
+    ) -> Result<Reservation, Box<Spent>> {
         let reservation = self.0.spool.budgets.reserve(budgets, amount, now)?;
         runtime::failpoint!("ledger.reserve");
         Ok(reservation)

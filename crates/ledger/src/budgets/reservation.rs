@@ -76,13 +76,13 @@ impl Ceiling {
         Some(Box::new(Ceiling { scope: scope.clone(), rule: rule.name.clone(), most: rule.amount }))
     }
 
-    pub(super) fn check(&self, amount: Money) -> Result<(), Spent> {
+    pub(super) fn check(&self, amount: Money) -> Result<(), Box<Spent>> {
         let same = amount.currency == self.most.currency || amount.nano == 0;
         if same && amount.nano <= self.most.nano {
             return Ok(());
         }
         let nothing = Money::zero(self.most.currency);
-        Err(Spent {
+        Err(Box::new(Spent {
             scope: self.scope.clone(),
             budget: self.rule.clone(),
             spent: nothing,
@@ -93,7 +93,7 @@ impl Ceiling {
             is_ceiling: true,
             elsewhere: nothing,
             waits: false,
-        })
+        }))
     }
 }
 
@@ -122,7 +122,7 @@ impl Reservation {
     }
 
     /// Holds `more` in every budget on top, or in none; in the windows of the reservation.
-    pub(crate) fn extend(&mut self, more: Money) -> Result<(), Spent> {
+    pub(crate) fn extend(&mut self, more: Money) -> Result<(), Box<Spent>> {
         if let Some(ceiling) = &self.ceiling {
             let nano = self.amount.nano.saturating_add(more.nano);
             ceiling.check(Money { currency: more.currency, nano })?;
@@ -148,7 +148,7 @@ impl Reservation {
                         desk.list(hold.place());
                     }
                     if !asks.covered {
-                        return Err(Spent { waits: asks.waits, ..refuse(cell) });
+                        return Err(Box::new(Spent { waits: asks.waits, ..*refuse(cell) }));
                     }
                 }
             }

@@ -136,7 +136,7 @@ impl World {
         Node { bench, clerk, running: Vec::new() }
     }
 
-    fn reserve(&mut self, node: usize, amount: i64) -> Result<(), Spent> {
+    fn reserve(&mut self, node: usize, amount: i64) -> Result<(), Box<Spent>> {
         let Node { bench, running, .. } = &mut self.nodes[node];
         let now = bench.now();
         let held = bench.ledger.reserve(&self.rules, usd(amount), now)?;

@@ -38,7 +38,7 @@ fn a_budget_refuses_what_it_has_not_and_says_why() {
         elsewhere: usd(0),
         waits: false,
     };
-    assert_eq!(refusal, expected);
+    assert_eq!(*refusal, expected);
     assert!(bench.ledger.reserve(&month(1_000), usd(400), START).is_ok());
 }
 
