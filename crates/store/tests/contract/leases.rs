@@ -70,6 +70,7 @@ pub(crate) async fn a_window_is_divided_and_given_back(stand: &Stand) {
 }
 
 /// Many ask at the same moment.
+#[expect(clippy::disallowed_methods, reason = "tests own their tasks")]
 pub(crate) async fn asks_at_the_same_moment_never_get_more_than_there_is(stand: &Stand) {
     let tasks: Vec<_> = (0..6)
         .map(|number| {
