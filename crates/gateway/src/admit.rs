@@ -16,12 +16,12 @@ use crate::refusal::{Code, Refusal};
 pub(crate) const UNKNOWN_OUTPUT: u64 = 4096;
 
 /// The budgets that a request is paid from: those of its key, and those of `[[budgets]]` that cover it.
-fn budgets(exchange: &Exchange, plan: &Plan) -> SmallVec<[(Name, BudgetRule); 2]> {
+fn budgets(exchange: &Exchange, asked: &Name) -> SmallVec<[(Name, BudgetRule); 2]> {
     let caller = &exchange.caller;
     let own = caller.key.record.budgets.iter().map(|rule| (caller.key.budget_scope(rule), rule.clone()));
     let mut all: SmallVec<[(Name, BudgetRule); 2]> = own.collect();
     for shared in &caller.environment.budgets {
-        if let Some(subject) = subject(exchange, plan, shared) {
+        if let Some(subject) = subject(exchange, asked, shared) {
             all.push((scope(&caller.environment, shared, &subject), shared.rule.clone()));
         }
     }
@@ -29,7 +29,7 @@ fn budgets(exchange: &Exchange, plan: &Plan) -> SmallVec<[(Name, BudgetRule); 2]
 }
 
 /// Of whom a shared budget counts here; `None` where it does not cover the request.
-fn subject(exchange: &Exchange, plan: &Plan, shared: &SharedBudget) -> Option<Name> {
+fn subject(exchange: &Exchange, asked: &Name, shared: &SharedBudget) -> Option<Name> {
     let (key, environment) = (&exchange.caller.key.record, &exchange.caller.environment);
     let subject = match shared.per {
         Per::Key => Arc::clone(&key.name),
@@ -37,11 +37,10 @@ fn subject(exchange: &Exchange, plan: &Plan, shared: &SharedBudget) -> Option<Na
         Per::Environment => Arc::clone(&environment.name),
         Per::Workspace => Arc::clone(&environment.workspace),
         Per::Organization => Arc::clone(&environment.organization),
-        Per::Model => Some(&plan.asked).filter(|asked| !asked.is_empty()).cloned()?,
+        Per::Model => Some(asked).filter(|asked| !asked.is_empty()).cloned()?,
         Per::Address | Per::Provider | Per::Deployment => return None,
     };
-    let of_model =
-        shared.models.is_empty() || (!plan.asked.is_empty() && name_fits(&shared.models, &plan.asked));
+    let of_model = shared.models.is_empty() || (!asked.is_empty() && name_fits(&shared.models, asked));
     (of_model && name_fits(&shared.only, &subject)).then_some(subject)
 }
 
@@ -84,7 +83,7 @@ const DIVIDED_IN: Duration = Duration::from_secs(1);
 /// Reserves what the dearest of the possible attempts could cost, in every budget that the request is paid from, or in none.
 /// Where several nodes share the budgets, this node may have to be given a share first.
 pub(crate) async fn reserve(exchange: &mut Exchange, plan: &Plan) -> Result<Reservation, Box<Refusal>> {
-    let budgets = budgets(exchange, plan);
+    let budgets = budgets(exchange, &plan.asked);
     exchange.budgeted = !budgets.is_empty();
     if budgets.is_empty() {
         return Ok(Reservation::none(policy::Currency::USD));
@@ -94,6 +93,31 @@ pub(crate) async fn reserve(exchange: &mut Exchange, plan: &Plan) -> Result<Rese
         Err(refused) if refused.waits => Box::pin(wait_for_lease(exchange, &budgets, amount)).await,
         reserved => reserved.map_err(|refused| spent(exchange, &refused)),
     }
+}
+
+/// Before an attempt that another name led to than the one before: what is held is held in the budgets of that name, or in none.
+/// `None` was held where the last such change was refused.
+pub(crate) fn rebook(
+    exchange: &mut Exchange,
+    plan: &Plan,
+    asked: &Name,
+    held: Option<Reservation>,
+) -> Result<Reservation, Box<Refusal>> {
+    let names_models = |shared: &Arc<SharedBudget>| shared.per == Per::Model || !shared.models.is_empty();
+    if let Some(held) = held {
+        if !exchange.caller.environment.budgets.iter().any(names_models) {
+            return Ok(held);
+        }
+        drop(held);
+    }
+    let budgets = budgets(exchange, asked);
+    exchange.budgeted = !budgets.is_empty();
+    if budgets.is_empty() {
+        return Ok(Reservation::none(policy::Currency::USD));
+    }
+    let amount = worst(exchange, plan, &budgets)?;
+    let reserved = exchange.gateway.ledger.reserve(&budgets, amount, exchange.at);
+    reserved.map_err(|refused| spent(exchange, &refused))
 }
 
 /// The same once this node's share of a budget was asked for.

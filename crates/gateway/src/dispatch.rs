@@ -14,7 +14,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use ledger::{Outcome, Reservation};
-use policy::{Causes, Moment, Timeouts};
+use policy::{Causes, Moment, Name, Timeouts};
 use providers::failure::{self, Blame, Failure};
 use providers::quirks;
 use providers::request::Operation;
@@ -68,7 +68,7 @@ pub(crate) async fn dispatch(
     client_headers: &HeaderMap,
     body: Bytes,
     plan: Plan,
-    mut reservation: Reservation,
+    reservation: Reservation,
 ) -> http::Response<Body> {
     let gateway = Arc::clone(&exchange.gateway);
     let up = Up { client: client_headers, hops: headers::hop_names(client_headers) };
@@ -78,20 +78,23 @@ pub(crate) async fn dispatch(
     let mut turned: Option<&Step> = None;
     let mut made = 0;
     let mut cause = None;
+    // What is held, and for which of the names that were asked for.
+    let mut held = (Some(reservation), &plan.asked);
     if !gateway.standings.all_is_well() {
         gateway.retries.request(exchange.times.received);
     }
     while let Some((step, visit)) = order::next(&gateway, &mut left, cause, turned) {
         let deployment = &step.deployment;
-        if let Err(full) = limits::visit(&mut exchange, deployment) {
-            visit.ended(Err(None));
-            turned = None;
-            cause = Some(Causes::RATE_LIMIT);
-            if verdict.is_none() {
-                verdict = Some((Verdict::Ours(full), true, None));
+        let reservation = match enter(&mut exchange, &plan, step, &mut held) {
+            Ok(reservation) => reservation,
+            Err((refusal, why)) => {
+                visit.ended(Err(None));
+                turned = None;
+                cause = Some(why);
+                verdict.get_or_insert((Verdict::Ours(refusal), true, None));
+                continue;
             }
-            continue;
-        }
+        };
         exchange.attempts += 1;
         exchange.deployment = Some(Arc::clone(deployment));
         exchange.set_output = step.max_output;
@@ -121,9 +124,31 @@ pub(crate) async fn dispatch(
         verdict = Some((miss.verdict, miss.retryable, miss.retry_after));
         let Some(more) = miss.reservation.filter(|_| again) else { break };
         turned = turn.then_some(step);
-        reservation = more;
+        held.0 = Some(more);
     }
     refuse(exchange, verdict)
+}
+
+/// What an attempt takes before it is made: of the limits that are its own, and money in the budgets of the name that leads to it.
+fn enter<'a>(
+    exchange: &mut Exchange,
+    plan: &'a Plan,
+    step: &'a Step,
+    held: &mut (Option<Reservation>, &'a Name),
+) -> Result<Reservation, (Box<Refusal>, Causes)> {
+    limits::visit(exchange, step).map_err(|full| (full, Causes::RATE_LIMIT))?;
+    let name = step.asked.as_ref().unwrap_or(&plan.asked);
+    match held.0.take() {
+        Some(reservation) if held.1 == name => Ok(reservation),
+        other => {
+            held.1 = name;
+            admit::rebook(exchange, plan, name, other).map_err(|spent| {
+                // It will not be made, so it takes nothing.
+                std::mem::take(&mut exchange.visited).undo();
+                (spent, Causes::BUDGET)
+            })
+        }
+    }
 }
 
 /// One attempt: intent in the ledger, call, answer.

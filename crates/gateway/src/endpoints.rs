@@ -342,6 +342,7 @@ fn planned(
         Operation::Raw(raw) => raw::plan(exchange, raw, &parts.headers)?,
         _ => plan::plan(exchange, &parts.headers)?,
     };
+    exchange.named = Arc::clone(&plan.asked);
     stored::narrow(exchange, &mut plan)?;
     match exchange.late() {
         Some(late) => Err(late),
@@ -354,6 +355,8 @@ async fn afford(exchange: &mut Exchange, plan: &mut plan::Plan) -> Result<ledger
     if counting(exchange.operation).is_none() {
         plan::weigh(exchange, plan);
         limits::charge(exchange, &plan.asked, exchange.times.received)?;
+    } else {
+        limits::charge_turn(exchange, &plan.asked, exchange.times.received)?;
     }
     let reservation = match admit::reserve(exchange, plan).await {
         Err(spent) if spent.code == Code::InsufficientQuota && !plan.cheaper.is_empty() => {
@@ -459,6 +462,7 @@ pub(crate) fn open(
         usage_estimated: false,
         as_array: false,
         model_asked: Name::default(),
+        named: Name::default(),
         end_user: header(headers::USER).map(label),
         session: header(headers::SESSION).map(label),
         tags: header(headers::TAGS).map(tags).unwrap_or_default(),

@@ -94,6 +94,8 @@ pub(crate) struct Exchange {
     /// Google's streams without `alt=sse`: a JSON array.
     pub(crate) as_array: bool,
     pub(crate) model_asked: Name,
+    /// What that name leads to, by its full name; empty where a call asks for none.
+    pub(crate) named: Name,
     pub(crate) end_user: Option<Name>,
     pub(crate) session: Option<Name>,
     pub(crate) tags: Vec<(Name, Name)>,

@@ -17,6 +17,7 @@ use policy::{Deployment, Full, LimitRule, Meters, Moment, Name, Part, Per, Stand
 use smallvec::SmallVec;
 
 use crate::exchange::{Caller, Exchange};
+use crate::plan::Step;
 use crate::refusal::{Code, Refusal};
 use crate::{Gateway, admit, headers};
 
@@ -162,23 +163,28 @@ pub(crate) fn charge_turn(exchange: &mut Exchange, model: &str, now: Moment) -> 
 
 /// The same for another answer of a session, which takes tokens alone.
 pub(crate) fn charge_answer(exchange: &mut Exchange, now: Moment) -> Result<(), Box<Refusal>> {
-    let model = Arc::clone(&exchange.model_asked);
+    let model = Arc::clone(&exchange.named);
     count(exchange, &model, expected(exchange), false, now)
 }
 
-/// Before an attempt: of its provider and of the deployment. Refused, another may take the request.
-pub(crate) fn visit(exchange: &mut Exchange, deployment: &Deployment) -> Result<(), Box<Refusal>> {
-    if !exchange.caller.environment.limits.iter().any(|rule| rule.per.of_attempts()) {
+/// Before an attempt: of its provider and of the deployment; and of the model, where it is another than the one that was asked
+/// for first. Refused, another may take the request.
+pub(crate) fn visit(exchange: &mut Exchange, step: &Step) -> Result<(), Box<Refusal>> {
+    let concerns = |rule: &&Arc<LimitRule>| rule.per.of_attempts() || is_of_fallback(rule, exchange, step);
+    if !exchange.caller.environment.limits.iter().any(|rule| concerns(&rule)) {
         return Ok(());
     }
     // What an attempt before this one was to use, it did not.
     std::mem::take(&mut exchange.visited).correct(0, 0);
     let (caller, now) = (exchange.caller.clone(), exchange.gateway.clock.moment());
-    let model = Arc::clone(&exchange.model_asked);
+    let model = step.asked.clone().unwrap_or_else(|| Arc::clone(&exchange.named));
     let parts = [Part::Turn, expected(exchange)];
     let mut limits = Limits::new();
-    for rule in caller.environment.limits.iter().filter(|rule| rule.per.of_attempts()) {
-        limits.extend(ruled(exchange, &caller, rule, &model, Some(deployment), &parts, now));
+    for rule in &caller.environment.limits {
+        let deployment = rule.per.of_attempts().then_some(&*step.deployment);
+        if deployment.is_some() || is_of_fallback(rule, exchange, step) {
+            limits.extend(ruled(exchange, &caller, rule, &model, deployment, &parts, now));
+        }
     }
     let standings = (exchange.requests_standing, exchange.tokens_standing);
     let taken = take(exchange, &caller, &limits, now);
@@ -186,6 +192,14 @@ pub(crate) fn visit(exchange: &mut Exchange, deployment: &Deployment) -> Result<
     (exchange.requests_standing, exchange.tokens_standing) = standings;
     exchange.visited = taken?;
     Ok(())
+}
+
+/// Whether a limit concerns a name that the client asked for as a fallback, and not the first that it asked for.
+fn is_of_fallback(rule: &LimitRule, exchange: &Exchange, step: &Step) -> bool {
+    let Some(asked) = step.asked.as_ref().filter(|_| !rule.per.of_attempts()) else { return false };
+    let names_models = rule.per == Per::Model || !rule.models.is_empty();
+    let counted = rule.per != Per::Model && rule.covers_model(&exchange.named);
+    names_models && rule.covers_model(asked) && !counted
 }
 
 fn count(

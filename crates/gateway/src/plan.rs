@@ -37,12 +37,14 @@ pub(crate) struct Step {
     pub(crate) max_output: Option<u64>,
     /// What is measured there, where a route wants to know.
     pub(crate) vital: Option<Arc<Vital>>,
+    /// The name that leads there, where it is another than the first that was asked for: a fallback of the client's.
+    pub(crate) asked: Option<Name>,
 }
 
 impl Step {
     /// An attempt as the client asks.
     pub(crate) fn to(deployment: Arc<Deployment>, timeouts: Timeouts) -> Self {
-        Self { deployment, timeouts, on: None, set: None, max_output: None, vital: None }
+        Self { deployment, timeouts, on: None, set: None, max_output: None, vital: None, asked: None }
     }
 
     /// Whether it is for when a budget is spent, and else no part of the plan.
@@ -74,12 +76,16 @@ pub(crate) fn plan(exchange: &Exchange, headers: &HeaderMap) -> Result<Plan, Box
     let mut plan =
         Plan { asked: Name::default(), attempts: SmallVec::new(), cheaper: SmallVec::new(), cache: None };
     let seen = Seen::new(exchange, headers);
-    plan.cache = add(exchange, &seen, &exchange.asked.model, &mut plan)?;
+    let mut nobody = None;
+    plan.cache = add(exchange, &seen, &exchange.asked.model, &mut plan, &mut nobody)?;
     for name in &exchange.asked.fallbacks {
         if plan.attempts.len() >= MAX_CHOICES {
             break;
         }
-        add(exchange, &seen, name, &mut plan)?;
+        add(exchange, &seen, name, &mut plan, &mut nobody)?;
+    }
+    if let Some(nobody) = nobody.filter(|_| plan.attempts.is_empty()) {
+        return Err(nobody);
     }
     // Stable: what is passed over comes last, and all else as it was.
     let (standings, now) = (&exchange.gateway.standings, exchange.times.received);
@@ -125,31 +131,32 @@ fn add(
     seen: &Seen<'_>,
     name: &str,
     plan: &mut Plan,
+    nobody: &mut Option<Box<Refusal>>,
 ) -> Result<Option<Duration>, Box<Refusal>> {
     let target = resolve(exchange, name)?;
-    let first = plan.asked.is_empty();
-    if first {
+    if plan.asked.is_empty() {
         plan.asked = Arc::clone(target.name());
     }
+    let asked = Some(target.name()).filter(|name| **name != plan.asked).cloned();
     match target {
         Target::Deployment(deployment) => {
             let lacking = deployment.lacks(seen.content());
             if lacking.is_empty() {
                 let timeouts = deployment.provider.timeouts;
-                push(plan, Step::to(deployment, timeouts));
-            } else if first && exchange.asked.fallbacks.is_empty() {
+                push(plan, Step { asked, ..Step::to(deployment, timeouts) });
+            } else {
                 let message = format!("model `{}` does not take {}", deployment.name, lacking.join(", "));
-                return Err(Refusal::new(Code::NoFittingModel, message).about("model"));
+                nobody.get_or_insert(Refusal::new(Code::NoFittingModel, message).about("model"));
             }
             Ok(exchange.caller.environment.cache)
         }
         Target::Route(route) => {
             let order = route.order(seen);
             for one in &order.ranked {
-                push(plan, step(&route, one, seen));
+                push(plan, Step { asked: asked.clone(), ..step(&route, one, seen) });
             }
-            if plan.attempts.is_empty() && exchange.asked.fallbacks.is_empty() {
-                return Err(nowhere(&route, &order));
+            if plan.attempts.is_empty() {
+                nobody.get_or_insert_with(|| nowhere(&route, &order));
             }
             Ok(route.cache)
         }
@@ -164,6 +171,7 @@ fn step(route: &Route, one: &Ranked<'_>, seen: &Seen<'_>) -> Step {
         set: one.choice.set.clone(),
         max_output: one.choice.max_output(),
         vital: if route.measures() { seen.vital(&deployment) } else { None },
+        asked: None,
         deployment,
     }
 }
@@ -175,6 +183,7 @@ fn push(plan: &mut Plan, step: Step) {
             deployment: Arc::clone(&step.deployment),
             set: step.set.clone(),
             vital: step.vital.clone(),
+            asked: step.asked.clone(),
             ..step
         });
     }

@@ -323,7 +323,8 @@ fn plan_of(exchange: &Exchange, provider: &Arc<Provider>) -> Result<Plan, Box<Re
             chat: None,
         }),
     };
-    Ok(Plan::of(Step::to(deployment, provider.timeouts)))
+    let asked = Arc::clone(&deployment.name);
+    Ok(Plan { asked, ..Plan::of(Step::to(deployment, provider.timeouts)) })
 }
 
 /// The same deployment, where nothing is billed.

@@ -191,6 +191,7 @@ async fn prepare(
         screen::session(exchange)?;
     }
     let mut plan = plan::plan(exchange, headers)?;
+    exchange.named = Arc::clone(&plan.asked);
     let all: Vec<_> = plan.attempts.iter().map(|step| Arc::clone(&step.deployment.provider.name)).collect();
     plan.attempts.retain(|step| step.deployment.provider.endpoint(policy::Dialect::OpenAi).is_some());
     if plan.attempts.is_empty() {
@@ -212,7 +213,7 @@ async fn attempts(
     let last = plan.attempts.len().min(plan::MAX_ATTEMPTS).saturating_sub(1);
     let mut refusal = Refusal::new(Code::InternalError, "no attempt was made");
     for (at, step) in plan.attempts.into_iter().take(plan::MAX_ATTEMPTS).enumerate() {
-        if let Err(full) = limits::visit(&mut exchange, &step.deployment) {
+        if let Err(full) = limits::visit(&mut exchange, &step) {
             refusal = full;
             continue;
         }

@@ -196,7 +196,7 @@ pub(crate) async fn recall(
     let print = request::print(body);
     let mut promise = None;
     if let Some(idempotency) = exchange.recall.idempotency.clone() {
-        match promised(exchange, plan, &idempotency, print.as_ref(), body).await? {
+        match promised(exchange, plan, &idempotency, print.as_ref(), (client, body)).await? {
             Sought::Found(kept) => return replay(exchange, plan, &kept, Word::Off).map(Recalled::Answer),
             Sought::Ours(ticket) => promise = Some(ticket),
             Sought::Nothing => {}
@@ -244,12 +244,12 @@ async fn promised(
     plan: &Plan,
     idempotency: &str,
     print: Option<&Print>,
-    body: &[u8],
+    (client, body): (&HeaderMap, &[u8]),
 ) -> Result<Sought, Box<Refusal>> {
     let body = print.map_or_else(|| key::bytes(body), |print| print.digest);
     let asks = Asks {
         digest: key::promise(exchange, idempotency),
-        print: key::asked(exchange, &body),
+        print: key::promised(exchange, client, &body),
         owner: Arc::clone(&exchange.caller.environment.name),
         ttl: PROMISED,
     };

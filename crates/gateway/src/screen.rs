@@ -3,7 +3,7 @@
 //! It stands behind `plan`, where it is known what the request leads to, and before the cache and everything that leaves.
 //! There is one way of a request, so every endpoint, dialect, place of the key and stream mode comes by here; what cannot be
 //! read (a form, tokens, a realtime session) is told as such and treated as each guardrail's `on_failure` says, never as if it
-//! had been looked at. A request in an environment without guardrails costs one branch, in whoever calls.
+//! had been looked at. Files in base 64 are no texts: that is said in the guide and not for each request. A request in an environment without guardrails costs one branch, in whoever calls.
 
 use std::borrow::Cow;
 use std::sync::Arc;

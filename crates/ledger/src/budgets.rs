@@ -28,6 +28,8 @@ use reservation::{Ceiling, Hold};
 pub use reservation::{Crossed, Reservation};
 
 const SHARDS: usize = 16;
+/// A month and two days: no calendar window is longer, in any time zone.
+const LONGEST_WINDOW: std::time::Duration = std::time::Duration::from_secs(33 * 24 * 3_600);
 /// Balances of one shard from which on those that are over are forgotten.
 const MANY: usize = 4_096;
 
@@ -293,9 +295,14 @@ impl Cells {
         (start, end)
     }
 
-    /// Nothing is held, and the window that was last asked for has ended.
+    /// Nothing is held, and the window that was last asked for has ended. Of a balance that was only read back nobody knows which
+    /// window it is: all have ended after a month, but the one that never does, which began in 1970.
     fn is_over(&self, now: Timestamp) -> bool {
-        let ended = matches!(&self.current, Some((_, _, _, Some(end))) if *end <= now);
+        let long_over = |cell: &Cell| cell.start.as_micros() != 0 && cell.start.plus(LONGEST_WINDOW) <= now;
+        let ended = match &self.current {
+            Some((_, _, _, end)) => end.is_some_and(|end| end <= now),
+            None => self.windows.iter().all(long_over),
+        };
         ended && self.windows.iter().all(|cell| cell.holders == 0)
     }
 

@@ -224,9 +224,13 @@ impl Clerk {
                 tokio::time::sleep(AGAIN).await;
             }
         }
-        // What nobody will use here any more is for the others.
-        self.desk.listed.lock().extend(self.budgets().give_all_back());
-        self.settle_listed().await;
+        // What nobody will use here any more is for the others, if they can be told: else it is needed for the next start.
+        if self.beat().await {
+            self.desk.listed.lock().extend(self.budgets().give_all_back());
+            self.settle_listed().await;
+        } else {
+            self.save();
+        }
         self.desk.turns.send_modify(|turn| *turn += 1);
     }
 

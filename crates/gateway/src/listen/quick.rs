@@ -33,8 +33,9 @@ use super::framing::MAX_HEADERS;
 use super::gate::Gate;
 use crate::alarm::Spare;
 use crate::body::Body;
+use crate::receive::Held;
 use crate::urls::{self, Endpoint};
-use crate::{Gateway, endpoints};
+use crate::{Gateway, authenticate, endpoints};
 
 /// A larger body is read by hyper, piece by piece and within the bounds that all bodies together have.
 const MAX_BODY: usize = 64 * 1024;
@@ -71,6 +72,8 @@ pub(super) struct Quick<S> {
     inbox: BytesMut,
     /// How long the present request is with its body, where that is known and not all of it is there; and since when.
     awaited: Option<(usize, Moment)>,
+    /// The share of memory of a body that is not all there.
+    held: Option<Held>,
     outbox: BytesMut,
     /// What follows the outbox: a large piece of a body, which is not copied.
     tail: Bytes,
@@ -91,6 +94,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Quick<S> {
             state: State::Reading,
             inbox: BytesMut::new(),
             awaited: None,
+            held: None,
             outbox: BytesMut::new(),
             tail: Bytes::new(),
             last: false,
@@ -189,9 +193,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Quick<S> {
     }
 
     /// While a request is being answered: an error when its client goes, which drops the call. Whoever has sent more than
-    /// it is asked when its turn comes.
+    /// it, and not only empty lines, is asked when its turn comes.
     fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Option<Gate<S>>>> {
-        while self.inbox.is_empty() {
+        while self.inbox.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
+            self.inbox.clear();
             match std::task::ready!(self.poll_fill(context)) {
                 Ok(0) => return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into())),
                 Ok(_) => {}
@@ -248,6 +253,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Quick<S> {
                 Taken::Begun
             }
             Ok((parts, head, length)) => {
+                if self.held.is_none() && !self.may_wait(&parts, length) {
+                    drop(parts);
+                    self.put_back(bytes);
+                    return Taken::Other;
+                }
                 drop(parts);
                 self.awaited = Some((head + length, self.gateway.clock.moment()));
                 self.put_back(bytes);
@@ -262,12 +272,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Quick<S> {
         }
     }
 
+    /// Whether the rest of a body is waited for here: of whoever has a key, and as long as there is room for all bodies together.
+    /// Others are told by hyper, which does not gather what they send.
+    fn may_wait(&mut self, parts: &Parts, length: usize) -> bool {
+        let known = authenticate::authenticate(&self.gateway, &parts.headers, parts.uri.query()).is_ok();
+        self.held = if known { self.gateway.memory.hold_body(length as u64) } else { None };
+        self.held.is_some()
+    }
+
     fn put_back(&mut self, bytes: Bytes) {
         self.inbox = bytes.try_into_mut().unwrap_or_else(|bytes| BytesMut::from(&bytes[..]));
     }
 
     fn begin(&mut self, mut parts: Parts, body: Bytes) {
         let since = self.awaited.take().map(|(_, since)| since);
+        // The request takes its own share.
+        self.held = None;
         if let Endpoint::Call(asked) = urls::find(&parts.method, parts.uri.path())
             && matches!(asked.operation, Operation::Raw(Raw::MessageBatches | Raw::GoogleUpload))
         {

@@ -182,6 +182,13 @@ impl Explained {
                 }
                 let found = route.order(seen);
                 for one in &found.ranked {
+                    if one.on.is_some_and(|on| on == Causes::BUDGET) {
+                        let because =
+                            "a fallback for when a budget is spent, and for nothing else".to_owned();
+                        let model = Arc::clone(&one.choice.deployment.name);
+                        self.left_out.push(Place { model, because, away: false });
+                        continue;
+                    }
                     let away = one.stand == Stand::Away;
                     put(&one.choice.deployment, route.because(one, seen), one.on, away);
                 }

@@ -88,6 +88,12 @@ pub(super) fn answer(exchange: &Exchange, plan: &Plan, client: &HeaderMap, print
         // Who is to stay with one place gets no other's answer.
         mix.add("sticky").add(&*first.deployment.name);
     }
+    told(&mut mix, client);
+    mix.digest()
+}
+
+/// Those headers of the client that go to the provider.
+fn told(mix: &mut Mix, client: &HeaderMap) {
     mix.add("headers");
     let hops = headers::hop_names(client);
     let mut sent: Vec<_> =
@@ -96,6 +102,22 @@ pub(super) fn answer(exchange: &Exchange, plan: &Plan, client: &HeaderMap, print
     sent.sort_by_key(|(name, _)| name.as_str());
     for (name, value) in sent {
         mix.add(name.as_str()).add(value.as_bytes());
+    }
+}
+
+/// Headers that ask a vendor for something else. A repetition may differ in others: what counts its own retries, or names a trace.
+const ASKING: [&str; 5] =
+    ["anthropic-beta", "anthropic-version", "openai-beta", "openai-organization", "openai-project"];
+
+/// What an idempotency key was used for: for anything else it cannot be used again.
+pub(super) fn promised(exchange: &Exchange, client: &HeaderMap, body: &Digest) -> Digest {
+    let mut mix = Mix::of(b"promised");
+    mix.add(asked(exchange, body)).add([u8::from(exchange.strict)]);
+    mix.add(exchange.end_user.as_deref().unwrap_or_default());
+    for name in ASKING {
+        for value in client.get_all(name) {
+            mix.add(name).add(value.as_bytes());
+        }
     }
     mix.digest()
 }

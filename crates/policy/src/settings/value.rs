@@ -71,8 +71,24 @@ pub(super) fn member(text: &str) -> Result<(), Fault> {
             "write it as the provider's API has it",
         ));
     }
-    let ours =
-        ["model", "models", "stream", "stream_options", "messages", "contents", "input", "prompt", "n"];
+    // What decides how many answers are paid for, or who keeps them, is reserved and routed by what the client says.
+    let ours = [
+        "model",
+        "models",
+        "stream",
+        "stream_options",
+        "messages",
+        "contents",
+        "input",
+        "prompt",
+        "n",
+        "best_of",
+        "store",
+        "previous_response_id",
+        "conversation",
+        "background",
+        "generationConfig",
+    ];
     if ours.contains(&text) {
         let help = "set parameters, such as temperature or max_tokens";
         return Err(fault(format!("`{text}` cannot be set by a route"), help));

@@ -16,6 +16,10 @@ use crate::json::{JsonError, Span, StringToken, Visitor, scan_document};
 const SHORT_NUMBER: usize = 7;
 /// From this length on a string in the alphabet of base 64 at a place for it is a file and no text.
 const FILE: usize = 256;
+/// Names and ids of the protocol are no longer than this.
+const NAME: usize = 256;
+/// So many digits in a row are no part of one: they may be a card's.
+const LONG_NUMBER: usize = 12;
 
 /// One text of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -121,30 +125,53 @@ impl Collector {
         }
         match key {
             Key::Model => true,
-            Key::Protocol => self.is_conversation(),
+            Key::Protocol => self.is_conversation() && is_name(raw),
             Key::File => raw.len() >= FILE && is_base64(raw),
             Key::Input | Key::Free | Key::Other => false,
         }
     }
 }
 
-/// `data:image/png;base64,…`, or what follows the comma alone; a slash may be escaped.
+/// `data:image/png;base64,…`, or what follows the comma alone; a slash may be escaped, and nothing else.
 fn is_base64(raw: &[u8]) -> bool {
     let start = match memchr::memmem::find(raw.get(..128).unwrap_or(raw), b";base64,") {
         Some(at) if raw.starts_with(b"data:") => at + 8,
         _ => 0,
     };
-    let of =
-        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_' | b'\\');
-    raw[start..].iter().all(of)
+    let mut rest = raw[start..].iter().copied().peekable();
+    while let Some(byte) = rest.next() {
+        let fits = match byte {
+            b'\\' => rest.peek() == Some(&b'/'),
+            byte => byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'-' | b'_'),
+        };
+        if !fits {
+            return false;
+        }
+    }
+    true
+}
+
+/// Whether it is what a name or an id of the protocol may be, and no text or number that somebody put there.
+fn is_name(raw: &[u8]) -> bool {
+    let longest_number = raw.split(|byte| !byte.is_ascii_digit()).map(<[u8]>::len).max().unwrap_or(0);
+    let of = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.:/+|=".contains(byte);
+    raw.len() <= NAME && longest_number < LONG_NUMBER && raw.iter().all(of)
 }
 
 impl Visitor for Collector {
     fn key(&mut self, depth: usize, text: &[u8], key: StringToken) {
         let raw = key.inner.of(text);
-        // A key that is spelled with escapes is no name of ours, so that its value is looked at.
-        let key = match Key::of(raw) {
-            _ if key.escaped => Key::Other,
+        // A key that is spelled with escapes may be one of ours all the same; but nothing is passed over for its sake.
+        let known = if key.escaped {
+            let plain: String = Unescaped::new(raw).collect();
+            match Key::of(plain.as_bytes()) {
+                more @ (Key::Input | Key::Free) => more,
+                _ => Key::Other,
+            }
+        } else {
+            Key::of(raw)
+        };
+        let key = match known {
             // At the top it is the conversation of Responses; deeper it is what a tool was given.
             Key::Input if depth > 1 && raw == b"input" => Key::Free,
             key => key,
@@ -228,6 +255,16 @@ mod tests {
         for text in ["4111111111111111".to_owned(), "a word ".repeat(100)] {
             assert_eq!(of(Operation::Messages, &body(&text)), [text]);
         }
+        // A space or a new line that is spelled with an escape is one all the same.
+        for (written, text) in [("a\\u0020word", "a word"), ("a\\nword", "a\nword")] {
+            assert_eq!(of(Operation::Messages, &body(&written.repeat(100))), [text.repeat(100)]);
+        }
+    }
+
+    #[test]
+    fn what_is_no_name_is_looked_at_where_a_name_belongs() {
+        let chat = r#"{"messages":[{"role":"4111 1111 1111 1111","tool_call_id":"4111111111111111","id":"call_9","type":"a b"}]}"#;
+        assert_eq!(of(Operation::Chat, chat), ["4111 1111 1111 1111", "4111111111111111", "a b"]);
     }
 
     #[test]
@@ -235,6 +272,7 @@ mod tests {
         let has = |operation, body: &str| texts(operation, body.as_bytes()).unwrap().has_tokens;
         assert!(has(Operation::Embeddings, r#"{"input":[1,2]}"#));
         assert!(has(Operation::Completions, r#"{"prompt":["a",[1,2]]}"#));
+        assert!(has(Operation::Embeddings, r#"{"\u0069nput":[1,2]}"#));
         assert!(!has(Operation::Embeddings, r#"{"input":["a"],"dimensions":8}"#));
         assert!(texts(Operation::Chat, b"--boundary").is_err());
     }
