@@ -7,8 +7,8 @@
 //! # Reading order
 //! [`plan`] (how an answer is asked for), [`upstream`] (who answers), [`journal`] (what is written down),
 //! [`vendor`] (vendors that refuse what
-//! the real ones refuse), [`proxy`] (what goes wrong between), [`ports`] (where they listen), [`postgres`] (a server to
-//! stop), [`load`] (who asks), [`oracle`] (what must hold afterwards); then the attacks: [`smuggle`] and [`h2`].
+//! the real ones refuse), [`proxy`] (what goes wrong between), [`ports`] (where they listen), [`postgres`] and [`redis`] (servers
+//! to stop), [`load`] (who asks), [`oracle`] (what must hold afterwards); then the attacks: [`smuggle`] and [`h2`].
 #![expect(
     clippy::disallowed_methods,
     reason = "a test tool with a runtime, a clock and a process of its own; the product's rules on them do not reach here"
@@ -24,6 +24,7 @@ pub mod ports;
 pub mod postgres;
 pub mod proxy;
 pub mod random;
+pub mod redis;
 pub mod smuggle;
 pub mod upstream;
 pub mod vendor;

@@ -85,7 +85,7 @@ pub(crate) async fn dispatch(
     }
     while let Some((step, visit)) = order::next(&gateway, &mut left, cause, turned) {
         let deployment = &step.deployment;
-        let reservation = match enter(&mut exchange, &plan, step, &mut held) {
+        let reservation = match enter(&mut exchange, &plan, step, &mut held).await {
             Ok(reservation) => reservation,
             Err((refusal, why)) => {
                 visit.ended(Err(None));
@@ -130,13 +130,13 @@ pub(crate) async fn dispatch(
 }
 
 /// What an attempt takes before it is made: of the limits that are its own, and money in the budgets of the name that leads to it.
-fn enter<'a>(
+async fn enter<'a>(
     exchange: &mut Exchange,
     plan: &'a Plan,
     step: &'a Step,
     held: &mut (Option<Reservation>, &'a Name),
 ) -> Result<Reservation, (Box<Refusal>, Causes)> {
-    limits::visit(exchange, step).map_err(|full| (full, Causes::RATE_LIMIT))?;
+    limits::visit(exchange, step).await.map_err(|full| (full, Causes::RATE_LIMIT))?;
     let name = step.asked.as_ref().unwrap_or(&plan.asked);
     match held.0.take() {
         Some(reservation) if held.1 == name => Ok(reservation),

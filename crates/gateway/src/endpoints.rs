@@ -131,7 +131,7 @@ async fn call(
     let (parts, body) = request.into_parts();
     let id = Dice::request_id(&gateway.clock);
     let operation = urls::as_asked(asked.operation, &parts.headers);
-    let mut exchange = match admitted(&gateway, operation, id, started, &parts, peer) {
+    let mut exchange = match admitted(&gateway, operation, id, started, &parts, peer).await {
         Ok(exchange) => exchange,
         Err(answer) => return without_body(body, *answer).await,
     };
@@ -154,7 +154,7 @@ pub(crate) async fn begun(
 ) -> Response<Body> {
     let started = gateway.clock.moment();
     let id = Dice::request_id(&gateway.clock);
-    match admitted(&gateway, asked.operation, id, started, &parts, peer) {
+    match admitted(&gateway, asked.operation, id, started, &parts, peer).await {
         Ok(mut exchange) => {
             exchange.held = Some(held);
             // Its headers are those of the connection, and each of its turns is another request.
@@ -179,7 +179,7 @@ pub(crate) async fn answer_whole(
     let Endpoint::Call(asked) = find(&parts.method, uri.path()) else { return small(&gateway, &parts) };
     let id = Dice::request_id(&gateway.clock);
     let operation = urls::as_asked(asked.operation, &parts.headers);
-    let mut exchange = match admitted(&gateway, operation, id, started, &parts, peer) {
+    let mut exchange = match admitted(&gateway, operation, id, started, &parts, peer).await {
         Ok(exchange) => exchange,
         Err(answer) => return *answer,
     };
@@ -284,7 +284,7 @@ fn named(operation: Operation, call: &urls::Call<'_>, body: Bytes) -> Bytes {
 }
 
 /// Whose request it is, with a turn from the key's limits; before anything of a body is read.
-pub(crate) fn admitted(
+pub(crate) async fn admitted(
     gateway: &Arc<Gateway>,
     operation: Operation,
     id: policy::RequestId,
@@ -305,7 +305,7 @@ pub(crate) fn admitted(
     if !exchange.caller.environment.limits.is_empty() {
         exchange.address = limits::address(gateway, peer, &parts.headers);
     }
-    if let Err(refusal) = limits::enter(&mut exchange, started) {
+    if let Err(refusal) = limits::enter(&mut exchange, started).await {
         return Err(Box::new(refuse(&mut exchange, &refusal)));
     }
     match wishes::read(&parts.headers) {
@@ -354,9 +354,9 @@ fn planned(
 async fn afford(exchange: &mut Exchange, plan: &mut plan::Plan) -> Result<ledger::Reservation, Box<Refusal>> {
     if counting(exchange.operation).is_none() {
         plan::weigh(exchange, plan);
-        limits::charge(exchange, &plan.asked, exchange.times.received)?;
+        limits::charge(exchange, &plan.asked, exchange.times.received).await?;
     } else {
-        limits::charge_turn(exchange, &plan.asked, exchange.times.received)?;
+        limits::charge_turn(exchange, &plan.asked, exchange.times.received).await?;
     }
     let reservation = match admit::reserve(exchange, plan).await {
         Err(spent) if spent.code == Code::InsufficientQuota && !plan.cheaper.is_empty() => {

@@ -65,6 +65,7 @@ use providers::request::Operation;
 use runtime::{Clock, Tasks};
 
 pub use self::body::{Body, BoxBody, BoxError};
+pub use self::limits::tally::{Tally, TallyFigures, Telling};
 pub use self::listen::{bind, serve};
 pub use self::plan::{ExplainError, Explained, Place, Question};
 pub use self::probe::{ProbeError, list_models};
@@ -118,6 +119,8 @@ pub struct Parts {
     pub shelf: Arc<dyn Shelf>,
     /// Keeps answers beyond this process, if anything does.
     pub larder: Option<Arc<dyn Larder>>,
+    /// Counts limits for several nodes, if anything does.
+    pub tally: Option<Arc<dyn Tally>>,
     /// Whether this listener also serves the console, the admin API and `/metrics`.
     pub serves_admin: bool,
     /// Called on each thread of the data plane once it has become quiet: to give memory back.
@@ -146,6 +149,7 @@ pub struct Gateway {
     pub(crate) standings: standing::Standings,
     pub(crate) retries: retries::Retries,
     pub(crate) limiter: limits::Limiter,
+    pub(crate) tally: Option<Arc<dyn Tally>>,
     pub(crate) vitals: vitals::Vitals,
     pub(crate) trusted_proxies: Box<[policy::Network]>,
     pub(crate) metrics: metrics::Metrics,
@@ -186,6 +190,7 @@ impl Gateway {
             standings: standing::Standings::default(),
             retries: retries::Retries::default(),
             limiter: limits::Limiter::default(),
+            tally: parts.tally,
             vitals: vitals::Vitals::default(),
             trusted_proxies: parts.limits.trusted_proxies,
             metrics: metrics::Metrics::new(),
@@ -294,7 +299,8 @@ impl Gateway {
         let flag = u64::from;
         let [cached, promised] = self.recall.sizes();
         let sharing = self.ledger.sharing();
-        self.metrics.text(&[
+        let mut now = self.tally.as_ref().map_or_else(Vec::new, |tally| cluster_figures(tally.figures()));
+        now.extend([
             ("cache_entries", "answers in the cache", cached.0 as u64),
             ("cache_bytes", "their bytes", cached.1 as u64),
             ("promised_entries", "answers kept for idempotency keys", promised.0 as u64),
@@ -344,8 +350,20 @@ impl Gateway {
                 self.retries.denied(),
             ),
             ("tasks", "tasks running", self.tasks.running() as u64),
-        ])
+        ]);
+        self.metrics.text(&now)
     }
+}
+
+fn cluster_figures(figures: TallyFigures) -> Vec<(&'static str, &'static str, u64)> {
+    vec![
+        ("cluster_well", "1 when limits are counted for all nodes together", u64::from(figures.well)),
+        ("cluster_nodes", "nodes that share limits", u64::from(figures.nodes)),
+        ("cluster_asked", "how often the others were asked for a limit", figures.asked),
+        ("cluster_drawn", "how often limits were taken from what was had in advance", figures.drawn),
+        ("cluster_alone", "how often this node decided by its share alone", figures.alone),
+        ("cluster_changes", "how often the others were lost and found", figures.changes),
+    ]
 }
 
 async fn sweep(gateway: std::sync::Weak<Gateway>, tasks: Tasks) {

@@ -2,6 +2,10 @@
 //!
 //! A key's own counters lie with the key. Those of `[[limits]]` are made for each of whom they count when they come, and forgotten
 //! when they are full again: so a million end users that come once take no memory.
+//!
+//! Where several nodes count together (`tally`), they are asked for all limits of a stage at once; without them nothing here waits.
+
+pub(crate) mod tally;
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher, BuildHasherDefault};
@@ -13,13 +17,18 @@ use std::time::Duration;
 use foldhash::fast::RandomState;
 use http::HeaderMap;
 use parking_lot::Mutex;
-use policy::{Deployment, Full, LimitRule, Meters, Moment, Name, Part, Per, Standing, Taken, Verbatim};
+use policy::{
+    Deployment, Environment, Full, LimitRule, Meters, Moment, Name, Part, Per, Standing, Taken, Verbatim,
+    Verdict, Wanted,
+};
+use sha2::{Digest, Sha256};
 use smallvec::SmallVec;
 
 use crate::exchange::{Caller, Exchange};
 use crate::plan::Step;
 use crate::refusal::{Code, Refusal};
 use crate::{Gateway, admit, headers};
+use tally::Tally;
 
 const SHARDS: usize = 16;
 /// Counters of one shard; one more shares a counter with all that find no place.
@@ -44,9 +53,7 @@ pub(crate) struct Limiter {
 impl Limiter {
     /// The counters of a rule for one of whom it counts. `scope` is within what the rule and its subjects have their names.
     fn meters(&self, scope: &str, rule: &LimitRule, subject: &str, now: Moment) -> Meters {
-        // Said differently, it is another limit: else each would renew the other's.
-        let apart = matches!(rule.per, Per::Organization | Per::Workspace).then_some(&rule.limits);
-        let rule_of = (rule.per, scope, &*rule.name, apart);
+        let rule_of = (rule.per, scope, &*rule.name, apart(rule));
         let hash = self.seed.hash_one((rule_of, subject));
         let (place, shard) = self.shard(hash);
         let mut shard = shard.lock();
@@ -91,6 +98,29 @@ impl Limit<'_> {
         self.rule.as_ref().is_some_and(|(rule, _)| rule.shadow)
     }
 
+    /// Names the limit and of whom it counts, the same on every node. A digest, so that whoever counts it learns no end users.
+    fn id(&self, caller: &Caller) -> [u8; 16] {
+        let mut digest = Sha256::new();
+        let mut say = |text: &str| {
+            digest.update((text.len() as u64).to_le_bytes());
+            digest.update(text);
+        };
+        match &self.rule {
+            None => ["own", caller.key.record.id.as_str()].into_iter().for_each(say),
+            Some((rule, subject)) => {
+                let scope = scope(&caller.environment, rule.per);
+                [rule.per.as_str(), scope, &rule.name, subject].into_iter().for_each(&mut say);
+                for (rate, limit) in apart(rule).into_iter().flat_map(|limits| &limits.rates) {
+                    say(&format!("{rate}={limit}"));
+                }
+            }
+        }
+        let digest: [u8; 32] = digest.finalize().into();
+        let mut id = [0; 16];
+        id.copy_from_slice(&digest[..16]);
+        id
+    }
+
     /// For messages: the key, or the limit and of whom it counts.
     fn who(&self, caller: &Caller) -> String {
         match &self.rule {
@@ -129,65 +159,91 @@ impl Limit<'_> {
     }
 }
 
-/// Before the body is read: requests and places of the key, of the address, and of what the key belongs to.
-pub(crate) fn enter(exchange: &mut Exchange, now: Moment) -> Result<(), Box<Refusal>> {
-    let caller = exchange.caller.clone();
-    let mut limits = own(&caller, Part::Turn);
-    for rule in caller.environment.limits.iter().filter(|rule| comes_with_the_head(rule)) {
-        limits.extend(ruled(exchange, &caller, rule, "", None, &[Part::Turn], now));
-    }
-    exchange.taken = take(exchange, &caller, &limits, now)?;
+/// Which limits a request meets now.
+#[derive(Copy, Clone)]
+enum Stage<'a> {
+    /// Before the body is read: requests and places of the key, of the address, and of what the key belongs to.
+    Head,
+    /// Once it is known what is asked: requests and places of the end user and of the model, and everybody's tokens.
+    Body(&'a str),
+    /// The same for a request that has an earlier answer: it is a request, and takes no tokens.
+    Recalled(&'a str),
+    /// The same for another answer of a session, which takes tokens alone.
+    Answer(&'a str),
+    /// Before an attempt: of its provider and of the deployment; and of the model, where it is another than the one that was asked
+    /// for first.
+    Attempt(&'a Step),
+}
+
+/// Before the body is read.
+pub(crate) async fn enter(exchange: &mut Exchange, now: Moment) -> Result<(), Box<Refusal>> {
+    exchange.taken = pass(exchange, Stage::Head, now).await?;
     Ok(())
 }
 
-/// Once it is known what is asked: requests and places of the end user and of the model, and everybody's tokens. A request that
-/// is refused here takes nothing of any limit.
-pub(crate) fn charge(exchange: &mut Exchange, model: &str, now: Moment) -> Result<(), Box<Refusal>> {
-    let tokens = expected(exchange);
-    count(exchange, model, tokens, true, now).inspect_err(|_| std::mem::take(&mut exchange.taken).undo())
+/// Once it is known what is asked. A request that is refused here takes nothing of any limit.
+pub(crate) async fn charge(exchange: &mut Exchange, model: &str, now: Moment) -> Result<(), Box<Refusal>> {
+    settle(exchange, Stage::Body(model), now).await
 }
 
-/// The same for a request that has an earlier answer: it is a request, and takes no tokens.
-pub(crate) fn charge_turn(exchange: &mut Exchange, model: &str, now: Moment) -> Result<(), Box<Refusal>> {
-    let caller = exchange.caller.clone();
-    let mut limits = Limits::new();
-    let with_the_body = |rule: &&Arc<LimitRule>| !rule.per.of_attempts() && !comes_with_the_head(rule);
-    for rule in caller.environment.limits.iter().filter(with_the_body) {
-        limits.extend(ruled(exchange, &caller, rule, model, None, &[Part::Turn], now));
+/// The same for a request that has an earlier answer.
+pub(crate) async fn charge_turn(
+    exchange: &mut Exchange,
+    model: &str,
+    now: Moment,
+) -> Result<(), Box<Refusal>> {
+    settle(exchange, Stage::Recalled(model), now).await
+}
+
+async fn settle(exchange: &mut Exchange, stage: Stage<'_>, now: Moment) -> Result<(), Box<Refusal>> {
+    match pass(exchange, stage, now).await {
+        Ok(taken) => exchange.taken.join(taken),
+        Err(refusal) => {
+            std::mem::take(&mut exchange.taken).undo();
+            return Err(refusal);
+        }
     }
-    let taken =
-        take(exchange, &caller, &limits, now).inspect_err(|_| std::mem::take(&mut exchange.taken).undo())?;
+    Ok(())
+}
+
+/// What other nodes say to another answer of a session; to be given to [`charge_answer`], so that the session need not be held
+/// meanwhile. `None`: there is nobody to ask.
+pub(crate) fn ask_for_answer(exchange: &Exchange, now: Moment) -> Option<tally::Telling> {
+    let tally = exchange.gateway.tally.as_ref()?;
+    let caller = exchange.caller.clone();
+    let limits = gather(exchange, &caller, Stage::Answer(&exchange.named), now);
+    Some(tally.take(wanted(&caller, &limits)))
+}
+
+/// The same for another answer of a session.
+pub(crate) fn charge_answer(
+    exchange: &mut Exchange,
+    told: Option<Vec<Verdict>>,
+    now: Moment,
+) -> Result<(), Box<Refusal>> {
+    let (caller, model) = (exchange.caller.clone(), Arc::clone(&exchange.named));
+    let limits = gather(exchange, &caller, Stage::Answer(&model), now);
+    let taken = match (exchange.gateway.tally.clone(), told) {
+        (None, _) => take(exchange, &caller, &limits, now, None)?,
+        (Some(_), Some(told)) => tally::note(exchange, &caller, &limits, told, now)?,
+        (Some(tally), None) => take(exchange, &caller, &limits, now, Some(&*tally))?,
+    };
     exchange.taken.join(taken);
     Ok(())
 }
 
-/// The same for another answer of a session, which takes tokens alone.
-pub(crate) fn charge_answer(exchange: &mut Exchange, now: Moment) -> Result<(), Box<Refusal>> {
-    let model = Arc::clone(&exchange.named);
-    count(exchange, &model, expected(exchange), false, now)
-}
-
-/// Before an attempt: of its provider and of the deployment; and of the model, where it is another than the one that was asked
-/// for first. Refused, another may take the request.
-pub(crate) fn visit(exchange: &mut Exchange, step: &Step) -> Result<(), Box<Refusal>> {
-    let concerns = |rule: &&Arc<LimitRule>| rule.per.of_attempts() || is_of_fallback(rule, exchange, step);
-    if !exchange.caller.environment.limits.iter().any(|rule| concerns(&rule)) {
+/// Before an attempt. Refused, another may take the request.
+pub(crate) async fn visit(exchange: &mut Exchange, step: &Step) -> Result<(), Box<Refusal>> {
+    let concerns = |rule: &Arc<LimitRule>| rule.per.of_attempts() || is_of_fallback(rule, exchange, step);
+    let some = exchange.caller.environment.limits.iter().any(concerns);
+    if !some {
         return Ok(());
     }
     // What an attempt before this one was to use, it did not.
     std::mem::take(&mut exchange.visited).correct(0, 0);
-    let (caller, now) = (exchange.caller.clone(), exchange.gateway.clock.moment());
-    let model = step.asked.clone().unwrap_or_else(|| Arc::clone(&exchange.named));
-    let parts = [Part::Turn, expected(exchange)];
-    let mut limits = Limits::new();
-    for rule in &caller.environment.limits {
-        let deployment = rule.per.of_attempts().then_some(&*step.deployment);
-        if deployment.is_some() || is_of_fallback(rule, exchange, step) {
-            limits.extend(ruled(exchange, &caller, rule, &model, deployment, &parts, now));
-        }
-    }
+    let now = exchange.gateway.clock.moment();
     let standings = (exchange.requests_standing, exchange.tokens_standing);
-    let taken = take(exchange, &caller, &limits, now);
+    let taken = pass(exchange, Stage::Attempt(step), now).await;
     // How a provider's limit stands is not the client's business.
     (exchange.requests_standing, exchange.tokens_standing) = standings;
     exchange.visited = taken?;
@@ -202,23 +258,62 @@ fn is_of_fallback(rule: &LimitRule, exchange: &Exchange, step: &Step) -> bool {
     names_models && rule.covers_model(asked) && !counted
 }
 
-fn count(
-    exchange: &mut Exchange,
-    model: &str,
-    tokens: Part,
-    turn: bool,
-    now: Moment,
-) -> Result<(), Box<Refusal>> {
-    let caller = exchange.caller.clone();
-    let mut limits = own(&caller, tokens);
-    for rule in caller.environment.limits.iter().filter(|rule| !rule.per.of_attempts()) {
-        let parts = [Part::Turn, tokens];
-        let parts = if turn && !comes_with_the_head(rule) { &parts[..] } else { &parts[1..] };
-        limits.extend(ruled(exchange, &caller, rule, model, None, parts, now));
+/// Takes of all limits of a stage or of none. Without other nodes nothing is waited for.
+async fn pass(exchange: &mut Exchange, stage: Stage<'_>, now: Moment) -> Result<Taken, Box<Refusal>> {
+    match exchange.gateway.tally.clone() {
+        None => {
+            let caller = exchange.caller.clone();
+            let limits = gather(exchange, &caller, stage, now);
+            take(exchange, &caller, &limits, now, None)
+        }
+        Some(tally) => Box::pin(tally::pass(exchange, tally, stage, now)).await,
     }
-    let taken = take(exchange, &caller, &limits, now)?;
-    exchange.taken.join(taken);
-    Ok(())
+}
+
+/// The limits of a stage.
+fn gather<'a>(exchange: &Exchange, caller: &'a Caller, stage: Stage<'_>, now: Moment) -> Limits<'a> {
+    let (turn, tokens) = (Part::Turn, expected(exchange));
+    let (mut limits, model) = match stage {
+        Stage::Head => (own(caller, turn), ""),
+        Stage::Body(model) | Stage::Answer(model) => (own(caller, tokens), model),
+        Stage::Recalled(model) => (Limits::new(), model),
+        Stage::Attempt(step) => (Limits::new(), &**step.asked.as_ref().unwrap_or(&exchange.named)),
+    };
+    for rule in &caller.environment.limits {
+        let with_head = comes_with_the_head(rule);
+        let parts: &[Part] = match stage {
+            Stage::Attempt(step) if rule.per.of_attempts() || is_of_fallback(rule, exchange, step) => {
+                &[turn, tokens]
+            }
+            Stage::Attempt(_) => &[],
+            _ if rule.per.of_attempts() => &[],
+            Stage::Head if with_head => &[turn],
+            Stage::Head => &[],
+            Stage::Body(_) if !with_head => &[turn, tokens],
+            Stage::Body(_) | Stage::Answer(_) => &[tokens],
+            Stage::Recalled(_) if with_head => &[],
+            Stage::Recalled(_) => &[turn],
+        };
+        let deployment = match stage {
+            Stage::Attempt(step) if rule.per.of_attempts() => Some(&*step.deployment),
+            _ => None,
+        };
+        if !parts.is_empty() {
+            limits.extend(ruled(exchange, caller, rule, model, deployment, parts, now));
+        }
+    }
+    limits
+}
+
+/// The limits as other nodes know them.
+fn wanted(caller: &Caller, limits: &Limits<'_>) -> Vec<Wanted> {
+    let one = |limit: &Limit<'_>| Wanted {
+        id: limit.id(caller),
+        meters: limit.meters.clone().into_owned(),
+        part: limit.part,
+        shadow: limit.is_shadow(),
+    };
+    limits.iter().map(one).collect()
 }
 
 /// What the body adds to is counted with the body.
@@ -258,19 +353,28 @@ fn ruled<'a>(
     if !rule.covers(shown) {
         return limits;
     }
-    let environment = &caller.environment;
-    // What several environments have in common is counted once for all that say it.
-    let scope = match rule.per {
-        Per::Organization => "",
-        Per::Workspace => &environment.organization,
-        _ => &environment.name,
-    };
+    let scope = scope(&caller.environment, rule.per);
     let meters = exchange.gateway.limiter.meters(scope, rule, &subject, now);
     for part in parts {
         let meters = Cow::Owned(meters.clone());
         limits.push(Limit { rule: Some((rule, subject.clone())), meters, part: *part });
     }
     limits
+}
+
+/// Within what a limit and its subjects have their names: what several environments have in common is counted once for all that
+/// say it.
+fn scope(environment: &Environment, per: Per) -> &str {
+    match per {
+        Per::Organization => "",
+        Per::Workspace => &environment.organization,
+        _ => &environment.name,
+    }
+}
+
+/// Said differently, what several environments have in common is another limit: else each would renew the other's.
+fn apart(rule: &LimitRule) -> Option<&policy::Limits> {
+    matches!(rule.per, Per::Organization | Per::Workspace).then_some(&rule.limits)
 }
 
 /// Of whom a limit counts here; `None` where the request has no such thing.
@@ -295,36 +399,53 @@ fn subject(
     }
 }
 
-/// Takes of all limits or of none, and notes what the client is told of where it stands: of the limit that binds first.
+/// Takes of all limits or of none, and notes what the client is told of where it stands: of the limit that binds first. `alone`:
+/// other nodes that cannot be asked just now, so that this one has its share and tells them of its places later.
 fn take(
     exchange: &mut Exchange,
     caller: &Caller,
     limits: &[Limit<'_>],
     now: Moment,
+    alone: Option<&dyn Tally>,
 ) -> Result<Taken, Box<Refusal>> {
+    let nodes = alone.map_or(1, Tally::nodes);
     let mut taken = Taken::default();
     for limit in limits {
-        let Err(full) = taken.take(&limit.meters, limit.part, now) else { continue };
-        let name = limit.rule.as_ref().map_or("key", |(rule, _)| &rule.name);
-        exchange.gateway.metrics.count_limited(name, limit.is_shadow());
-        let refusal = limit.refusal(caller, full);
-        if limit.is_shadow() {
-            tracing::debug!(limit = name, "would be refused: {}", refusal.message);
+        let Err(full) = taken.take_share(&limit.meters, limit.part, now, nodes) else {
+            let counted = matches!(limit.part, Part::Turn) && limit.meters.permits.limit().is_some();
+            if let Some(tally) = alone.filter(|_| counted) {
+                taken.count_place(tally.place(&limit.id(caller)));
+            }
             continue;
+        };
+        if let Some(refusal) = say_no(exchange, caller, limit, full) {
+            taken.undo();
+            return Err(refusal);
         }
-        taken.undo();
-        if let Full::Rate(_, refused) = full {
-            *standing(exchange, limit.part) = Some(refused.standing);
-        }
-        return Err(refusal);
     }
     for limit in limits.iter().filter(|limit| !limit.is_shadow()) {
-        let told = standing(exchange, limit.part);
         let of_requests = matches!(limit.part, Part::Turn);
         let own = limit.meters.standings(of_requests, now).map(|(_, standing)| standing);
-        *told = own.chain(*told).min_by_key(|standing| standing.remaining);
+        let share = |all: Standing| Standing { remaining: all.remaining / u64::from(nodes), ..all };
+        let told = standing(exchange, limit.part);
+        *told = own.map(share).chain(*told).min_by_key(|standing| standing.remaining);
     }
     Ok(taken)
+}
+
+/// A limit is full: it is counted and told. `None` where it is a shadow, which refuses nothing.
+fn say_no(exchange: &mut Exchange, caller: &Caller, limit: &Limit<'_>, full: Full) -> Option<Box<Refusal>> {
+    let name = limit.rule.as_ref().map_or("key", |(rule, _)| &rule.name);
+    exchange.gateway.metrics.count_limited(name, limit.is_shadow());
+    let refusal = limit.refusal(caller, full);
+    if limit.is_shadow() {
+        tracing::debug!(limit = name, "would be refused: {}", refusal.message);
+        return None;
+    }
+    if let Full::Rate(_, refused) = full {
+        *standing(exchange, limit.part) = Some(refused.standing);
+    }
+    Some(refusal)
 }
 
 fn standing(exchange: &mut Exchange, part: Part) -> &mut Option<Standing> {

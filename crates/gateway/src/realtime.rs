@@ -127,7 +127,7 @@ pub(crate) async fn answer(
     let upgrade = hyper::upgrade::on(&mut request);
     let (parts, _) = request.into_parts();
     let id = Dice::request_id(&gateway.clock);
-    let mut exchange = match admitted(&gateway, call.operation, id, started, &parts, client.address) {
+    let mut exchange = match admitted(&gateway, call.operation, id, started, &parts, client.address).await {
         Ok(exchange) => exchange,
         Err(answer) => return *answer,
     };
@@ -198,7 +198,7 @@ async fn prepare(
         let message = format!("provider `{}` has no realtime sessions of OpenAI's kind", all.join("`, `"));
         return Err(Refusal::new(Code::InvalidRequest, message).about("model"));
     }
-    limits::charge(exchange, &plan.asked, exchange.times.received)?;
+    limits::charge(exchange, &plan.asked, exchange.times.received).await?;
     let reservation = admit::reserve(exchange, &plan).await?;
     Ok((plan, reservation))
 }
@@ -213,7 +213,7 @@ async fn attempts(
     let last = plan.attempts.len().min(plan::MAX_ATTEMPTS).saturating_sub(1);
     let mut refusal = Refusal::new(Code::InternalError, "no attempt was made");
     for (at, step) in plan.attempts.into_iter().take(plan::MAX_ATTEMPTS).enumerate() {
-        if let Err(full) = limits::visit(&mut exchange, &step) {
+        if let Err(full) = limits::visit(&mut exchange, &step).await {
             refusal = full;
             continue;
         }

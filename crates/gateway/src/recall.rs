@@ -197,7 +197,9 @@ pub(crate) async fn recall(
     let mut promise = None;
     if let Some(idempotency) = exchange.recall.idempotency.clone() {
         match promised(exchange, plan, &idempotency, print.as_ref(), (client, body)).await? {
-            Sought::Found(kept) => return replay(exchange, plan, &kept, Word::Off).map(Recalled::Answer),
+            Sought::Found(kept) => {
+                return replay(exchange, plan, &kept, Word::Off).await.map(Recalled::Answer);
+            }
             Sought::Ours(ticket) => promise = Some(ticket),
             Sought::Nothing => {}
         }
@@ -208,7 +210,7 @@ pub(crate) async fn recall(
         let digest = key::answer(exchange, plan, client, &print);
         match cached(exchange, plan, digest, ttl).await? {
             Sought::Found(kept) => {
-                let answer = replay(exchange, plan, &kept, Word::Hit)?;
+                let answer = replay(exchange, plan, &kept, Word::Hit).await?;
                 if let Some(promise) = promise {
                     promise.answer(&kept, exchange.gateway.clock.moment());
                 }
@@ -371,13 +373,13 @@ fn reused(idempotency: &str) -> Box<Refusal> {
 }
 
 /// An earlier answer, for this request. No provider is asked: it costs nothing and uses no tokens.
-fn replay(
+async fn replay(
     exchange: &mut Exchange,
     plan: &Plan,
     kept: &Kept,
     word: Word,
 ) -> Result<Response<Body>, Box<Refusal>> {
-    limits::charge_turn(exchange, &plan.asked, exchange.times.received)?;
+    limits::charge_turn(exchange, &plan.asked, exchange.times.received).await?;
     exchange.recall.word = word;
     exchange.deployment = kept.model.as_ref().and_then(|model| find(exchange, plan, model));
     let now = exchange.gateway.clock.moment();

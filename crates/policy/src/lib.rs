@@ -39,8 +39,8 @@ pub use keyring::{
     Verbatim,
 };
 pub use limits::{
-    Bucket, Counted, Full, LimitRule, Limits, Meters, Part, Per, Permit, Permits, Rate as LimitRate, Refused,
-    Span, Standing, Taken, bucket, fits as name_fits,
+    Bucket, Counted, Elsewhere, Full, Granted, LimitRule, Limits, Meters, Part, Per, Permit, Permits,
+    Rate as LimitRate, Refused, Span, Standing, Taken, Verdict, Wanted, bucket, fits as name_fits,
 };
 pub use money::{Currency, Money, MoneyError};
 pub use price::{Price, Rate, Tier, Usage};
@@ -48,8 +48,8 @@ pub use route::{
     Causes, Choice, Condition, Facts, LeftOut, Order, Ranked, Route, Said, Stand, Sticky, Strategy, View,
 };
 pub use settings::{
-    ByteSize, Document, DrainTimes, EnvironmentDocument, Finding, LogFormat, Network, Place, Placed,
-    SecretRef, Server, Severity, StoreSettings, StoreUrl, Tls, json_schema,
+    ByteSize, ClusterSettings, CountedBy, Document, DrainTimes, EnvironmentDocument, Finding, LogFormat,
+    Network, Place, Placed, RedisUrl, SecretRef, Server, Severity, StoreSettings, StoreUrl, Tls, json_schema,
 };
 pub use snapshot::{
     Auth, Deployment, Dialect, Doubt, Endpoint, Environment, Layer, ModelEntry, Origin, Provider,

@@ -8,15 +8,18 @@
 //! when its record changes.
 
 mod rules;
+mod taken;
 
 use crate::time::Moment;
 use sha2::{Digest, Sha256};
+use std::any::Any;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-pub use rules::{Counted, Full, LimitRule, Limits, Meters, Part, Per, Rate, Span, Taken, fits};
+pub use rules::{Counted, LimitRule, Limits, Meters, Per, Rate, Span, fits};
+pub use taken::{Elsewhere, Full, Granted, Part, Taken, Verdict, Wanted};
 
 /// No debt is longer than this (about 30 years), so that no sum overflows.
 const LONGEST: u64 = 1_000_000_000_000_000_000;
@@ -75,8 +78,7 @@ impl Bucket {
     pub fn debit(&self, now: Moment, amount: u64) -> Result<Standing, Refused> {
         let now = now.as_nanos();
         if self.limit == 0 {
-            let standing = Standing { limit: 0, remaining: 0, reset: Duration::ZERO };
-            return Err(Refused { retry_after: Duration::from_nanos(self.span), standing });
+            return Err(self.refusal(0, amount));
         }
         let cost = self.time_of(amount);
         let mut seen = self.full_at.load(Relaxed);
@@ -84,15 +86,50 @@ impl Bucket {
             let ahead = seen.saturating_sub(now);
             let after = ahead.saturating_add(cost);
             if ahead > 0 && (ahead >= self.span || after > self.span) {
-                let wait = if cost > self.span { ahead } else { (after - self.span).max(1) };
-                let retry_after = Duration::from_nanos(wait);
-                return Err(Refused { retry_after, standing: self.standing(ahead) });
+                return Err(self.refusal(ahead, amount));
             }
             match self.full_at.compare_exchange_weak(seen, now.saturating_add(after), Relaxed, Relaxed) {
                 Ok(_) => return Ok(self.standing(after)),
                 Err(changed) => seen = changed,
             }
         }
+    }
+
+    /// What is said when `amount` cannot be had and the bucket is full again `ahead` nanoseconds from now.
+    pub fn refusal(&self, ahead: u64, amount: u64) -> Refused {
+        if self.limit == 0 {
+            let standing = Standing { limit: 0, remaining: 0, reset: Duration::ZERO };
+            return Refused { retry_after: Duration::from_nanos(self.span), standing };
+        }
+        let cost = self.time_of(amount);
+        let over = ahead.saturating_add(cost).saturating_sub(self.span);
+        let wait = if cost > self.span { ahead } else { over.max(1) };
+        Refused { retry_after: Duration::from_nanos(wait), standing: self.standing(ahead) }
+    }
+
+    /// Counts `amount` that was admitted elsewhere, whatever is there.
+    pub fn count(&self, now: Moment, amount: u64) {
+        if self.limit == 0 {
+            return;
+        }
+        let (now, cost) = (now.as_nanos(), self.time_of(amount));
+        let after = |seen: u64| Some(seen.max(now).saturating_add(cost));
+        let _ = self.full_at.fetch_update(Relaxed, Relaxed, after);
+    }
+
+    /// How long the bucket needs to refill `amount`, in nanoseconds.
+    pub fn cost(&self, amount: u64) -> u64 {
+        self.time_of(amount)
+    }
+
+    /// How long it needs to refill all of it, in nanoseconds.
+    pub fn span(&self) -> u64 {
+        self.span
+    }
+
+    /// How it stands when it is full again `ahead` nanoseconds from now.
+    pub fn standing_at(&self, ahead: u64) -> Standing {
+        self.standing(ahead)
     }
 
     /// Puts an earlier debit right: as though `actual` had been taken in place of `debited`.
@@ -162,9 +199,23 @@ impl Permits {
 
     /// A permit that is given back when it is dropped; `None` when all are in use.
     pub fn acquire(self: &Arc<Self>) -> Option<Permit> {
-        let limit = self.limit.load(Relaxed);
+        self.acquire_share(1)
+    }
+
+    /// The same where so many nodes have them together: each has its share, and at least one.
+    pub fn acquire_share(self: &Arc<Self>, nodes: u32) -> Option<Permit> {
+        let limit = match self.limit.load(Relaxed) {
+            none @ (0 | u32::MAX) => none,
+            some => (some / nodes.max(1)).max(1),
+        };
         self.in_use.fetch_update(Relaxed, Relaxed, |used| (used < limit).then_some(used + 1)).ok()?;
-        Some(Permit(Arc::clone(self)))
+        Some(Permit(Arc::clone(self), None))
+    }
+
+    /// A permit that was granted elsewhere, whatever is in use here; `place` gives it back there when it is dropped.
+    pub fn enter(self: &Arc<Self>, place: Option<Box<dyn Any + Send + Sync>>) -> Permit {
+        self.in_use.fetch_add(1, Relaxed);
+        Permit(Arc::clone(self), place)
     }
 
     /// Calls under way.
@@ -183,9 +234,16 @@ impl Permits {
     }
 }
 
-/// One call under way. Dropping it gives it back, whatever way the call ended.
+/// One call under way. Dropping it gives it back, whatever way the call ended, also where else it is counted.
 #[derive(Debug)]
-pub struct Permit(Arc<Permits>);
+pub struct Permit(Arc<Permits>, Option<Box<dyn Any + Send + Sync>>);
+
+impl Permit {
+    /// It is counted elsewhere too; dropped, `place` gives it back there.
+    fn count(&mut self, place: Box<dyn Any + Send + Sync>) {
+        self.1 = Some(place);
+    }
+}
 
 impl Drop for Permit {
     fn drop(&mut self) {

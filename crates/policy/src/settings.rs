@@ -6,6 +6,7 @@
 //! one place, and check, reader and schema cannot drift apart.
 
 mod check;
+mod cluster;
 mod document;
 mod finding;
 mod read;
@@ -14,6 +15,7 @@ mod shape;
 mod source;
 mod value;
 
+pub use cluster::{ClusterSettings, CountedBy, RedisUrl};
 pub use document::{
     Api, BudgetDocument, ByteSize, CacheDocument, Document, DrainTimes, EnvironmentDocument,
     GuardrailDocument, KeyDocument, LogFormat, ModelDocument, ModelList, Network, Place, Placed,

@@ -59,7 +59,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Outcome> {
     let place = located::Place { config: cli.config, data_dir: cli.data_dir };
     match cli.command {
         Command::Serve(args) => Box::pin(commands::serve::run(place, args)).await,
-        Command::Check(args) => commands::check::run(&place, &args),
+        Command::Check(args) => Box::pin(commands::check::run(&place, &args)).await,
         Command::Schema(args) => commands::schema::run(&args),
         Command::Import(args) => commands::import::run(&args),
         Command::Chat(args) => Box::pin(commands::chat::run(&place, args)).await,

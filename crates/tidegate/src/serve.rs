@@ -3,10 +3,11 @@
 //! Reading order: `boot` (the story of a start), [`source`] (where the settings come from), [`engine`] (a document
 //! becomes a numbered release and is published), `watch` (again, when the file changes), `keeper` (what waits for
 //! the database), `nodes` (other gateways on it), [`last`] (what is remembered without it), `doors` (who may come in), `shelf` (what is kept of
-//! answers, sealed by `seal`), `stop` (the end).
+//! answers, sealed by `seal`), `cluster` (what is shared with other nodes in Redis), `stop` (the end).
 
 mod banner;
 mod boot;
+pub(crate) mod cluster;
 mod discovery;
 mod doors;
 mod engine;

@@ -147,7 +147,7 @@ impl Session {
                 return End::Client(None);
             }
             let message = match message {
-                Message::Text(text) => match self.may_pass(&text) {
+                Message::Text(text) => match self.may_pass(&text).await {
                     Ok(renamed) => Message::Text(renamed.map_or(text, Utf8Bytes::from)),
                     Err(Refused { refusal, event_id }) => {
                         // Told by the pump that writes to the client; one who asks faster than it reads is not told each.
@@ -226,14 +226,19 @@ impl Session {
 
     /// Whether a client's event may go on: not one that asks for another model, and no new answer of a key whose
     /// tokens are used up. One that names the model as the client calls it comes back with the provider's name.
-    fn may_pass(&self, text: &Utf8Bytes) -> Result<Option<String>, Refused> {
+    async fn may_pass(&self, text: &Utf8Bytes) -> Result<Option<String>, Refused> {
         let read = asks::read(text, &self.model, &self.asked)?;
         if read.asks != asks::Asks::Answer {
             return Ok(read.renamed);
         }
+        let now = self.clock.moment();
+        let asking = limits::ask_for_answer(&self.shared.lock().exchange, now);
+        let told = match asking {
+            Some(asking) => asking.await,
+            None => None,
+        };
         let mut shared = self.shared.lock();
-        let now = shared.exchange.gateway.clock.moment();
-        limits::charge_answer(&mut shared.exchange, now)
+        limits::charge_answer(&mut shared.exchange, told, now)
             .map_err(|refusal| Refused { refusal, event_id: read.event_id })?;
         let more = shared.exchange.taken.without_places();
         shared.taken.join(more);

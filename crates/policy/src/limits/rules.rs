@@ -1,6 +1,6 @@
 //! What a limit says, for whom, and the counters of one of whom it is said.
 
-use super::{Bucket, Permit, Permits, Refused, Standing};
+use super::{Bucket, Part, Permits, Standing};
 use crate::ids::Name;
 use crate::time::Moment;
 use serde::{Deserialize, Serialize};
@@ -328,129 +328,14 @@ impl Meters {
         self.permits.in_use() == 0 && self.buckets.iter().all(|(_, bucket)| bucket.is_full(now))
     }
 
+    /// The rates that a part takes, and how much of each.
+    pub fn debits(&self, part: Part) -> impl Iterator<Item = (Rate, &Bucket, u64)> {
+        self.buckets.iter().filter_map(move |(rate, bucket)| Some((*rate, bucket, part.of(*rate)?)))
+    }
+
     /// The rates of requests, or those of tokens, with how each stands.
     pub fn standings(&self, requests: bool, now: Moment) -> impl Iterator<Item = (Rate, Standing)> {
         let wanted = move |(rate, _): &&(Rate, Bucket)| (rate.counted == Counted::Requests) == requests;
         self.buckets.iter().filter(wanted).map(move |(rate, bucket)| (*rate, bucket.look(now)))
-    }
-}
-
-/// What a request takes of its limits.
-#[derive(Copy, Clone, Debug)]
-pub enum Part {
-    /// A place under way, and one of each rate of requests.
-    Turn,
-    /// Tokens, of each rate of tokens.
-    Tokens {
-        /// Of the input.
-        input: u64,
-        /// Of the output.
-        output: u64,
-    },
-}
-
-/// A limit said no.
-#[derive(Copy, Clone, Eq, PartialEq, Debug)]
-pub enum Full {
-    /// As many are under way as may be.
-    Concurrency(u32),
-    /// A rate is used up.
-    Rate(Rate, Refused),
-}
-
-/// What was taken of limits: permits come back by themselves, rates stay taken unless they are given back.
-#[derive(Debug, Default)]
-pub struct Taken {
-    debits: SmallVec<[(Rate, Bucket, u64); 2]>,
-    permits: SmallVec<[Permit; 1]>,
-}
-
-impl Taken {
-    /// Takes a part of one limit more, all of it or nothing. What was taken before stays taken.
-    pub fn take(&mut self, meters: &Meters, part: Part, now: Moment) -> Result<(), Full> {
-        let before = self.debits.len();
-        if matches!(part, Part::Turn) {
-            let full = || Full::Concurrency(meters.permits.limit().unwrap_or(u32::MAX));
-            self.permits.push(meters.permits.acquire().ok_or_else(full)?);
-        }
-        for (rate, bucket) in &meters.buckets {
-            let amount = match (part, rate.counted) {
-                (Part::Turn, Counted::Requests) => 1,
-                (Part::Turn, _) | (Part::Tokens { .. }, Counted::Requests) => continue,
-                (Part::Tokens { input, output }, counted) => counted.of(input, output),
-            };
-            if let Err(refused) = bucket.debit(now, amount) {
-                give_back(self.debits.drain(before..));
-                if matches!(part, Part::Turn) {
-                    self.permits.pop();
-                }
-                return Err(Full::Rate(*rate, refused));
-            }
-            self.debits.push((*rate, bucket.clone(), amount));
-        }
-        Ok(())
-    }
-
-    /// Adds what was taken elsewhere.
-    pub fn join(&mut self, mut other: Taken) {
-        for (rate, bucket, debited) in other.debits.drain(..) {
-            match self.debits.iter_mut().find(|(_, own, _)| own.is(&bucket)) {
-                Some((_, _, own)) => *own = own.saturating_add(debited),
-                None => self.debits.push((rate, bucket, debited)),
-            }
-        }
-        self.permits.append(&mut other.permits);
-    }
-
-    /// The rates that were taken; the places stay.
-    #[must_use]
-    pub fn without_places(&mut self) -> Taken {
-        Taken { debits: std::mem::take(&mut self.debits), permits: SmallVec::new() }
-    }
-
-    /// The places under way; the rates stay.
-    #[must_use]
-    pub fn take_places(&mut self) -> Taken {
-        Taken { debits: SmallVec::new(), permits: std::mem::take(&mut self.permits) }
-    }
-
-    /// As though nothing had been taken.
-    pub fn undo(self) {
-        give_back(self.debits.into_iter());
-    }
-
-    /// Gives back the places under way.
-    pub fn leave(&mut self) {
-        self.permits.clear();
-    }
-
-    /// Puts the tokens right that were taken for an estimate. What is put right is not put right again.
-    pub fn correct(&mut self, input: u64, output: u64) {
-        for (rate, bucket, debited) in self.debits.drain(..) {
-            if rate.counted != Counted::Requests {
-                bucket.correct(debited, rate.counted.of(input, output));
-            }
-        }
-    }
-
-    /// Leaves the tokens as they were estimated.
-    pub fn keep(&mut self) {
-        self.debits.clear();
-    }
-
-    /// Puts the tokens right and goes on counting: what is told later is put right against `input` and `output`.
-    pub fn correct_so_far(&mut self, input: u64, output: u64) {
-        self.debits.retain(|(rate, _, _)| rate.counted != Counted::Requests);
-        for (rate, bucket, debited) in &mut self.debits {
-            let used = rate.counted.of(input, output);
-            bucket.correct(*debited, used);
-            *debited = used;
-        }
-    }
-}
-
-fn give_back(debits: impl Iterator<Item = (Rate, Bucket, u64)>) {
-    for (_, bucket, debited) in debits {
-        bucket.correct(debited, 0);
     }
 }

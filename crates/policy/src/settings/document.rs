@@ -3,6 +3,7 @@
 //! Serialised, it is the *meaning* of the settings (places and order left out), from which the checksum is
 //! taken.
 
+use super::cluster::ClusterSettings;
 use crate::guardrails::Action;
 use crate::ids::Name;
 use crate::keyring::{BudgetRule, SharedBudget};
@@ -52,6 +53,9 @@ pub struct Document {
     pub server: Server,
     /// `[store]`.
     pub store: StoreSettings,
+    /// `[cluster]`, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ClusterSettings>,
     /// The first is that of the top-level tables.
     pub environments: Vec<EnvironmentDocument>,
     /// Where the simulated provider of this process listens, once that is known.
@@ -72,6 +76,7 @@ impl Document {
             file: file.into(),
             server: Server::default(),
             store: StoreSettings::default(),
+            cluster: None,
             environments: vec![EnvironmentDocument::dev()],
             demo_base: None,
         }

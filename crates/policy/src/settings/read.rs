@@ -4,6 +4,7 @@
 //! absence for "not said".
 
 use super::check::weight;
+use super::cluster;
 use super::document::*;
 use super::finding::Findings;
 use super::shape::{Field, ROOT, Shape, fields};
@@ -23,7 +24,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// A table of the document, with the fields that it may have.
-struct Node<'n, 't> {
+pub(super) struct Node<'n, 't> {
     tree: &'n Tree<'t>,
     groups: &'static [&'static [Field]],
     at: Place,
@@ -39,20 +40,20 @@ impl<'n, 't> Node<'n, 't> {
         Some((self.tree.get(name)?, &field?.shape))
     }
 
-    fn place(&self, name: &str) -> Place {
+    pub(super) fn place(&self, name: &str) -> Place {
         self.tree.get(name).map_or(self.at, |spot| self.findings.place(spot.span().start))
     }
 
-    fn text(&self, name: &str) -> Option<&'n str> {
+    pub(super) fn text(&self, name: &str) -> Option<&'n str> {
         self.find(name)?.0.get_ref().as_str()
     }
 
     /// A text, read by the same function that checked it.
-    fn read<T, E>(&self, name: &str, read: fn(&str) -> Result<T, E>) -> Option<T> {
+    pub(super) fn read<T, E>(&self, name: &str, read: fn(&str) -> Result<T, E>) -> Option<T> {
         read(self.text(name)?).ok()
     }
 
-    fn placed<T, E>(&self, name: &str, read: fn(&str) -> Result<T, E>) -> Option<Placed<T>> {
+    pub(super) fn placed<T, E>(&self, name: &str, read: fn(&str) -> Result<T, E>) -> Option<Placed<T>> {
         Some(Placed { value: self.read(name, read)?, at: self.place(name) })
     }
 
@@ -68,7 +69,7 @@ impl<'n, 't> Node<'n, 't> {
         Some(Placed { value: self.boolean(name)?, at: self.place(name) })
     }
 
-    fn count(&self, name: &str) -> Option<u64> {
+    pub(super) fn count(&self, name: &str) -> Option<u64> {
         integer(self.find(name)?.0.get_ref()).and_then(|count| u64::try_from(count).ok())
     }
 
@@ -143,6 +144,7 @@ pub(super) fn document(tree: &Tree<'_>, file: &str, findings: &mut Findings) -> 
             retention: node.duration("retention").unwrap_or(StoreSettings::default().retention),
         };
     }
+    document.cluster = root.table("cluster").map(|node| cluster::read(&node, &mut notes));
     document.environments = environments(&root, &mut notes);
     for environment in &document.environments {
         keys(environment, &mut notes);
@@ -155,12 +157,12 @@ pub(super) fn document(tree: &Tree<'_>, file: &str, findings: &mut Findings) -> 
 
 /// Errors made while the tree still borrows the real list.
 #[derive(Default)]
-struct Notes {
+pub(super) struct Notes {
     errors: Vec<(Place, String, Option<String>)>,
 }
 
 impl Notes {
-    fn error(&mut self, at: Place, message: impl Into<String>, help: &str) {
+    pub(super) fn error(&mut self, at: Place, message: impl Into<String>, help: &str) {
         self.errors.push((at, message.into(), Some(help.to_owned())));
     }
 }

@@ -3,6 +3,7 @@
 //! The check walks a document along it, the reader may only ask for fields that stand in it, and the JSON
 //! Schema is printed from it.
 
+use super::cluster;
 use super::value::{self, Fault};
 
 /// The form of a text.
@@ -50,7 +51,7 @@ pub(super) struct Field {
     pub(super) doc: &'static str,
 }
 
-const fn field(name: &'static str, shape: Shape, doc: &'static str) -> Field {
+pub(super) const fn field(name: &'static str, shape: Shape, doc: &'static str) -> Field {
     Field { name, shape, required: false, doc }
 }
 
@@ -103,6 +104,7 @@ pub(super) static ROOT: Shape = Shape::Table(&[
     &[
         field("server", Shape::Table(&[SERVER]), "The process: where it listens, what it keeps where."),
         field("store", Shape::Table(&[STORE]), "Where control data and request logs are kept."),
+        field("cluster", Shape::Table(&[cluster::FIELDS]), "What several nodes share. Default: nothing."),
         field(
             "environments",
             Shape::Named(&NAME, &Shape::Table(&[ENVIRONMENT_OWN, ENVIRONMENT])),

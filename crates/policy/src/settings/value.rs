@@ -16,7 +16,7 @@ pub(super) struct Fault {
     pub(super) help: Option<String>,
 }
 
-fn fault(message: impl Into<String>, help: impl Into<String>) -> Fault {
+pub(super) fn fault(message: impl Into<String>, help: impl Into<String>) -> Fault {
     Fault { message: message.into(), help: Some(help.into()) }
 }
 

@@ -4,6 +4,7 @@ use crate::cli::Shape;
 use crate::located::Place;
 use crate::outcome::{Outcome, WrongUsage};
 use crate::secrets::{ProcessSecrets, SecretsElsewhere};
+use crate::serve::cluster::read_url;
 use crate::serve::folder::read_declared_master_key;
 use crate::terminal::{Terminal, Tone};
 use anyhow::Context;
@@ -11,9 +12,13 @@ use policy::{Discovered, Finding, Pepper, Secrets, Severity};
 use runtime::Clock;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The simulated provider has no address while nothing runs; any loopback one does for checking.
 const STAND_IN: &str = "http://127.0.0.1:1/v1";
+
+/// A Redis is waited for at most this long.
+const REDIS_PATIENCE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:
@@ -32,12 +37,15 @@ pub(crate) struct Args {
     shape: Shape,
 }
 
-pub(crate) fn run(place: &Place, args: &Args) -> anyhow::Result<Outcome> {
+pub(crate) async fn run(place: &Place, args: &Args) -> anyhow::Result<Outcome> {
     let file = args.file.clone().or_else(|| place.find_settings());
     let file = file.ok_or_else(|| WrongUsage("say which file: tidegate check FILE".into()))?;
     let text = std::fs::read_to_string(&file).with_context(|| format!("cannot read `{}`", file.display()))?;
     let secrets: &dyn Secrets = if args.without_secrets { &SecretsElsewhere } else { &ProcessSecrets };
-    let findings = examine(&text, &file, secrets);
+    let mut findings = examine(&text, &file, secrets);
+    if !args.without_secrets {
+        findings.extend(look_at_redis(&text, &file).await);
+    }
     let errors = findings.iter().filter(|finding| finding.severity == Severity::Error).count();
     let mut terminal = Terminal::stdout();
     for finding in &findings {
@@ -64,6 +72,7 @@ pub(crate) fn examine(text: &str, file: &Path, secrets: &dyn Secrets) -> Vec<Fin
     if let Some(declared) = &document.server.master_key {
         findings.extend(read_declared_master_key(declared, &document.file, secrets).err());
     }
+    findings.extend(read_url(document.cluster.as_ref(), &document.file, secrets).err());
     document.set_demo_base(STAND_IN);
     let (pepper, now) = (Pepper::derive(&[0; 32]), Clock::system().now());
     match policy::compile(&document, 1, secrets, &pepper, &Discovered::default(), now) {
@@ -71,6 +80,22 @@ pub(crate) fn examine(text: &str, file: &Path, secrets: &dyn Secrets) -> Vec<Fin
         Err(errors) => findings.extend(errors),
     }
     findings
+}
+
+/// A Redis that does not answer from here is only a warning: a gateway serves without it.
+async fn look_at_redis(text: &str, file: &Path) -> Option<Finding> {
+    let (document, _) = policy::settings::parse(text, &file.display().to_string()).ok()?;
+    let url = read_url(document.cluster.as_ref(), &document.file, &ProcessSecrets).ok()??;
+    let error = cluster::probe(&url, REDIS_PATIENCE).await.err()?;
+    let at = document.cluster.and_then(|cluster| cluster.redis).map(|redis| redis.at).unwrap_or_default();
+    Some(Finding {
+        severity: Severity::Warning,
+        file: file.display().to_string(),
+        line: at.line as usize,
+        column: at.column as usize,
+        message: format!("`cluster.redis`: {error}"),
+        help: Some("until it answers, each node admits its share of each limit".to_owned()),
+    })
 }
 
 fn as_json(finding: &Finding) -> Value {

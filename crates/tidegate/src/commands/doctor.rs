@@ -93,6 +93,9 @@ pub(crate) async fn run(place: &Place, args: Args) -> anyhow::Result<Outcome> {
         if let Some(check) = providers::look_at_database(&read.document.store).await {
             report.add(&check)?;
         }
+        if let Some(check) = providers::look_at_redis(&read.document).await {
+            report.add(&check)?;
+        }
         for provider in providers::listed(&snapshot) {
             report.add(&providers::look(&provider).await)?;
         }

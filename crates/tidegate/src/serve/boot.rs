@@ -10,7 +10,7 @@ use super::engine::{Engine, Made};
 use super::last::Last;
 use super::source::{Overrides, Read, Refused, Source, Stamp};
 use super::stop::{self, Signals};
-use super::{discovery, folder, keeper, logging, memory, shelf, watch};
+use super::{cluster, discovery, folder, keeper, logging, memory, shelf, watch};
 use crate::located::Place;
 use crate::outcome::Outcome;
 use crate::secrets::ProcessSecrets;
@@ -62,9 +62,14 @@ pub(crate) async fn run(place: Place, listen: Option<SocketAddr>) -> anyhow::Res
     let pepper = Arc::new(Pepper::derive(&master));
     let store = StoreHandle::away("it is being connected");
     let shelf = shelf::open(store.clone(), &master, &clock, &tasks)?;
+    let shared = match cluster::open(&read.document, &master, &clock, &tasks).await? {
+        Ok(shared) => shared,
+        Err(finding) => return Ok(refuse(&Refused::from(vec![finding]))),
+    };
     let gateway = Gateway::new(Parts {
         shelf,
-        larder: None,
+        larder: shared.larder,
+        tally: shared.tally,
         quiet: memory::give_back,
         ledger: ledger.clone(),
         clock: clock.clone(),
@@ -76,6 +81,7 @@ pub(crate) async fn run(place: Place, listen: Option<SocketAddr>) -> anyhow::Res
         serves_admin,
     });
     let store_settings = read.document.store.clone();
+    let cluster = read.document.cluster.clone();
     let declares_keys = read.document.environments.iter().any(|environment| !environment.keys.is_empty());
     let engine = Engine::new(Made {
         source,
@@ -83,6 +89,7 @@ pub(crate) async fn run(place: Place, listen: Option<SocketAddr>) -> anyhow::Res
         demo_base,
         server,
         store_settings,
+        cluster,
         declares_keys,
         clock,
         tasks,

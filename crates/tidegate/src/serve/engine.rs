@@ -14,8 +14,8 @@ use gateway::Gateway;
 use ledger::Ledger;
 use parking_lot::Mutex;
 use policy::{
-    Compiled, Discovered, Document, FileKey, KeyId, KeyRecord, Keyring, Name, Pepper, Secret, Server,
-    StoreSettings, Timestamp,
+    ClusterSettings, Compiled, Discovered, Document, FileKey, KeyId, KeyRecord, Keyring, Name, Pepper,
+    Secret, Server, StoreSettings, Timestamp,
 };
 use runtime::{Clock, Tasks};
 use std::collections::HashMap;
@@ -45,6 +45,8 @@ pub(crate) struct Engine {
     /// What `[server]` and `[store]` said at the start; other values need another start.
     pub(crate) server: Server,
     pub(crate) store_settings: StoreSettings,
+    /// What `[cluster]` said then.
+    pub(crate) cluster: Option<ClusterSettings>,
     /// The settings of the start declared keys, so nobody waits for a first one.
     pub(crate) declares_keys: bool,
     pub(crate) started_at: Timestamp,
@@ -109,6 +111,7 @@ pub(crate) struct Made {
     pub(crate) demo_base: String,
     pub(crate) server: Server,
     pub(crate) store_settings: StoreSettings,
+    pub(crate) cluster: Option<ClusterSettings>,
     pub(crate) declares_keys: bool,
     pub(crate) clock: Clock,
     pub(crate) tasks: Tasks,
@@ -138,6 +141,7 @@ impl Engine {
             node: made.node,
             server: made.server,
             store_settings: made.store_settings,
+            cluster: made.cluster,
             declares_keys: made.declares_keys,
             state: Mutex::default(),
             store_trouble: Mutex::new(None),
@@ -253,7 +257,12 @@ impl Engine {
             },
             accepted: true,
             findings: warnings.collect(),
-            restart_needed: restart_needed(&self.server, &self.store_settings, &read.document),
+            restart_needed: restart_needed(
+                &self.server,
+                &self.store_settings,
+                self.cluster.as_ref(),
+                &read.document,
+            ),
             read_at: Some(self.clock.now()),
         };
     }
@@ -322,7 +331,12 @@ impl Engine {
 }
 
 /// Settings that were read but work only from the next start on.
-fn restart_needed(server: &Server, store: &StoreSettings, document: &Document) -> Vec<String> {
+fn restart_needed(
+    server: &Server,
+    store: &StoreSettings,
+    cluster: Option<&ClusterSettings>,
+    document: &Document,
+) -> Vec<String> {
     let differs = |field: &str, same: bool| (!same).then(|| field.to_owned());
     let now = &document.server;
     let fields = [
@@ -343,8 +357,20 @@ fn restart_needed(server: &Server, store: &StoreSettings, document: &Document) -
         differs("server.log", now.log == server.log),
         differs("store.url", document.store.url == store.url),
         differs("store.retention", document.store.retention == store.retention),
+        differs("cluster", same_cluster(document.cluster.as_ref(), cluster)),
     ];
     fields.into_iter().flatten().collect()
+}
+
+/// Whether both say the same, wherever it stands in the file.
+fn same_cluster(one: Option<&ClusterSettings>, other: Option<&ClusterSettings>) -> bool {
+    let said = |settings: Option<&ClusterSettings>| {
+        settings.map(|said| {
+            let redis = said.redis.as_ref().map(|redis| redis.value.clone());
+            (redis, said.limits, said.deadline, said.nodes)
+        })
+    };
+    said(one) == said(other)
 }
 
 #[cfg(test)]
@@ -355,8 +381,9 @@ mod tests {
     fn a_changed_port_asks_for_a_restart() {
         let mut document = Document::empty("x.toml");
         let (server, store) = (document.server.clone(), document.store.clone());
-        assert!(restart_needed(&server, &store, &document).is_empty());
+        assert!(restart_needed(&server, &store, None, &document).is_empty());
         document.server.listen.set_port(9);
-        assert_eq!(restart_needed(&server, &store, &document), ["server.listen"]);
+        document.cluster = Some(ClusterSettings::default());
+        assert_eq!(restart_needed(&server, &store, None, &document), ["server.listen", "cluster"]);
     }
 }

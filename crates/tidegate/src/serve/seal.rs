@@ -1,5 +1,5 @@
-//! Seals what is kept of stored responses: AES-256-GCM under a key of its own, derived from the master key, with the
-//! row's identity as associated data. So whoever holds the database alone reads nothing, and a row that is moved to
+//! Seals what is kept of stored responses, and of answers that nodes share: AES-256-GCM under a key of its own, derived from the
+//! master key, with the row's identity as associated data. So whoever holds the database alone reads nothing, and a row that is moved to
 //! another environment or id does not open.
 
 use anyhow::{Context, anyhow, ensure};
@@ -15,10 +15,19 @@ pub(super) struct Seal(LessSafeKey);
 impl Seal {
     /// Derived from the master key, for this one use.
     pub(super) fn derive(master: &[u8; 32]) -> anyhow::Result<Self> {
+        Self::derived(master, b"tidegate stored responses, version 1")
+    }
+
+    /// The key of answers that nodes share.
+    pub(super) fn of_answers(master: &[u8; 32]) -> anyhow::Result<Self> {
+        Self::derived(master, b"tidegate shared answers, version 1")
+    }
+
+    fn derived(master: &[u8; 32], purpose: &[u8]) -> anyhow::Result<Self> {
         let derivation = hmac::Key::new(hmac::HMAC_SHA256, master);
-        let key = hmac::sign(&derivation, b"tidegate stored responses, version 1");
+        let key = hmac::sign(&derivation, purpose);
         let key = UnboundKey::new(&AES_256_GCM, key.as_ref())
-            .map_err(|_| anyhow!("the key of stored responses cannot be derived"))?;
+            .map_err(|_| anyhow!("a key cannot be derived from the master key"))?;
         Ok(Self(LessSafeKey::new(key)))
     }
 

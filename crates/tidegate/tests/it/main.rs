@@ -27,6 +27,7 @@ mod outage;
 mod raw;
 mod realtime;
 mod recall;
+mod redis;
 mod routes;
 mod sharing;
 mod stand;

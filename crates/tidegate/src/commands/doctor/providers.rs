@@ -2,12 +2,16 @@
 
 use super::Check;
 use crate::client::{Door, connect};
+use crate::secrets::ProcessSecrets;
+use crate::serve::cluster::read_url;
 use gateway::ProbeError;
-use policy::{Provider, Snapshot, StoreSettings, StoreUrl};
+use policy::{Document, Provider, Snapshot, StoreSettings, StoreUrl};
 use std::sync::Arc;
 use std::time::Duration;
 
 const WITHIN: Duration = Duration::from_secs(8);
+/// A Redis is waited for at most this long.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Every provider that is not simulated, with its environment, in a steady order.
 pub(super) fn listed(snapshot: &Snapshot) -> Vec<(String, Arc<Provider>)> {
@@ -90,6 +94,23 @@ pub(super) async fn look_at_database(store: &StoreSettings) -> Option<Check> {
             "database server",
             format!("{error:#}"),
             "start it, or mend store.url; meanwhile calls go on with the keys known, and records wait in the spool",
+        ),
+    })
+}
+
+/// Whether the Redis that nodes share answers; `None` without one.
+pub(super) async fn look_at_redis(document: &Document) -> Option<Check> {
+    let name = "redis";
+    let url = match read_url(document.cluster.as_ref(), &document.file, &ProcessSecrets) {
+        Ok(url) => url?,
+        Err(finding) => return Some(Check::wrong(name, finding.message, "mend cluster.redis")),
+    };
+    Some(match cluster::probe(&url, PATIENCE).await {
+        Ok(version) => Check::fine(name, format!("it answers, version {version}")),
+        Err(error) => Check::wrong(
+            name,
+            error.to_string(),
+            "start it, or mend cluster.redis; meanwhile each node admits its share of each limit",
         ),
     })
 }
