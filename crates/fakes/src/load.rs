@@ -119,6 +119,8 @@ pub struct Seen {
     pub complete: bool,
     /// The error's `code`, or its message where it has none.
     pub error: Option<String>,
+    /// `retry-after` of a refusal.
+    pub retry_after: Option<String>,
     /// What the answer said about usage.
     pub usage: Option<Tokens>,
     /// Events with data, without `[DONE]`.

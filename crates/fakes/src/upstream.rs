@@ -51,6 +51,8 @@ pub struct Script {
     pub credential: Option<String>,
     /// The journal's file.
     pub journal: Option<PathBuf>,
+    /// How many calls of models it works on at once; more wait, in their order. `None`: all.
+    pub holds: Option<usize>,
     /// How many dispatches stay in memory.
     pub keep: usize,
     /// Bodies are kept, in memory and in the file.
@@ -70,6 +72,7 @@ impl Default for Script {
             models: vec!["ok".to_owned(), "tiny".to_owned()],
             credential: None,
             journal: None,
+            holds: None,
             keep: 100_000,
             bodies: true,
             tls: None,
@@ -105,6 +108,7 @@ struct Shared {
     models: Vec<String>,
     credential: Option<String>,
     bodies: bool,
+    slots: Option<Semaphore>,
     connections: AtomicU64,
     open: AtomicU64,
     cut: Notify,
@@ -132,6 +136,7 @@ impl Upstream {
             models: script.models,
             credential: script.credential,
             bodies: script.bodies,
+            slots: script.holds.map(Semaphore::new),
             connections: AtomicU64::new(0),
             open: AtomicU64::new(0),
             cut: Notify::new(),
@@ -329,6 +334,11 @@ async fn request<S: Stream>(
     };
     let mut ending = Ending { journal: &shared.journal, number, end: End::default() };
     let (made, truth): (Made, Tokens) = openai::make(endpoint, &asked, &plan, number);
+    // Dropped with the call.
+    let _slot = match &shared.slots {
+        Some(slots) => slots.acquire().await.ok(),
+        None => None,
+    };
     // A task that is cut (or a process that is stopped) has still read this much.
     ending.end.truth.input = truth.input;
     Answer::new(wire, &plan, &mut ending.end, since, number).send(made, truth).await

@@ -32,7 +32,7 @@ use crate::upstream::Upstream;
 use crate::upstream::pool::{Call, Unreachable};
 use crate::upstream::wire::{Head, Wire};
 use crate::vitals::Vital;
-use crate::{Gateway, admit, headers, limits};
+use crate::{Gateway, admit, headers, limits, queue};
 use answers::{streamed, sync_if_durable, whole};
 use verdict::{Verdict, class_of, refuse};
 
@@ -85,7 +85,12 @@ pub(crate) async fn dispatch(
     }
     while let Some((step, visit)) = order::next(&gateway, &mut left, cause, turned) {
         let deployment = &step.deployment;
-        let reservation = match enter(&mut exchange, &plan, step, &mut held).await {
+        let others = !left.is_empty();
+        let entered = match queue::turn(&mut exchange, &deployment.provider, body.len(), others).await {
+            Ok(()) => enter(&mut exchange, &plan, step, &mut held).await,
+            Err(full) => Err((full, Causes::RATE_LIMIT)),
+        };
+        let reservation = match entered {
             Ok(reservation) => reservation,
             Err((refusal, why)) => {
                 visit.ended(Err(None));

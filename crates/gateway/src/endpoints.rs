@@ -23,8 +23,8 @@ use crate::receive::Held;
 use crate::refusal::{Code, Refusal};
 use crate::urls::{self, Endpoint, find};
 use crate::{
-    Gateway, admit, authenticate, dispatch, headers, health, limits, models, plan, raw, realtime, recall,
-    receive, screen, settle, stored, wishes,
+    Gateway, admit, authenticate, dispatch, headers, health, limits, models, plan, queue, raw, realtime,
+    recall, receive, screen, settle, stored, wishes,
 };
 
 /// End users, sessions and tags longer than this are cut, characters.
@@ -237,6 +237,15 @@ async fn received(
             Err(refusal) => return refuse(&mut exchange, &refusal),
         }
     }
+    if counting(exchange.operation).is_none() {
+        plan::weigh(&mut exchange, &mut plan);
+    }
+    if queue::concerns(&exchange, &plan) {
+        let turn = Box::pin(queue::enter(&mut exchange, &plan, body.len())).await;
+        if let Err(refusal) = turn {
+            return refuse(&mut exchange, &refusal);
+        }
+    }
     let reservation = match afford(&mut exchange, &mut plan).await {
         Ok(reservation) => reservation,
         Err(refusal) => return refuse(&mut exchange, &refusal),
@@ -353,7 +362,6 @@ fn planned(
 /// Takes tokens and reserves money.
 async fn afford(exchange: &mut Exchange, plan: &mut plan::Plan) -> Result<ledger::Reservation, Box<Refusal>> {
     if counting(exchange.operation).is_none() {
-        plan::weigh(exchange, plan);
         limits::charge(exchange, &plan.asked, exchange.times.received).await?;
     } else {
         limits::charge_turn(exchange, &plan.asked, exchange.times.received).await?;
@@ -448,6 +456,7 @@ pub(crate) fn open(
         address: None,
         taken: Taken::default(),
         visited: Taken::default(),
+        turns: queue::Turns::default(),
         held: None,
         limit: None,
         strict: false,

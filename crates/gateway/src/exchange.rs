@@ -34,7 +34,7 @@ pub(crate) struct Times {
     pub(crate) received: Moment,
     pub(crate) dispatched: Option<Moment>,
     pub(crate) first_byte: Option<Moment>,
-    /// Time spent waiting for providers that failed before the present attempt.
+    /// Time spent waiting for providers that failed before the present attempt, and for turns.
     pub(crate) lost: Duration,
 }
 
@@ -74,6 +74,8 @@ pub(crate) struct Exchange {
     pub(crate) taken: Taken,
     /// What its present attempt has taken of the limits of providers and deployments.
     pub(crate) visited: Taken,
+    /// Its turns where not all can have one.
+    pub(crate) turns: crate::queue::Turns,
     /// The share of memory that the request's body takes.
     pub(crate) held: Option<Held>,
     pub(crate) requests_standing: Option<Standing>,
@@ -122,6 +124,12 @@ pub(crate) struct Exchange {
 impl Exchange {
     /// It is under way no longer, for those who count that.
     pub(crate) fn leave(&mut self) {
+        self.leave_limits();
+        self.turns.end();
+    }
+
+    /// Its client waits no longer, but the call goes on.
+    pub(crate) fn leave_limits(&mut self) {
         self.taken.leave();
         self.visited.leave();
     }

@@ -384,7 +384,7 @@ impl Flight {
 
     /// The client is gone: cancel where that stops the bill, else read on in the background.
     fn abandon(&mut self) {
-        self.exchange().leave();
+        self.exchange().leave_limits();
         if !self.departed() {
             self.settle(&Ending::never_dispatched(CLIENT_GONE, "client_gone"));
         } else if let Some(place) = self.place_unattended() {

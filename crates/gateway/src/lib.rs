@@ -4,7 +4,7 @@
 //! [`ledger`]), and knows no console; whatever is not a call of a model is handed to an [`Aside`].
 //!
 //! Reading order is the way of a request: `listen` (connections, strict framing) → `urls` (the URL table), `endpoints` →
-//! `authenticate` → `admit` (limits, reservation) → `receive` (the body) → `plan` (ordered attempts) → `recall` (earlier answers) → `dispatch` → `lanes` →
+//! `authenticate` → `admit` (limits, reservation) → `receive` (the body) → `plan` (ordered attempts) → `recall` (earlier answers) → `queue` (a turn, where not all can have one) → `dispatch` → `lanes` →
 //! `upstream` (connections to providers) → `flight` (one attempt) → `relay` (the answer) → `settle`; `raw` is what
 //! differs where it is no conversation, `realtime` where it is a session, `stored` what is kept of Responses and goes on
 //! from it (on a `shelf`). `refusal` has every
@@ -30,6 +30,7 @@ mod metrics;
 mod models;
 mod plan;
 mod probe;
+mod queue;
 mod raw;
 mod realtime;
 mod recall;
@@ -95,6 +96,8 @@ pub struct ServerLimits {
     pub max_body: u64,
     /// All request bodies held at once, bytes.
     pub max_memory: u64,
+    /// How many calls may be under way, and what may wait.
+    pub overload: policy::Overload,
     /// Proxies whose word on a client's address is believed.
     pub trusted_proxies: Box<[policy::Network]>,
 }
@@ -148,6 +151,7 @@ pub struct Gateway {
     pub(crate) learned: learned::Learned,
     pub(crate) standings: standing::Standings,
     pub(crate) retries: retries::Retries,
+    pub(crate) gates: queue::Gates,
     pub(crate) limiter: limits::Limiter,
     pub(crate) tally: Option<Arc<dyn Tally>>,
     pub(crate) vitals: vitals::Vitals,
@@ -169,6 +173,7 @@ impl Gateway {
     /// A gateway without a release: it answers 503 until [`Gateway::publish`].
     #[must_use]
     pub fn new(parts: Parts) -> Arc<Self> {
+        let gates = queue::Gates::new(&parts.limits.overload, parts.clock.clone());
         let gateway = Arc::new(Self {
             ledger: parts.ledger,
             clock: parts.clock,
@@ -189,6 +194,7 @@ impl Gateway {
             learned: learned::Learned::default(),
             standings: standing::Standings::default(),
             retries: retries::Retries::default(),
+            gates,
             limiter: limits::Limiter::default(),
             tally: parts.tally,
             vitals: vitals::Vitals::default(),
@@ -216,6 +222,7 @@ impl Gateway {
 
     /// Puts a release into force for every request that is authenticated from now on.
     pub fn publish(&self, snapshot: Snapshot) {
+        self.gates.publish(&snapshot);
         self.published.store(Some(Arc::new(snapshot)));
         self.upstreams.forget_unused();
     }

@@ -16,6 +16,7 @@ use prometheus_client::registry::{Registry, Unit};
 use smallvec::SmallVec;
 
 use crate::exchange::Exchange;
+use crate::queue::tally::Tally;
 use crate::recall::Kept;
 use crate::settle::Ending;
 
@@ -100,6 +101,7 @@ pub(crate) struct Metrics {
     replays: Counter,
     saved: Family<CostLabels, Spent>,
     in_flight: Gauge<i64, AtomicI64>,
+    pub(crate) queue: Tally,
     by_model: RwLock<NameMap<Arc<Series>>>,
 }
 
@@ -136,6 +138,7 @@ impl Metrics {
             replays: Counter::default(),
             saved: Family::default(),
             in_flight: Gauge::default(),
+            queue: Tally::new(&mut registry),
             by_model: RwLock::default(),
             registry: Registry::default(),
         };

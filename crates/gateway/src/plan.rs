@@ -87,10 +87,13 @@ pub(crate) fn plan(exchange: &Exchange, headers: &HeaderMap) -> Result<Plan, Box
     if let Some(nobody) = nobody.filter(|_| plan.attempts.is_empty()) {
         return Err(nobody);
     }
-    // Stable: what is passed over comes last, and all else as it was.
+    // Stable: what is passed over or full comes last, and all else as it was.
     let (standings, now) = (&exchange.gateway.standings, exchange.times.received);
-    plan.attempts
-        .sort_by_key(|step| Route::lateness(step.on, standings.of(&step.deployment, now) == Stand::Away));
+    let gates = &exchange.gateway.gates;
+    plan.attempts.sort_by_key(|step| {
+        let away = standings.of(&step.deployment, now) == Stand::Away;
+        Route::lateness(step.on, away || gates.is_full(&step.deployment.provider))
+    });
     plan.attempts.truncate(MAX_CHOICES);
     Ok(plan)
 }

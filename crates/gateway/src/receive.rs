@@ -18,6 +18,8 @@ const LINGER_BYTES: u64 = 128 * 1024 * 1024;
 /// The same for whoever has shown no good key.
 pub(crate) const LINGER_STRANGER: u64 = 256 * 1024;
 const LINGER_TIME: Duration = Duration::from_secs(10);
+/// Whoever sends nothing for so long does not lose what it sends when the connection is closed, and hears the reason.
+const LINGER_PAUSE: Duration = Duration::from_secs(1);
 /// A body is held as it came, for another attempt, and beside it as it goes to the provider: both count.
 const COPIES: u64 = 2;
 
@@ -172,10 +174,10 @@ pub(crate) async fn linger(mut body: Incoming, limit: u64) -> bool {
     let dropping = async {
         let mut dropped = 0;
         while dropped <= limit {
-            match body.frame().await {
-                None => return true,
-                Some(Ok(frame)) => dropped += frame.data_ref().map_or(0, |data| data.len() as u64),
-                Some(Err(_)) => return false,
+            match tokio::time::timeout(LINGER_PAUSE, body.frame()).await {
+                Ok(None) => return true,
+                Ok(Some(Ok(frame))) => dropped += frame.data_ref().map_or(0, |data| data.len() as u64),
+                Ok(Some(Err(_))) | Err(_) => return false,
             }
         }
         false

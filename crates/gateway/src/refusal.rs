@@ -79,7 +79,7 @@ codes! {
     UpstreamError 502 "server_error" "upstream_error" Helps "the provider failed; its own status and text are passed on where it gave them";
     UpstreamRateLimited 429 "rate_limit_error" "upstream_rate_limited" Helps "the provider's own limit is reached";
     UpstreamTimeout 504 "server_error" "upstream_timeout" Useless "the provider did not answer in time; the message says which limit (of the settings, or `x-tidegate-timeout`)";
-    Overloaded 503 "server_error" "overloaded" Helps "the gateway holds as many bytes of requests as it may";
+    Overloaded 503 "server_error" "overloaded" Helps "the gateway or a provider has as much in hand as it may: bytes of requests, calls under way, calls that wait for a turn; `retry-after` says when to come back. See [overload](overload.md)";
     NotReady 503 "server_error" "not_ready" Helps "the gateway has no release to serve yet";
     KeyStoreUnavailable 503 "server_error" "key_store_unavailable" Helps "this key is not known here and the database that would know it is away";
     ResponseStoreUnavailable 503 "server_error" "response_store_unavailable" Helps "a stored response is needed and the database that keeps it is away, or has no room";
@@ -156,6 +156,9 @@ impl Refusal {
         let tempting = row.status >= 500 || matches!(row.status, 422 | 429) || guarded;
         if row.retry == Retry::Useless && tempting {
             headers.insert(SHOULD_RETRY, HeaderValue::from_static("false"));
+        }
+        if self.code == Code::Overloaded {
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static("true"));
         }
         if self.ends_connection() {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));

@@ -173,7 +173,7 @@ impl State {
 }
 
 /// A place or an account, as a number: its credential must not lie about as text.
-type Place = u64;
+pub(crate) type Place = u64;
 
 /// All that are not well.
 #[derive(Default)]
@@ -385,7 +385,7 @@ impl Drop for Visit<'_> {
     }
 }
 
-fn account(provider: &Provider) -> Place {
+pub(crate) fn account(provider: &Provider) -> Place {
     let mut hasher = DefaultHasher::new();
     provider.origin.hash(&mut hasher);
     provider.credential.as_ref().map(policy::Secret::expose).hash(&mut hasher);

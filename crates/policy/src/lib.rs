@@ -8,7 +8,7 @@
 //! no settings file (crate `tidegate` hands over the text).
 //!
 //! Reading order: [`money`], [`time`], [`ids`] (the words) → [`key`], [`keyring`], [`limits`] (who may
-//! call, how often) → [`price`], [`catalogue`] (what it costs) → [`settings`] (the document), [`mod@compile`]
+//! call, how often), [`queue`] (who waits) → [`price`], [`catalogue`] (what it costs) → [`settings`] (the document), [`mod@compile`]
 //! (document to snapshot), [`snapshot`] (what the data plane reads) → [`discover`] (no document at all).
 
 pub mod catalogue;
@@ -22,6 +22,7 @@ pub mod limits;
 pub mod money;
 mod nearest;
 pub mod price;
+pub mod queue;
 pub mod route;
 pub mod settings;
 pub mod snapshot;
@@ -49,7 +50,8 @@ pub use route::{
 };
 pub use settings::{
     ByteSize, ClusterSettings, CountedBy, Document, DrainTimes, EnvironmentDocument, Finding, LogFormat,
-    Network, Place, Placed, RedisUrl, SecretRef, Server, Severity, StoreSettings, StoreUrl, Tls, json_schema,
+    Network, Overload, Place, Placed, RedisUrl, SecretRef, Server, Severity, StoreSettings, StoreUrl, Tls,
+    json_schema,
 };
 pub use snapshot::{
     Auth, Deployment, Dialect, Doubt, Endpoint, Environment, Layer, ModelEntry, Origin, Provider,

@@ -9,6 +9,7 @@ mod check;
 mod cluster;
 mod document;
 mod finding;
+mod overload;
 mod read;
 mod schema;
 mod shape;
@@ -24,6 +25,7 @@ pub use document::{
 };
 pub(crate) use finding::Findings;
 pub use finding::{Finding, Severity};
+pub use overload::Overload;
 pub use schema::json_schema;
 pub(crate) use value::base_url;
 

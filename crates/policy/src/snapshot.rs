@@ -54,6 +54,18 @@ impl Layer {
             Layer::Domestic => "domestic",
         }
     }
+
+    /// How many ranks there are.
+    pub const RANKS: usize = 3;
+
+    /// Whose calls go first where not all can: 0 is the highest.
+    pub fn rank(self) -> usize {
+        match self {
+            Layer::Production | Layer::Domestic => 0,
+            Layer::Development => 1,
+            Layer::Innovation => 2,
+        }
+    }
 }
 
 impl fmt::Display for Layer {
@@ -252,6 +264,8 @@ pub struct Provider {
     pub headers: Vec<(Name, Name)>,
     /// Connections open at once.
     pub max_connections: u32,
+    /// Calls that it takes at once, of all environments that share its account. `None`: nobody counts.
+    pub max_concurrency: Option<u32>,
     /// Its models are to be asked for at `/models` (`models = "discover"`).
     pub discover: bool,
     /// Its answers are simulated.

@@ -84,6 +84,7 @@ impl Client {
         seen.request_id = text_of(response.headers(), "x-request-id");
         seen.attempts =
             text_of(response.headers(), "x-tidegate-attempts").and_then(|attempts| attempts.parse().ok());
+        seen.retry_after = text_of(response.headers(), "retry-after");
         let streamed = shot.kind == Kind::Stream && response.status() == 200;
         let class = if streamed {
             self.stream(shot, due, response, seen).await?

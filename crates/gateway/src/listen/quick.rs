@@ -123,11 +123,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Quick<S> {
                     match self.take_request() {
                         Taken::Begun => {}
                         Taken::Other => return Poll::Ready(Ok(self.leave())),
-                        Taken::More => match std::task::ready!(self.poll_fill(context)) {
-                            Ok(0) if self.inbox.is_empty() => self.state = State::Closing,
-                            Ok(0) => return Poll::Ready(Ok(self.leave())),
-                            Ok(_) => {}
-                            Err(error) => return Poll::Ready(self.leave_broken(error)),
+                        Taken::More => match self.poll_fill(context) {
+                            Poll::Pending => {
+                                // A connection that rests keeps no room for answers.
+                                self.outbox = BytesMut::new();
+                                return Poll::Pending;
+                            }
+                            Poll::Ready(Ok(0)) if self.inbox.is_empty() => self.state = State::Closing,
+                            Poll::Ready(Ok(0)) => return Poll::Ready(Ok(self.leave())),
+                            Poll::Ready(Ok(_)) => {}
+                            Poll::Ready(Err(error)) => return Poll::Ready(self.leave_broken(error)),
                         },
                     }
                 }

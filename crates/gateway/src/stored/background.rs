@@ -138,7 +138,7 @@ pub(crate) async fn begin(
             let now = exchange.gateway.clock.moment();
             headers::add_ours(&exchange, down, exchange.own_time(now, None));
             // Whoever polls for it must find a place; the number is bounded otherwise.
-            exchange.leave();
+            exchange.leave_limits();
             exchange.http1 = false;
             let (gateway, client) = (Arc::clone(&made.gateway), client.clone());
             gateway.tasks.spawn("background-response", run(made, exchange, client, body, plan, reservation));

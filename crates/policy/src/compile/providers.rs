@@ -53,6 +53,7 @@ fn provider(work: &mut Work<'_>, name: &Name, said: &ProviderDocument) -> Provid
         timeouts: said.timeouts.over(Timeouts::default()),
         headers: said.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         max_connections: said.max_connections.unwrap_or(CONNECTIONS),
+        max_concurrency: said.max_concurrency,
         discover: said.models == ModelList::Discover,
         simulated: vendor.is_some_and(|vendor| vendor.simulated),
         credential: None,

@@ -4,6 +4,7 @@
 //! taken.
 
 use super::cluster::ClusterSettings;
+use super::overload::Overload;
 use crate::guardrails::Action;
 use crate::ids::Name;
 use crate::keyring::{BudgetRule, SharedBudget};
@@ -105,6 +106,9 @@ pub struct Server {
     pub max_body: ByteSize,
     /// The cap of all bodies in memory together. `None`: chosen by the gateway.
     pub max_memory: Option<ByteSize>,
+    /// How many calls may be under way, and what may wait.
+    #[serde(skip_serializing_if = "Overload::is_usual")]
+    pub overload: Overload,
     /// How a stop goes.
     pub drain: DrainTimes,
     /// The size at which the spool begins a new file.
@@ -125,6 +129,7 @@ impl Default for Server {
             master_key: None,
             max_body: ByteSize(32 << 20),
             max_memory: None,
+            overload: Overload::default(),
             drain: DrainTimes::default(),
             segment_bytes: ByteSize(64 << 20),
             log: LogFormat::Text,
@@ -368,6 +373,9 @@ pub struct ProviderDocument {
     pub timeouts: TimeoutsDocument,
     /// Connections open at once.
     pub max_connections: Option<u32>,
+    /// Calls under way at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_concurrency: Option<u32>,
     /// Whether it speaks `/responses`; else such calls are translated.
     pub responses: Option<Placed<bool>>,
 }

@@ -3,6 +3,8 @@
 //! It runs only on a tree without errors, so a value that is there has its form; where it asks, it takes
 //! absence for "not said".
 
+mod overload;
+
 use super::check::weight;
 use super::cluster;
 use super::document::*;
@@ -190,6 +192,7 @@ fn server(node: &Node<'_, '_>, notes: &mut Notes) -> Server {
         master_key: node.placed("master_key", value::secret),
         max_body: node.read("max_body", value::size).unwrap_or(base.max_body),
         max_memory: node.read("max_memory", value::size),
+        overload: overload::read(node),
         drain: DrainTimes {
             accept: drained("accept").unwrap_or(base.drain.accept),
             deadline: drained("deadline").unwrap_or(base.drain.deadline),
@@ -360,6 +363,7 @@ fn provider(node: &Node<'_, '_>) -> ProviderDocument {
         timeouts: timeouts(node),
         responses: node.placed_bool("responses"),
         max_connections: node.count("max_connections").and_then(|count| u32::try_from(count).ok()),
+        max_concurrency: node.count("max_concurrency").and_then(|count| u32::try_from(count).ok()),
     }
 }
 

@@ -3,6 +3,8 @@
 //! The check walks a document along it, the reader may only ask for fields that stand in it, and the JSON
 //! Schema is printed from it.
 
+mod overload;
+
 use super::cluster;
 use super::value::{self, Fault};
 
@@ -98,6 +100,7 @@ forms! {
 }
 
 const COUNT: Shape = Shape::Integer { least: 1, most: 1_000_000_000_000 };
+const CALLS: Shape = Shape::Integer { least: 1, most: 1_000_000 };
 
 /// The whole document.
 pub(super) static ROOT: Shape = Shape::Table(&[
@@ -134,6 +137,11 @@ static SERVER: &[Field] = &[
         "max_memory",
         Shape::Text(&SIZE),
         "The cap of all bodies in memory together, each as it came and as it goes to a provider.",
+    ),
+    field(
+        "overload",
+        Shape::Table(&[overload::OVERLOAD]),
+        "How many calls may be under way, and what may wait.",
     ),
     field("drain", Shape::Table(&[DRAIN]), "How a stop goes."),
     field(
@@ -308,6 +316,7 @@ static PROVIDER: &[Field] = &[
         Shape::Integer { least: 1, most: 65_535 },
         "Connections open at once. Default: 1024.",
     ),
+    field("max_concurrency", CALLS, "Calls under way at once; more wait for their turn. Default: no cap."),
     field(
         "responses",
         Shape::Bool,

@@ -121,6 +121,7 @@ fn limits_of(server: &Server) -> ServerLimits {
     ServerLimits {
         max_body: server.max_body.0,
         max_memory: max_memory.max(server.max_body.0.saturating_mul(2)),
+        overload: server.overload.clone(),
         trusted_proxies: server.trusted_proxies.clone().into(),
     }
 }

@@ -352,6 +352,7 @@ fn restart_needed(
         ),
         differs("server.max_body", now.max_body == server.max_body),
         differs("server.max_memory", now.max_memory == server.max_memory),
+        differs("server.overload", now.overload == server.overload),
         differs("server.drain", now.drain == server.drain),
         differs("server.segment_bytes", now.segment_bytes == server.segment_bytes),
         differs("server.log", now.log == server.log),

@@ -12,6 +12,8 @@ use crate::listen::Client;
 use crate::receive::{self, Memory};
 
 const LONG: Duration = Duration::from_secs(60);
+/// More than lies between the two ends.
+const LARGE: usize = 4 << 20;
 
 /// What the URL table does: the refusal for a refused head, else the length of the body, or why there is none.
 async fn serve(client: Client, request: http::Request<Incoming>) -> Result<http::Response<Body>, Infallible> {
@@ -20,6 +22,9 @@ async fn serve(client: Client, request: http::Request<Incoming>) -> Result<http:
         return Ok(refused.refusal().answer());
     }
     let (parts, body) = request.into_parts();
+    if parts.uri.path() == "/large" {
+        return Ok(http::Response::new(Body::whole(vec![b'x'; LARGE]).holding(busy)));
+    }
     if parts.uri.path() == "/slow" {
         tokio::time::sleep(Duration::from_millis(150)).await;
     }
@@ -32,9 +37,14 @@ async fn serve(client: Client, request: http::Request<Incoming>) -> Result<http:
 
 /// A client's end of a connection that is served with these bounds.
 fn connect(patience: Patience) -> DuplexStream {
+    connected(patience).0
+}
+
+/// The same, and how it is served.
+fn connected(patience: Patience) -> (DuplexStream, tokio::task::JoinHandle<()>) {
     let (near, far) = tokio::io::duplex(1 << 20);
     #[expect(clippy::disallowed_methods, reason = "tests")]
-    tokio::spawn(async move {
+    let served = tokio::spawn(async move {
         let client = Client::default();
         let (answering, refused) = (client.answering.clone(), client.refused_head.clone());
         let mut gate = Gate::new(far, Clock::system(), patience, answering, refused);
@@ -43,7 +53,7 @@ fn connect(patience: Patience) -> DuplexStream {
         let io = hyper_util::rt::TokioIo::new(gate);
         let _ = hyper::server::conn::http1::Builder::new().serve_connection(io, service).await;
     });
-    near
+    (near, served)
 }
 
 /// Sends the pieces and reads until the server closes.
@@ -126,6 +136,17 @@ async fn what_is_begun_and_too_slow_is_told_so() {
         assert_eq!(read(&text), (statuses, true), "{text}");
         assert!(text.contains("request_timeout"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_dropped() {
+    let patience = Patience { head: LONG, body: LONG, idle: LONG, write: Duration::from_millis(80) };
+    let (mut stream, served) = connected(patience);
+    stream.write_all(b"GET /large HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    tokio::time::timeout(LONG, served).await.unwrap().unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    assert!((1..LARGE).contains(&answer.len()), "{}", answer.len());
 }
 
 #[tokio::test]
