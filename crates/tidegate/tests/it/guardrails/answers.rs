@@ -212,7 +212,7 @@ async fn stand(rails: &str) -> Stand {
     let base = stand.upstream.base_url();
     let provider = |name: &str, dialect: &str, more: &str| {
         format!(
-            "[providers.{name}]\ndialect = \"{dialect}\"\nbase_url = \"{base}\"\nmodels = [\"ok\"]\n{more}\n"
+            "[providers.{name}]\ndialect = \"{dialect}\"\nbase_url = \"{base}\"\nmodels = [\"m\"]\n{more}\n"
         )
     };
     let more = provider("claude", "anthropic", "")
@@ -284,7 +284,7 @@ fn datas(text: &str) -> Vec<Value> {
 /// What a client makes of a stream: the text, and what the tool is given.
 fn folded(client: &str, text: &str) -> (String, String) {
     let (mut said, mut given) = (String::new(), String::new());
-    let mut add = |to: &mut String, value: &Value| to.push_str(value.as_str().unwrap_or_default());
+    let add = |to: &mut String, value: &Value| to.push_str(value.as_str().unwrap_or_default());
     for event in datas(text) {
         match client {
             "completions" => add(&mut said, &event["choices"][0]["text"]),
@@ -329,7 +329,7 @@ async fn streams_are_masked_across_their_pieces_in_every_dialect() {
     let mut stand = stand(&rail("mask", "")).await;
     for (provider, client) in pairs() {
         stand.upstream.set_plan(plan(provider, client, &SAID, &GIVEN));
-        let (path, ask) = ask(client, &format!("{provider}/ok"), true);
+        let (path, ask) = ask(client, &format!("{provider}/m"), true);
         let reply = stand.client().post(&path, ask).await;
         let text = reply.text();
         let what = format!("{client} of {provider}: {text}");
@@ -362,7 +362,7 @@ async fn a_block_in_mid_stream_is_one_error_and_no_end() {
             ..Plan::default()
         });
         for client in STREAMS {
-            let (path, ask) = ask(client, &format!("{provider}/ok"), true);
+            let (path, ask) = ask(client, &format!("{provider}/m"), true);
             let reply = stand.client().post(&path, ask).await;
             let text = reply.text();
             let what = format!("{client} of {provider}: {text}");
@@ -388,7 +388,7 @@ async fn a_block_at_the_beginning_has_a_status() {
             .upstream
             .set_plan(Plan { events: Some(events(provider, &[&SAID.concat()], &[])), ..Plan::default() });
         for client in STREAMS {
-            let (path, ask) = ask(client, &format!("{provider}/ok"), true);
+            let (path, ask) = ask(client, &format!("{provider}/m"), true);
             let reply = stand.client().post(&path, ask).await;
             let what = format!("{client} of {provider}: {}", reply.text());
             assert!(
@@ -416,7 +416,7 @@ async fn whole_answers_are_masked_or_refused_in_every_dialect() {
                 if (provider, client) == ("fake", "completions") || !pairs().contains(&(provider, client)) {
                     continue;
                 }
-                let (path, ask) = ask(client, &format!("{provider}/ok"), false);
+                let (path, ask) = ask(client, &format!("{provider}/m"), false);
                 let reply = stand.client().post(&path, ask).await;
                 let text = reply.text();
                 let what = format!("{action} {client} of {provider}: {text}");
@@ -458,13 +458,13 @@ async fn only_what_is_masked_changes_in_an_answer() {
         ("\\u00e9\\/ 4111 1111 1111 1112", logs, "\\u00e9\\/ 4111 1111 1111 1112", logs),
     ] {
         stand.upstream.set_plan(Plan { body: Some(answer(said, logs)), ..Plan::default() });
-        let reply = stand.client().chat("fake/ok").await;
+        let reply = stand.client().chat("fake/m").await;
         assert_eq!(reply.text(), answer(told, logs_told));
     }
     // A stream in which nothing is found passes as it came.
     let plain = chat_events(&["nothing ", "to see", "."], &[]);
     stand.upstream.set_plan(Plan { events: Some(plain.clone()), ..Plan::default() });
-    let (path, ask) = ask("chat", "fake/ok", true);
+    let (path, ask) = ask("chat", "fake/m", true);
     let reply = stand
         .client()
         .post(
@@ -477,10 +477,10 @@ async fn only_what_is_masked_changes_in_an_answer() {
 
 #[tokio::test]
 async fn a_refused_answer_is_paid_and_its_record_says_why() {
-    let price = "[models.\"fake/ok\"]\nprice = { input = \"1000000\", output = \"1000000\" }\n";
+    let price = "[models.\"fake/m\"]\nprice = { input = \"1000000\", output = \"1000000\" }\n";
     let mut stand = stand(&format!("{price}{}", rail("block", ""))).await;
     stand.upstream.set_plan(Plan { body: Some(body("fake", &SAID.concat(), "{}")), ..Plan::default() });
-    let reply = stand.client().chat("fake/ok").await;
+    let reply = stand.client().chat("fake/m").await;
     assert_eq!(reply.status, 400, "{}", reply.text());
     assert!(
         reply.header("x-tidegate-cost").is_some_and(|cost| cost.starts_with("12")),
@@ -489,7 +489,7 @@ async fn a_refused_answer_is_paid_and_its_record_says_why() {
     );
     let streamed = chat_events(&SAID, &[]);
     stand.upstream.set_plan(Plan { events: Some(streamed), delay: 10, ..Plan::default() });
-    let _ = stand.client().stream("fake/ok").await.rest().await;
+    let _ = stand.client().stream("fake/m").await.rest().await;
     stand.wait_drained().await;
     let (code, out, err) = stand.command(&["logs", "--json"]);
     assert_eq!(code, 0, "{err}");
@@ -500,7 +500,7 @@ async fn a_refused_answer_is_paid_and_its_record_says_why() {
 
 #[tokio::test]
 async fn what_was_kept_is_not_given_past_a_new_guardrail() {
-    let cache = "[routes.r]\ntargets = [\"fake/ok\"]\ncache = { enabled = true }\n";
+    let cache = "[routes.r]\ntargets = [\"fake/m\"]\ncache = { enabled = true }\n";
     let mut stand = stand(cache).await;
     stand.upstream.set_plan(Plan { body: Some(body("fake", &SAID.concat(), "{}")), ..Plan::default() });
     let with_key = stand.client().header("idempotency-key", "one");
@@ -534,7 +534,7 @@ async fn what_cannot_be_looked_at_is_not_asked_for() {
         assert_eq!(reply.header("x-tidegate-guardrails"), Some(&*format!("personal=failed_{declared}")));
         assert_eq!(stand.upstream.journal().count() - before, u64::from(status == 200));
         // What holds no words of a model is not refused.
-        let vectors = stand.client().post("/v1/embeddings", r#"{"model":"fake/ok","input":"a"}"#).await;
+        let vectors = stand.client().post("/v1/embeddings", r#"{"model":"fake/m","input":"a"}"#).await;
         assert_eq!(
             (vectors.status, vectors.header("x-tidegate-guardrails")),
             (200, None),
@@ -550,7 +550,7 @@ async fn the_rest_of_a_text_comes_before_its_end() {
     let said = ["on ", "card 4111 1111", " 1111 1111"];
     for (provider, client) in pairs() {
         stand.upstream.set_plan(plan(provider, client, &said, &[]));
-        let (path, ask) = ask(client, &format!("{provider}/ok"), true);
+        let (path, ask) = ask(client, &format!("{provider}/m"), true);
         let reply = stand.client().post(&path, ask).await;
         let text = reply.text();
         let what = format!("{client} of {provider}: {text}");

@@ -24,7 +24,7 @@ fn streamed(said: &[&str]) -> Plan {
 
 async fn stream(stand: &Stand, said: &[&str]) -> String {
     stand.upstream.set_plan(streamed(said));
-    stand.client().post("/v1/chat/completions", chat("fake/ok", r#","stream":true"#)).await.text()
+    stand.client().post("/v1/chat/completions", chat("fake/m", r#","stream":true"#)).await.text()
 }
 
 #[tokio::test]
@@ -34,7 +34,7 @@ async fn an_answer_keeps_to_its_schema_or_is_refused() {
     let stand = start(rail).await;
     for (said, good) in [(r#"{"n": 3}"#, true), (r#"{"n": "3"}"#, false), ("three", false)] {
         stand.upstream.set_plan(whole(said));
-        let reply = stand.client().chat("fake/ok").await;
+        let reply = stand.client().chat("fake/m").await;
         assert_eq!(reply.status, if good { 200 } else { 400 }, "{}", reply.text());
         assert!(good || reply.code() == "guardrail_blocked", "{}", reply.text());
         let half = said.len() / 2;
@@ -44,7 +44,7 @@ async fn an_answer_keeps_to_its_schema_or_is_refused() {
     }
     // A call of a tool says nothing.
     stand.upstream.set_plan(Plan { tools: 1, ..Plan::default() });
-    assert_eq!(stand.client().chat("fake/ok").await.status, 200);
+    assert_eq!(stand.client().chat("fake/m").await.status, 200);
 }
 
 #[tokio::test]
@@ -57,7 +57,7 @@ async fn languages_and_lengths_of_answers() {
         "The delivery left our warehouse yesterday and should arrive at your place tomorrow before noon.";
     for (said, guard) in [(german, Some("tongue")), (english, None), (&*english.repeat(5), Some("short"))] {
         stand.upstream.set_plan(whole(said));
-        let reply = stand.client().chat("fake/ok").await;
+        let reply = stand.client().chat("fake/m").await;
         let told = guard.map(|guard| format!("{guard}=block"));
         assert_eq!(reply.header("x-tidegate-guardrails"), told.as_deref(), "{}", reply.text());
         let pieces: Vec<&str> = said.split_inclusive(' ').collect();
@@ -66,7 +66,7 @@ async fn languages_and_lengths_of_answers() {
         assert_eq!(text.contains("[DONE]"), guard.is_none(), "{text}");
         assert!(refused.is_none_or(|refused| text.contains(&refused)), "{text}");
     }
-    let asked = chat("fake/ok", "").replace("hello there", german);
+    let asked = chat("fake/m", "").replace("hello there", german);
     let reply = stand.client().post("/v1/chat/completions", asked).await;
     assert_eq!((reply.status, reply.code().as_str()), (400, "guardrail_blocked"), "{}", reply.text());
 }
@@ -79,7 +79,7 @@ async fn hook(answer: &Value) -> Upstream {
 
 fn asks(hook: &Upstream, more: &str) -> String {
     format!(
-        "[guardrails.ours]\nkind = \"hook\"\nurl = \"http://{}/check\"\nstage = [\"request\", \"response\"]\neverywhere = true\n{more}\n",
+        "[guardrails.ours]\nkind = \"hook\"\nurl = \"http://{}/v1/moderations\"\nstage = [\"request\", \"response\"]\neverywhere = true\n{more}\n",
         hook.addr()
     )
 }
@@ -95,7 +95,7 @@ async fn a_hook_is_asked_before_and_after() {
     .await;
     stand.run().await;
     stand.upstream.set_plan(whole("said by the model"));
-    let reply = stand.client().chat("fake/ok").await;
+    let reply = stand.client().chat("fake/m").await;
     assert_eq!((reply.status, reply.header("x-tidegate-guardrails")), (200, None), "{}", reply.text());
     let seen = hook.journal().all();
     assert_eq!(seen.len(), 2);
@@ -111,12 +111,12 @@ async fn a_hook_is_asked_before_and_after() {
         body: Some(json!({"action": "mask", "texts": ["[GONE]"]}).to_string()),
         ..Plan::default()
     });
-    let reply = stand.client().chat("fake/ok").await;
+    let reply = stand.client().chat("fake/m").await;
     assert!(reply.text().contains(r#""content":"[GONE]""#), "{}", reply.text());
     assert_eq!(reply.header("x-tidegate-guardrails"), Some("ours=mask"));
     assert!(stand.upstream.journal().last().unwrap().body.unwrap().contains(r#""content":"[GONE]""#));
     hook.set_plan(Plan { body: Some(json!({"action": "block"}).to_string()), ..Plan::default() });
-    let reply = stand.client().chat("fake/ok").await;
+    let reply = stand.client().chat("fake/m").await;
     assert_eq!((reply.status, reply.code().as_str()), (400, "guardrail_blocked"), "{}", reply.text());
     assert!(!stand.log().contains("s3cret-of-the-hook"));
 }
@@ -148,7 +148,7 @@ async fn a_hook_that_cannot_answer_follows_what_was_declared() {
         let broken = Plan { status: 500, ..Plan::default() };
         for plan in [hung, odd, broken] {
             hook.set_plan(plan);
-            let reply = stand.client().chat("fake/ok").await;
+            let reply = stand.client().chat("fake/m").await;
             assert_eq!(reply.status, status, "{}", reply.text());
             assert_eq!(reply.header("x-tidegate-guardrails"), Some(&*format!("ours=failed_{declared}")));
             assert!(declared == "open" || reply.code() == "guardrail_failed", "{}", reply.text());
@@ -161,7 +161,7 @@ async fn a_hook_that_cannot_answer_follows_what_was_declared() {
 async fn a_hook_that_only_watches_changes_nothing() {
     let hook = hook(&json!({"action": "block"})).await;
     let mut stand = start(&asks(&hook, "action = \"observe\"")).await;
-    let reply = stand.client().chat("fake/ok").await;
+    let reply = stand.client().chat("fake/m").await;
     assert_eq!((reply.status, reply.header("x-tidegate-guardrails")), (200, None), "{}", reply.text());
     stand.wait_drained().await;
     let (_, out, _) = stand.command(&["logs", "--json"]);
