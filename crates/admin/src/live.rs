@@ -151,6 +151,9 @@ pub struct ProviderState {
     pub address: String,
     /// Whether its answers are simulated.
     pub simulated: bool,
+    /// The names of its credentials, where it has several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub credentials: Vec<Name>,
     /// What of it is not well; empty when nothing bad is known.
     pub standings: Vec<StandingState>,
 }
@@ -160,6 +163,9 @@ pub struct ProviderState {
 pub struct StandingState {
     /// The model, or the provider where its credential is refused.
     pub name: Name,
+    /// Its credential's name, where the provider has several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Name>,
     /// `failed`, `rate_limited`, `credential` or `forbidden`.
     pub reason: &'static str,
     /// Failures in a row.

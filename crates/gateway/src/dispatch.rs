@@ -90,6 +90,7 @@ pub(crate) async fn dispatch(
             Err((refusal, why)) => {
                 visit.ended(Err(None));
                 turned = None;
+                order::leave(&mut left, step);
                 cause = Some(why);
                 verdict.get_or_insert((Verdict::Ours(refusal), true, None));
                 continue;
@@ -97,6 +98,7 @@ pub(crate) async fn dispatch(
         };
         exchange.attempts += 1;
         exchange.deployment = Some(Arc::clone(deployment));
+        exchange.by = step.by.clone();
         exchange.set_output = step.max_output;
         exchange.busy = step.vital.as_ref().map(Vital::begin);
         let timeouts = exchange.within_limit(step.timeouts);
@@ -116,6 +118,9 @@ pub(crate) async fn dispatch(
         }
         let turn = miss.by_responses && turned.is_none();
         made += usize::from(!turn);
+        if !turn && !order::is_of_the_credential(miss.told) {
+            order::leave(&mut left, step);
+        }
         if miss.too_long {
             order::keep_longer(&mut left, step);
         }
@@ -163,7 +168,7 @@ async fn attempt(
 ) -> Result<http::Response<Body>, Box<Miss>> {
     let deployment = &step.deployment;
     let durable = exchange.caller.key.record.durable;
-    let upstream = match gateway.upstreams.of(&deployment.provider) {
+    let upstream = match gateway.upstreams.of(step.provider()) {
         Ok(upstream) => upstream,
         Err(problem) => {
             tracing::error!(provider = %deployment.provider.name, %problem, "provider cannot be called");
@@ -402,7 +407,8 @@ fn failed(mut flight: Box<Flight>, head: Head, body: Bytes, failure: &Failure) -
     let provider = Arc::clone(&flight.deployment.provider.name);
     let status = head.status.as_u16();
     if failure.blame != Blame::Client {
-        tracing::warn!(%provider, status, blame = ?failure.blame, "provider refused an attempt");
+        let credential = flight.exchange().credential_name();
+        tracing::warn!(%provider, credential, status, blame = ?failure.blame, "provider refused an attempt");
     }
     // Known by other means than a body of an error.
     let told_aside = body.is_empty() && failure.message.is_some();

@@ -471,6 +471,7 @@ pub(crate) fn open(
         set_output: None,
         busy: None,
         deployment: None,
+        by: None,
         upstream_request_id: None,
         request_body: None,
         in_flight: Some(gateway.metrics.begin()),

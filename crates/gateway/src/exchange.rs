@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use ledger::Labels;
 use policy::{
-    Deployment, Environment, KeyState, Moment, Name, RequestId, Standing, Taken, Timeouts, Timestamp,
+    Deployment, Environment, KeyState, Moment, Name, Provider, RequestId, Standing, Taken, Timeouts, Timestamp,
 };
 use providers::request::{Asked, Operation};
 
@@ -107,6 +107,8 @@ pub(crate) struct Exchange {
     /// Counts the present attempt at its place, where a route measures that.
     pub(crate) busy: Option<Busy>,
     pub(crate) deployment: Option<Arc<Deployment>>,
+    /// The provider with the credential of the present attempt, where it is not the first of several.
+    pub(crate) by: Option<Arc<Provider>>,
     pub(crate) upstream_request_id: Option<Name>,
     /// Kept only where the environment logs bodies.
     pub(crate) request_body: Option<bytes::Bytes>,
@@ -129,6 +131,12 @@ impl Exchange {
     /// Nobody waits for it any more, neither a client nor a stop.
     pub(crate) fn release_in_flight(&mut self) {
         self.in_flight = None;
+    }
+
+    /// What the settings call the credential of the present attempt, where there are several.
+    pub(crate) fn credential_name(&self) -> Option<&str> {
+        let first = || self.deployment.as_ref().map(|deployment| &deployment.provider);
+        self.by.as_ref().or_else(first)?.credential_name.as_deref()
     }
 
     /// The endpoint's name in records.

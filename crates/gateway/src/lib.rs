@@ -17,6 +17,7 @@ mod body;
 mod dispatch;
 mod endpoints;
 mod exchange;
+mod figures;
 mod flight;
 mod headers;
 mod health;
@@ -283,7 +284,7 @@ impl Gateway {
 
     /// What of a provider's is not well at present.
     #[must_use]
-    pub fn standings(&self, provider: &policy::Provider) -> Vec<Standing> {
+    pub fn standings(&self, provider: &Arc<policy::Provider>) -> Vec<Standing> {
         self.standings.of_provider(provider, self.clock.moment())
     }
 
@@ -294,7 +295,7 @@ impl Gateway {
         let flag = u64::from;
         let [cached, promised] = self.recall.sizes();
         let sharing = self.ledger.sharing();
-        self.metrics.text(&[
+        let now = [
             ("cache_entries", "answers in the cache", cached.0 as u64),
             ("cache_bytes", "their bytes", cached.1 as u64),
             ("promised_entries", "answers kept for idempotency keys", promised.0 as u64),
@@ -344,7 +345,8 @@ impl Gateway {
                 self.retries.denied(),
             ),
             ("tasks", "tasks running", self.tasks.running() as u64),
-        ])
+        ];
+        self.metrics.text(&now, &[self.passed_over()])
     }
 }
 

@@ -1,6 +1,7 @@
 //! How each place that serves a model stands: whoever fails again and again is passed over for a while.
 //!
-//! A place is an origin, a credential and an upstream model, whatever environment and release ask for it; an account is an
+//! A place is an origin, a credential and an upstream model, whatever environment and release ask for it, so of several credentials
+//! each stands for itself; an account is an
 //! origin and a credential. A place that failed seven times in a row is passed over for a second, then two, up to a
 //! minute; so is one of which more than half of the last attempts failed, though others succeed; one that limits its rate for as long as it says; an account whose credential is refused for a minute, up to ten.
 //! Then one real request tries it: where it succeeds all is as before, and where it fails the next wait is longer. Waits are
@@ -8,6 +9,8 @@
 //!
 //! It steers and never refuses: where there is nobody else, the call is made all the same. A place of which nothing bad is
 //! known is not in the table, and while the table is empty nobody looks into it.
+
+mod shown;
 
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -20,6 +23,8 @@ use policy::{Deployment, Moment, Name, Provider, Stand};
 use runtime::Dice;
 
 use crate::Gateway;
+
+pub use shown::Standing;
 
 /// Failures in a row after which a place is passed over (as linkerd does, its documentation of 2026).
 const IN_A_ROW: u32 = 7;
@@ -47,6 +52,18 @@ pub(crate) enum Fault {
     Credential,
     /// The credential is good, and not for this model.
     Forbidden,
+}
+
+impl Fault {
+    /// For people and programs.
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Limited(_) => "rate_limited",
+            Self::Credential => "credential",
+            Self::Forbidden => "forbidden",
+        }
+    }
 }
 
 /// The attempts of the last five to ten seconds, from the first failure on, in two halves.
@@ -90,11 +107,28 @@ impl Recent {
     }
 }
 
+/// Where a call is made: a deployment, by one of its provider's credentials.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct At<'a> {
+    pub(crate) deployment: &'a Deployment,
+    /// The deployment's provider, or the same with another credential.
+    pub(crate) by: &'a Provider,
+}
+
+impl At<'_> {
+    /// The account alone, and the place.
+    fn both(self) -> [Place; 2] {
+        [account(self.by), place(self)]
+    }
+}
+
 /// What is known of a place or an account that is not well.
 #[derive(Debug)]
 struct State {
     /// The deployment, or the provider where its credential is refused: for people.
     name: Name,
+    /// Its credential, where the provider has several.
+    credential: Option<Name>,
     account: Place,
     failures: u32,
     recent: Recent,
@@ -182,39 +216,31 @@ pub(crate) struct Standings {
     states: Mutex<HashMap<Place, State>>,
 }
 
-/// A place that is not well, for people and programs.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Standing {
-    /// The deployment, or the provider where its credential is refused.
-    pub name: Name,
-    /// `failed`, `rate_limited`, `credential` or `forbidden`.
-    pub reason: &'static str,
-    /// Failures in a row.
-    pub failures: u32,
-    /// Whether it is passed over where there is another.
-    pub away: bool,
-    /// Until it is tried again.
-    pub tried_in: Duration,
-}
-
 impl Standings {
     /// Whether nothing bad is known of anybody.
     pub(crate) fn all_is_well(&self) -> bool {
         self.known.load(Ordering::Acquire) == 0
     }
 
-    /// How a deployment stands.
-    pub(crate) fn of(&self, deployment: &Deployment, now: Moment) -> Stand {
+    /// How a place stands.
+    pub(crate) fn of(&self, at: At<'_>, now: Moment) -> Stand {
         if self.known.load(Ordering::Acquire) == 0 {
             return Stand::Ready;
         }
         let states = self.states.lock();
         let stand = |place| states.get(&place).map_or(Stand::Ready, |state| state.stand(now));
-        stand(account(&deployment.provider)).max(stand(place(deployment)))
+        let [account, place] = at.both();
+        stand(account).max(stand(place))
     }
 
-    /// How much speaks against a deployment: nothing, some failures, that it is passed over.
-    pub(crate) fn doubt(&self, deployment: &Deployment) -> u8 {
+    /// How a deployment stands: as the credential that stands best.
+    pub(crate) fn of_any(&self, deployment: &Deployment, now: Moment) -> Stand {
+        let each = deployment.provider.with_each_credential();
+        each.map(|by| self.of(At { deployment, by }, now)).min().unwrap_or(Stand::Ready)
+    }
+
+    /// How much speaks against a place: nothing, some failures, that it is passed over.
+    pub(crate) fn doubt(&self, at: At<'_>) -> u8 {
         if self.known.load(Ordering::Acquire) == 0 {
             return 0;
         }
@@ -225,16 +251,17 @@ impl Standings {
                 None => u8::from(!state.is_well()),
             })
         };
-        doubt(account(&deployment.provider)).max(doubt(place(deployment)))
+        let [account, place] = at.both();
+        doubt(account).max(doubt(place))
     }
 
     /// An attempt begins. Where the place is to be tried, it is this attempt that tries it; `None`: another does already.
-    fn enter(&self, deployment: &Deployment, now: Moment) -> Option<bool> {
+    fn enter(&self, at: At<'_>, now: Moment) -> Option<bool> {
         if self.known.load(Ordering::Acquire) == 0 {
             return Some(false);
         }
         let mut states = self.states.lock();
-        let both = [account(&deployment.provider), place(deployment)];
+        let both = at.both();
         let stand = |state: Option<&State>| state.map_or(Stand::Ready, |state| state.stand(now));
         match both.iter().map(|place| stand(states.get(place))).max() {
             Some(Stand::Away) => None,
@@ -253,12 +280,12 @@ impl Standings {
 
     /// It answered, if only that the client was wrong. What answers once may limit its rate all the same, so that ends by a
     /// try alone.
-    fn answered(&self, deployment: &Deployment, tried: bool, now: Moment) {
+    fn answered(&self, at: At<'_>, tried: bool, now: Moment) {
         if self.known.load(Ordering::Acquire) == 0 {
             return;
         }
         let mut states = self.states.lock();
-        for place in [account(&deployment.provider), place(deployment)] {
+        for place in at.both() {
             let stays = |state: &State| {
                 !tried && state.until.is_some() && (state.fault != Fault::Failed || state.by_share)
             };
@@ -268,17 +295,17 @@ impl Standings {
                 states.remove(&place);
             }
             if was_away {
-                tracing::info!(model = %deployment.name, "is asked again, since it answers");
+                tracing::info!(model = %at.deployment.name, credential = named(at.by), "is asked again, since it answers");
             }
         }
         self.known.store(states.len(), Ordering::Release);
     }
 
     /// It failed.
-    pub(crate) fn failed(&self, deployment: &Deployment, fault: Fault, now: Moment) {
+    pub(crate) fn failed(&self, at: At<'_>, fault: Fault, now: Moment) {
         let (place, name) = match fault {
-            Fault::Credential => (account(&deployment.provider), &deployment.provider.name),
-            _ => (place(deployment), &deployment.name),
+            Fault::Credential => (account(at.by), &at.by.name),
+            _ => (place(at), &at.deployment.name),
         };
         let mut states = self.states.lock();
         if !states.contains_key(&place) && states.len() >= MOST {
@@ -290,7 +317,8 @@ impl Standings {
         }
         let state = states.entry(place).or_insert_with(|| State {
             name: Arc::clone(name),
-            account: account(&deployment.provider),
+            credential: at.by.credential_name.clone(),
+            account: account(at.by),
             failures: 0,
             recent: Recent::new(now),
             ill: now,
@@ -301,48 +329,20 @@ impl Standings {
             fault,
         });
         if state.fault(fault, now, Dice::unit()) {
-            tracing::warn!(%name, fault = ?fault, failures = state.failures, "a deployment or account is passed over for a while");
+            let credential = named(at.by);
+            tracing::warn!(%name, credential, fault = ?fault, failures = state.failures, "a deployment or account is passed over for a while");
         }
         self.known.store(states.len(), Ordering::Release);
     }
 
     /// A try that ended without saying anything of the place.
-    fn released(&self, deployment: &Deployment) {
+    fn released(&self, at: At<'_>) {
         let mut states = self.states.lock();
-        for place in [account(&deployment.provider), place(deployment)] {
+        for place in at.both() {
             if let Some(state) = states.get_mut(&place) {
                 state.trying = None;
             }
         }
-    }
-
-    /// What of a provider's is not well, by name.
-    pub(crate) fn of_provider(&self, provider: &Provider, now: Moment) -> Vec<Standing> {
-        let states = self.states.lock();
-        let account = account(provider);
-        let mut list: Vec<_> = states
-            .values()
-            .filter(|state| state.account == account && !state.is_well())
-            .map(|state| Standing {
-                name: Arc::clone(&state.name),
-                reason: match state.fault {
-                    Fault::Failed => "failed",
-                    Fault::Limited(_) => "rate_limited",
-                    Fault::Credential => "credential",
-                    Fault::Forbidden => "forbidden",
-                },
-                failures: state.failures,
-                away: state.stand(now) == Stand::Away,
-                tried_in: state.until.map_or(Duration::ZERO, |until| until.since(now)),
-            })
-            .collect();
-        list.sort_by(|a, b| a.name.cmp(&b.name));
-        list
-    }
-
-    /// How many places are passed over.
-    pub(crate) fn away(&self, now: Moment) -> usize {
-        self.states.lock().values().filter(|state| state.stand(now) == Stand::Away).count()
     }
 }
 
@@ -352,25 +352,25 @@ pub(crate) type Told = Result<(), Option<Fault>>;
 /// One attempt at a place, for what is learned from it.
 pub(crate) struct Visit<'a> {
     gateway: &'a Gateway,
-    deployment: &'a Deployment,
+    at: At<'a>,
     tries: bool,
 }
 
 impl<'a> Visit<'a> {
     /// `None` where the place is passed over, or is tried by another request at this moment, and there are `others`.
-    pub(crate) fn begin(gateway: &'a Gateway, deployment: &'a Deployment, others: bool) -> Option<Self> {
-        match gateway.standings.enter(deployment, gateway.clock.moment()) {
-            Some(tries) => Some(Self { gateway, deployment, tries }),
+    pub(crate) fn begin(gateway: &'a Gateway, at: At<'a>, others: bool) -> Option<Self> {
+        match gateway.standings.enter(at, gateway.clock.moment()) {
+            Some(tries) => Some(Self { gateway, at, tries }),
             None if others => None,
-            None => Some(Self { gateway, deployment, tries: false }),
+            None => Some(Self { gateway, at, tries: false }),
         }
     }
 
     pub(crate) fn ended(mut self, told: Told) {
         let standings = &self.gateway.standings;
         match told {
-            Ok(()) => standings.answered(self.deployment, self.tries, self.gateway.clock.moment()),
-            Err(Some(fault)) => standings.failed(self.deployment, fault, self.gateway.clock.moment()),
+            Ok(()) => standings.answered(self.at, self.tries, self.gateway.clock.moment()),
+            Err(Some(fault)) => standings.failed(self.at, fault, self.gateway.clock.moment()),
             Err(None) => return,
         }
         self.tries = false;
@@ -380,9 +380,14 @@ impl<'a> Visit<'a> {
 impl Drop for Visit<'_> {
     fn drop(&mut self) {
         if self.tries {
-            self.gateway.standings.released(self.deployment);
+            self.gateway.standings.released(self.at);
         }
     }
+}
+
+/// What the settings call a credential, where there are several: for the log.
+fn named(by: &Provider) -> Option<&str> {
+    by.credential_name.as_deref()
 }
 
 fn account(provider: &Provider) -> Place {
@@ -392,11 +397,11 @@ fn account(provider: &Provider) -> Place {
     hasher.finish()
 }
 
-fn place(deployment: &Deployment) -> Place {
+fn place(at: At<'_>) -> Place {
     let mut hasher = DefaultHasher::new();
-    account(&deployment.provider).hash(&mut hasher);
-    deployment.provider.base_path.hash(&mut hasher);
-    deployment.upstream_model.hash(&mut hasher);
+    account(at.by).hash(&mut hasher);
+    at.by.base_path.hash(&mut hasher);
+    at.deployment.upstream_model.hash(&mut hasher);
     hasher.finish()
 }
 

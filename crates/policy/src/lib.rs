@@ -45,7 +45,7 @@ pub use limits::{
 pub use money::{Currency, Money, MoneyError};
 pub use price::{Price, Rate, Tier, Usage};
 pub use route::{
-    Causes, Choice, Condition, Facts, LeftOut, Order, Ranked, Route, Said, Stand, Sticky, Strategy, View,
+    Causes, Choice, Condition, Facts, LeftOut, Order, Ranked, Route, Said, Stand, Sticky, Strategy, Turn, View,
 };
 pub use settings::{
     ByteSize, Document, DrainTimes, EnvironmentDocument, Finding, LogFormat, Network, Place, Placed,

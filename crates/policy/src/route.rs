@@ -4,6 +4,7 @@
 //! the order can be explained, and tested, without a network.
 
 mod condition;
+mod credentials;
 
 use crate::guardrails::Guardrail;
 use crate::ids::Name;
@@ -19,6 +20,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use condition::{Condition, ConditionError, Facts};
+pub use credentials::Turn;
 
 /// Of two deployments that are about as quick, the one that is less busy is asked: within this, as a factor.
 const ABOUT: f64 = 1.2;

@@ -14,7 +14,7 @@ mod shape;
 mod source;
 mod value;
 
-pub use document::{
+pub use document::{CredentialDocument, 
     Api, BudgetDocument, ByteSize, CacheDocument, Document, DrainTimes, EnvironmentDocument,
     GuardrailDocument, KeyDocument, LogFormat, ModelDocument, ModelList, Network, Place, Placed,
     ProviderDocument, RouteDocument, SecretRef, Server, StoreSettings, StoreUrl, TargetDocument,

@@ -224,6 +224,13 @@ pub struct Provider {
     pub base_path: Name,
     /// What it wants to see. `None` where it wants nothing.
     pub credential: Option<Secret>,
+    /// What the settings call the credential, where there are several.
+    pub credential_name: Option<Name>,
+    /// The credential's share of the calls, against the sum of all.
+    pub weight: f64,
+    /// The same provider with each of its further credentials. Whatever an account keeps is that of the first, which is
+    /// this one.
+    pub others: Box<[Arc<Provider>]>,
     /// Where it wants to see it, in its native dialect.
     pub auth: Auth,
     /// Further dialects that it speaks; never the native one.
@@ -259,6 +266,11 @@ pub struct Provider {
 }
 
 impl Provider {
+    /// This provider, and the same with each of its further credentials.
+    pub fn with_each_credential<'p>(self: &'p Arc<Provider>) -> impl Iterator<Item = &'p Arc<Provider>> {
+        std::iter::once(self).chain(&self.others)
+    }
+
     /// The base path of a dialect and where it takes the credential; `None`: not spoken here.
     pub fn endpoint(&self, dialect: Dialect) -> Option<(&Name, &Auth)> {
         if dialect == self.dialect {

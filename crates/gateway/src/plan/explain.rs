@@ -8,7 +8,7 @@ use providers::request::{self, Operation};
 use runtime::Dice;
 use serde::Serialize;
 
-use super::{MAX_ATTEMPTS, fits, resolve, view::Seen};
+use super::{MAX_ATTEMPTS, credentials, fits, resolve, view::Seen};
 use crate::exchange::{Caller, Exchange};
 use crate::refusal::Refusal;
 use crate::{Gateway, endpoints};
@@ -43,6 +43,9 @@ pub struct ExplainError {
 pub struct Place {
     /// `provider/model`.
     pub model: Name,
+    /// With which credential, where the provider has several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Name>,
     /// Why it stands where it does.
     pub because: String,
     /// Whether it is passed over at present.
@@ -153,7 +156,7 @@ impl Explained {
         by_client: bool,
         order: &mut Vec<(Place, Option<Causes>, bool)>,
     ) {
-        let mut put = |deployment: &policy::Deployment, mut because: String, on, away| {
+        let mut put = |deployment: &policy::Deployment, mut because: String, on| {
             if order.iter().any(|(place, _, _)| place.model == deployment.name) {
                 return;
             }
@@ -162,7 +165,15 @@ impl Explained {
                 let context = deployment.context.unwrap_or(0);
                 because.push_str(&format!("; the input hardly fits its context of {context} tokens"));
             }
-            order.push((Place { model: Arc::clone(&deployment.name), because, away }, on, fits));
+            for (by, stand) in credentials::of(exchange, seen, deployment) {
+                let (model, credential) = (Arc::clone(&deployment.name), by.credential_name.clone());
+                let away = stand == Stand::Away;
+                let mut because = because.clone();
+                if credential.is_some() && away {
+                    because.push_str("; this credential is passed over while there is another");
+                }
+                order.push((Place { model, credential, because, away }, on, fits));
+            }
         };
         match target {
             Target::Deployment(deployment) => {
@@ -170,11 +181,10 @@ impl Explained {
                 let model = Arc::clone(&deployment.name);
                 if !lacking.is_empty() {
                     let because = format!("it does not take {}", lacking.join(", "));
-                    return self.left_out.push(Place { model, because, away: false });
+                    return self.left_out.push(Place { model, credential: None, because, away: false });
                 }
-                let away = policy::View::stand(seen, &deployment) == Stand::Away;
                 let because = if by_client { "a fallback of the request" } else { "asked for by name" };
-                put(&deployment, because.to_owned(), None, away);
+                put(&deployment, because.to_owned(), None);
             }
             Target::Route(route) => {
                 if self.strategy.is_none() {
@@ -186,14 +196,14 @@ impl Explained {
                         let because =
                             "a fallback for when a budget is spent, and for nothing else".to_owned();
                         let model = Arc::clone(&one.choice.deployment.name);
-                        self.left_out.push(Place { model, because, away: false });
+                        self.left_out.push(Place { model, credential: None, because, away: false });
                         continue;
                     }
-                    let away = one.stand == Stand::Away;
-                    put(&one.choice.deployment, route.because(one, seen), one.on, away);
+                    put(&one.choice.deployment, route.because(one, seen), one.on);
                 }
                 let out = found.left_out.iter().map(|(choice, why)| Place {
                     model: Arc::clone(&choice.deployment.name),
+                    credential: None,
                     because: why.to_string(),
                     away: false,
                 });

@@ -103,7 +103,7 @@ impl View for Seen<'_> {
     }
 
     fn stand(&self, deployment: &Deployment) -> Stand {
-        self.exchange.gateway.standings.of(deployment, self.now)
+        self.exchange.gateway.standings.of_any(deployment, self.now)
     }
 
     fn holds(&self, condition: &Condition) -> bool {

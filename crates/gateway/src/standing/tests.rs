@@ -7,6 +7,7 @@ const NAME: &str = "up/model";
 fn state(fault: Fault) -> State {
     State {
         name: NAME.into(),
+        credential: None,
         account: 0,
         failures: 0,
         recent: Recent::new(at(0)),

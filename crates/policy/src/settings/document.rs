@@ -338,6 +338,9 @@ pub struct ProviderDocument {
     pub at: Place,
     /// Where its credential is found.
     pub credential: Option<Placed<SecretRef>>,
+    /// Several, in place of the one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub credentials: BTreeMap<Name, CredentialDocument>,
     /// Which known vendor it is, where the name does not say so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vendor: Option<Placed<Name>>,
@@ -365,6 +368,15 @@ pub struct ProviderDocument {
     pub max_connections: Option<u32>,
     /// Whether it speaks `/responses`; else such calls are translated.
     pub responses: Option<Placed<bool>>,
+}
+
+/// `[providers.NAME.credentials.NAME]`.
+#[derive(Clone, Debug, Serialize)]
+pub struct CredentialDocument {
+    /// Where it is found.
+    pub credential: Placed<SecretRef>,
+    /// Its share of the calls.
+    pub weight: f64,
 }
 
 /// `timeouts = { … }`: what is not said is left to the next that says it.

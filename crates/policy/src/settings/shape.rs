@@ -311,8 +311,21 @@ static PROVIDER: &[Field] = &[
         Shape::Bool,
         "It also speaks /responses (or, false, does not); else such calls are translated.",
     ),
-    reserved("credentials"),
+    field(
+        "credentials",
+        Shape::Named(&NAME, &Shape::Table(&[CREDENTIAL])),
+        "Several credentials in place of one, by names of your own: calls are spread over them.",
+    ),
     reserved("http2"),
+];
+
+static CREDENTIAL: &[Field] = &[
+    required("credential", Shape::Text(&SECRET), "Where it is found."),
+    field(
+        "weight",
+        Shape::Weight,
+        "Its share of the calls, against the sum of all; with 0 it is asked only where no other is well. Default: 1.",
+    ),
 ];
 
 static TIMEOUTS: &[Field] = &[

@@ -59,6 +59,15 @@ fn states(provider: &Value) -> Vec<(String, Tone)> {
     if let Some(error) = provider["error"].as_str() {
         lines.push((format!("its models could not be listed: {error}"), Tone::Bad));
     }
+    let credentials: Vec<_> = provider["credentials"].as_array().into_iter().flatten().map(text).collect();
+    let ill = |name: &String| {
+        let mut standings = provider["standings"].as_array().into_iter().flatten();
+        standings.any(|standing| standing["credential"] == name.as_str())
+    };
+    let well: Vec<_> = credentials.into_iter().filter(|name| !ill(name)).collect();
+    if !well.is_empty() {
+        lines.push((format!("nothing bad is known of credential {}", well.join(", ")), Tone::Good));
+    }
     if lines.is_empty() {
         lines.push(("nothing bad is known".to_owned(), Tone::Good));
     }
@@ -66,7 +75,10 @@ fn states(provider: &Value) -> Vec<(String, Tone)> {
 }
 
 fn state(standing: &Value) -> (String, Tone) {
-    let name = text(&standing["name"]);
+    let mut name = text(&standing["name"]);
+    if let Some(credential) = standing["credential"].as_str() {
+        name.push_str(&format!(" (credential {credential})"));
+    }
     let failures = standing["failures"].as_u64().unwrap_or_default();
     let what = match standing["reason"].as_str() {
         Some("credential") => "refuses the gateway's credential".to_owned(),

@@ -174,6 +174,10 @@ impl Engine {
                     error: state.discovery_errors.get(&name).cloned(),
                     address: provider.origin.to_string(),
                     simulated: provider.simulated,
+                    credentials: provider
+                        .with_each_credential()
+                        .filter_map(|by| by.credential_name.clone())
+                        .collect(),
                     standings: self.gateway.standings(provider).into_iter().map(standing).collect(),
                 }
             })
@@ -186,6 +190,7 @@ impl Engine {
 fn standing(standing: gateway::Standing) -> StandingState {
     StandingState {
         name: standing.name,
+        credential: standing.credential,
         reason: standing.reason,
         failures: standing.failures,
         away: standing.away,

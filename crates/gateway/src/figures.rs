@@ -1,0 +1,26 @@
+//! What `/metrics` shows of places: figures that nobody counts, and that are read when they are asked for.
+
+use crate::Gateway;
+use crate::metrics::Gauges;
+
+impl Gateway {
+    /// Who is passed over, by provider and credential.
+    pub(crate) fn passed_over(&self) -> Gauges {
+        let snapshot = self.published.load();
+        let mut environments: Vec<_> =
+            snapshot.iter().flat_map(|snapshot| snapshot.environments.values()).collect();
+        environments.sort_by(|one, other| one.name.cmp(&other.name));
+        let mut providers: Vec<_> = environments.iter().flat_map(|one| one.providers()).collect();
+        providers.sort_by(|one, other| one.name.cmp(&other.name));
+        let counts = self.standings.passed_over(providers.into_iter(), self.clock.moment());
+        let series = counts
+            .into_iter()
+            .map(|((provider, credential, reason), count)| (vec![provider, credential, reason.into()], count));
+        Gauges {
+            name: "passed_over",
+            help: "deployments and accounts that are passed over at present, by provider, credential and reason",
+            labels: &["provider", "credential", "reason"],
+            series: series.collect(),
+        }
+    }
+}
