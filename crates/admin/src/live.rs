@@ -166,10 +166,14 @@ pub struct StandingState {
     /// Its credential's name, where the provider has several.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential: Option<Name>,
-    /// `failed`, `rate_limited`, `credential` or `forbidden`.
+    /// `failed`, `mostly_failed`, `rate_limited`, `credential` or `forbidden`.
     pub reason: &'static str,
     /// Failures in a row.
     pub failures: u32,
+    /// Its last attempts, since it first failed.
+    pub recent_attempts: u32,
+    /// How many of them failed.
+    pub recent_failures: u32,
     /// Whether it is passed over where there is another.
     pub away: bool,
     /// Until it is tried again, milliseconds.

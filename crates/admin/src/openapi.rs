@@ -194,7 +194,8 @@ fn reading_schemas(integer: &Value, boolean: &Value) -> Value {
             ("discovered_models", integer.clone()), ("error", maybe("string")), ("credentials", list(&text())), ("standings", list(&reference("Standing"))),
         ], &["environment", "name", "standings"]),
         "Standing": object(&[
-            ("name", text()), ("credential", text()), ("reason", text()), ("failures", integer.clone()), ("away", boolean.clone()), ("tried_in_ms", integer.clone()),
+            ("name", text()), ("credential", text()), ("reason", text()), ("failures", integer.clone()),
+            ("recent_attempts", integer.clone()), ("recent_failures", integer.clone()), ("away", boolean.clone()), ("tried_in_ms", integer.clone()),
         ], &["name", "reason", "failures", "away", "tried_in_ms"]),
         "NodeList": object(&[("nodes", list(&reference("Node")))], &["nodes"]),
         "Node": object(&[

@@ -1,11 +1,11 @@
 //! What `/metrics` shows of places: figures that nobody counts, and that are read when they are asked for.
 
 use crate::Gateway;
-use crate::metrics::Gauges;
+use crate::metrics::Figures;
 
 impl Gateway {
     /// Who is passed over, by provider and credential.
-    pub(crate) fn passed_over(&self) -> Gauges {
+    pub(crate) fn passed_over(&self) -> Figures {
         let snapshot = self.published.load();
         let mut environments: Vec<_> =
             snapshot.iter().flat_map(|snapshot| snapshot.environments.values()).collect();
@@ -16,11 +16,24 @@ impl Gateway {
         let series = counts
             .into_iter()
             .map(|((provider, credential, reason), count)| (vec![provider, credential, reason.into()], count));
-        Gauges {
+        Figures {
             name: "passed_over",
+            grows: false,
             help: "deployments and accounts that are passed over at present, by provider, credential and reason",
             labels: &["provider", "credential", "reason"],
             series: series.collect(),
+        }
+    }
+
+    /// How often places were passed over, by reason.
+    pub(crate) fn ejections(&self) -> Figures {
+        let (passed, _) = self.standings.counts();
+        Figures {
+            name: "ejections",
+            grows: true,
+            help: "times that a deployment or account began to be passed over, by reason",
+            labels: &["reason"],
+            series: passed.into_iter().map(|(reason, count)| (vec![reason.into()], count)).collect(),
         }
     }
 }

@@ -344,9 +344,14 @@ impl Gateway {
                 "attempts at places that are not well which the retry budget did not allow",
                 self.retries.denied(),
             ),
+            (
+                "asked_though_failing",
+                "attempts at deployments that mostly fail, since half of their route was passed over already",
+                self.standings.counts().1,
+            ),
             ("tasks", "tasks running", self.tasks.running() as u64),
         ];
-        self.metrics.text(&now, &[self.passed_over()])
+        self.metrics.text(&now, &[self.passed_over(), self.ejections()])
     }
 }
 

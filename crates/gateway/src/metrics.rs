@@ -69,8 +69,10 @@ struct GuardrailLabels {
 }
 
 /// Figures that are read at the moment, one for each of some labels.
-pub(crate) struct Gauges {
+pub(crate) struct Figures {
     pub(crate) name: &'static str,
+    /// What only grows is a counter.
+    pub(crate) grows: bool,
     pub(crate) help: &'static str,
     pub(crate) labels: &'static [&'static str],
     /// The labels' values, in their order, and the figure.
@@ -338,7 +340,7 @@ impl Metrics {
     }
 
     /// The exposition text, with figures that are read at this moment appended.
-    pub(crate) fn text(&self, now: &[(&'static str, &'static str, u64)], more: &[Gauges]) -> String {
+    pub(crate) fn text(&self, now: &[(&'static str, &'static str, u64)], more: &[Figures]) -> String {
         let mut text = String::with_capacity(16 * 1024);
         if encode(&mut text, &self.registry).is_err() {
             tracing::error!("metrics could not be written");
@@ -350,14 +352,15 @@ impl Metrics {
                 "# HELP tidegate_{name} {help}.\n# TYPE tidegate_{name} gauge\ntidegate_{name} {value}\n"
             ));
         }
-        for gauges in more.iter().filter(|gauges| !gauges.series.is_empty()) {
-            let Gauges { name, help, labels, series } = gauges;
-            text.push_str(&format!("# HELP tidegate_{name} {help}.\n# TYPE tidegate_{name} gauge\n"));
+        for figures in more.iter().filter(|figures| !figures.series.is_empty()) {
+            let Figures { name, grows, help, labels, series } = figures;
+            let (kind, end) = if *grows { ("counter", "_total") } else { ("gauge", "") };
+            text.push_str(&format!("# HELP tidegate_{name} {help}.\n# TYPE tidegate_{name} {kind}\n"));
             for (values, value) in series {
                 // Names of settings, in which nothing has to be escaped.
                 let pairs: Vec<_> =
                     labels.iter().zip(values).map(|(label, value)| format!("{label}=\"{value}\"")).collect();
-                text.push_str(&format!("tidegate_{name}{{{}}} {value}\n", pairs.join(",")));
+                text.push_str(&format!("tidegate_{name}{end}{{{}}} {value}\n", pairs.join(",")));
             }
         }
         text.push_str("# EOF\n");

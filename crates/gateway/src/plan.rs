@@ -39,6 +39,8 @@ pub(crate) struct Step {
     pub(crate) on: Option<Causes>,
     /// What it says other than the client.
     pub(crate) set: Option<Said>,
+    /// It mostly fails, and is asked all the same.
+    pub(crate) kept: bool,
     /// The most output that this asks for.
     pub(crate) max_output: Option<u64>,
     /// What is measured there, where a route wants to know.
@@ -50,7 +52,17 @@ pub(crate) struct Step {
 impl Step {
     /// An attempt as the client asks.
     pub(crate) fn to(deployment: Arc<Deployment>, timeouts: Timeouts) -> Self {
-        Self { deployment, by: None, timeouts, on: None, set: None, max_output: None, vital: None, asked: None }
+        Self {
+            deployment,
+            by: None,
+            timeouts,
+            on: None,
+            set: None,
+            kept: false,
+            max_output: None,
+            vital: None,
+            asked: None,
+        }
     }
 
     /// The deployment's provider, with the credential of this attempt.
@@ -106,7 +118,8 @@ pub(crate) fn plan(exchange: &Exchange, headers: &HeaderMap) -> Result<Plan, Box
     credentials::spread(exchange, &seen, &mut plan.cheaper);
     // Stable: what is passed over comes last, and all else as it was.
     let (standings, now) = (&exchange.gateway.standings, exchange.times.received);
-    plan.attempts.sort_by_key(|step| Route::lateness(step.on, standings.of(step.at(), now) == Stand::Away));
+    let away = |step: &Step| !step.kept && standings.of(step.at(), now) == Stand::Away;
+    plan.attempts.sort_by_key(|step| Route::lateness(step.on, away(step)));
     plan.attempts.truncate(MAX_CHOICES);
     Ok(plan)
 }
@@ -185,6 +198,7 @@ fn step(route: &Route, one: &Ranked<'_>, seen: &Seen<'_>) -> Step {
         timeouts: route.timeouts_on(&deployment.provider),
         on: one.on,
         set: one.choice.set.clone(),
+        kept: one.kept,
         max_output: one.choice.max_output(),
         vital: if route.measures() { seen.vital(&deployment) } else { None },
         asked: None,

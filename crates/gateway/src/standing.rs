@@ -12,10 +12,10 @@
 
 mod shown;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -100,6 +100,12 @@ impl Recent {
         (attempts.saturating_add(before.0), failures.saturating_add(before.1))
     }
 
+    /// The share of the attempts that failed.
+    fn share(&self) -> f64 {
+        let (attempts, failures) = self.sum();
+        f64::from(failures) / f64::from(attempts.max(1))
+    }
+
     /// Whether more than half of enough attempts failed.
     fn mostly_failed(&self) -> bool {
         let (attempts, failures) = self.sum();
@@ -157,9 +163,17 @@ impl State {
     /// Takes a fault to heart. `spread` lies in [0, 1); whether the place is passed over from now on that was not before.
     fn fault(&mut self, fault: Fault, now: Moment, spread: f64) -> bool {
         let tried = self.trying.take().is_some();
-        // What was under way when the place was already passed over says nothing new.
         if self.until.is_some() && !tried {
-            return false;
+            // What was under way when the place was already passed over says nothing new; but one that mostly fails may be
+            // asked all the same, and is to be known to fail always, or to limit the rate.
+            if !self.mostly_fails() {
+                return false;
+            }
+            if fault == Fault::Failed {
+                self.failures += 1;
+                self.recent.count(true, now);
+                return false;
+            }
         }
         (self.fault, self.ill) = (fault, now);
         if fault == Fault::Failed {
@@ -182,6 +196,25 @@ impl State {
         self.times += 1;
         let before = self.until.replace(now.plus(wait));
         before.is_none()
+    }
+
+    /// Whether it is passed over for the share of its failures, and answers now and then.
+    fn mostly_fails(&self) -> bool {
+        let by_share = self.until.is_some() && self.by_share && self.fault == Fault::Failed;
+        by_share && self.failures < IN_A_ROW
+    }
+
+    /// One that mostly fails was asked all the same, and answered.
+    fn answers_now_and_then(&mut self, now: Moment) {
+        if self.mostly_fails() {
+            self.failures = 0;
+            self.recent.count(false, now);
+        }
+    }
+
+    /// For people and programs.
+    fn reason(&self) -> &'static str {
+        if self.mostly_fails() { "mostly_failed" } else { self.fault.reason() }
     }
 
     /// Takes a success to heart; whether nothing bad is left to be known.
@@ -214,6 +247,10 @@ type Place = u64;
 pub(crate) struct Standings {
     known: AtomicUsize,
     states: Mutex<HashMap<Place, State>>,
+    /// How often places were passed over since the start, by reason.
+    passed: Mutex<BTreeMap<&'static str, u64>>,
+    /// How often one that mostly fails was asked all the same.
+    kept: AtomicU64,
 }
 
 impl Standings {
@@ -237,6 +274,30 @@ impl Standings {
     pub(crate) fn of_any(&self, deployment: &Deployment, now: Moment) -> Stand {
         let each = deployment.provider.with_each_credential();
         each.map(|by| self.of(At { deployment, by }, now)).min().unwrap_or(Stand::Ready)
+    }
+
+    /// The share of failures of a place that is passed over for nothing but that.
+    pub(crate) fn failing(&self, at: At<'_>, now: Moment) -> Option<f64> {
+        if self.known.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let states = self.states.lock();
+        let [account, place] = at.both();
+        if states.get(&account).is_some_and(|state| state.stand(now) == Stand::Away) {
+            return None;
+        }
+        states.get(&place).filter(|state| state.mostly_fails()).map(|state| state.recent.share())
+    }
+
+    /// The same of a deployment: by the credential that fails least.
+    pub(crate) fn failing_any(&self, deployment: &Deployment, now: Moment) -> Option<f64> {
+        let each = deployment.provider.with_each_credential();
+        each.filter_map(|by| self.failing(At { deployment, by }, now)).min_by(f64::total_cmp)
+    }
+
+    /// A place that mostly fails is asked all the same.
+    pub(crate) fn count_kept(&self) {
+        self.kept.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How much speaks against a place: nothing, some failures, that it is passed over.
@@ -289,7 +350,11 @@ impl Standings {
             let stays = |state: &State| {
                 !tried && state.until.is_some() && (state.fault != Fault::Failed || state.by_share)
             };
-            let Some(state) = states.get_mut(&place).filter(|state| !stays(state)) else { continue };
+            let Some(state) = states.get_mut(&place) else { continue };
+            if stays(state) {
+                state.answers_now_and_then(now);
+                continue;
+            }
             let was_away = state.until.is_some();
             if state.succeeded(now) {
                 states.remove(&place);
@@ -329,6 +394,7 @@ impl Standings {
             fault,
         });
         if state.fault(fault, now, Dice::unit()) {
+            *self.passed.lock().entry(state.reason()).or_insert(0) += 1;
             let credential = named(at.by);
             tracing::warn!(%name, credential, fault = ?fault, failures = state.failures, "a deployment or account is passed over for a while");
         }

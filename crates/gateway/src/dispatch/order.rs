@@ -36,7 +36,10 @@ pub(super) fn next<'a>(
         if cause.is_some() && doubt(&step) > 0 && !gateway.retries.may(gateway.clock.moment()) {
             continue;
         }
-        if let Some(visit) = Visit::begin(gateway, step.at(), !left.is_empty()) {
+        if let Some(visit) = Visit::begin(gateway, step.at(), !left.is_empty() && !step.kept) {
+            if step.kept {
+                gateway.standings.count_kept();
+            }
             return Some((step, visit));
         }
     }

@@ -30,7 +30,9 @@ pub(super) fn spread<A: Array<Item = Step>>(exchange: &Exchange, seen: &Seen<'_>
     for step in std::mem::take(steps) {
         for (by, _) in of(exchange, seen, &step.deployment).into_iter().take(MAX_ATTEMPTS) {
             let other = (!Arc::ptr_eq(by, &step.deployment.provider)).then(|| Arc::clone(by));
-            steps.push(Step { by: other, ..step.clone() });
+            let at = At { deployment: &step.deployment, by };
+            let kept = step.kept && exchange.gateway.standings.failing(at, exchange.times.received).is_some();
+            steps.push(Step { by: other, kept, ..step.clone() });
         }
     }
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{MAX_ATTEMPTS, credentials, fits, resolve, view::Seen};
 use crate::exchange::{Caller, Exchange};
 use crate::refusal::Refusal;
+use crate::standing::At;
 use crate::{Gateway, endpoints};
 
 /// A request that is not made.
@@ -156,7 +157,7 @@ impl Explained {
         by_client: bool,
         order: &mut Vec<(Place, Option<Causes>, bool)>,
     ) {
-        let mut put = |deployment: &policy::Deployment, mut because: String, on| {
+        let mut put = |deployment: &policy::Deployment, mut because: String, on, kept: bool| {
             if order.iter().any(|(place, _, _)| place.model == deployment.name) {
                 return;
             }
@@ -167,7 +168,9 @@ impl Explained {
             }
             for (by, stand) in credentials::of(exchange, seen, deployment) {
                 let (model, credential) = (Arc::clone(&deployment.name), by.credential_name.clone());
-                let away = stand == Stand::Away;
+                let at = At { deployment, by };
+                let (standings, now) = (&exchange.gateway.standings, exchange.times.received);
+                let away = stand == Stand::Away && !(kept && standings.failing(at, now).is_some());
                 let mut because = because.clone();
                 if credential.is_some() && away {
                     because.push_str("; this credential is passed over while there is another");
@@ -184,7 +187,7 @@ impl Explained {
                     return self.left_out.push(Place { model, credential: None, because, away: false });
                 }
                 let because = if by_client { "a fallback of the request" } else { "asked for by name" };
-                put(&deployment, because.to_owned(), None);
+                put(&deployment, because.to_owned(), None, false);
             }
             Target::Route(route) => {
                 if self.strategy.is_none() {
@@ -199,7 +202,7 @@ impl Explained {
                         self.left_out.push(Place { model, credential: None, because, away: false });
                         continue;
                     }
-                    put(&one.choice.deployment, route.because(one, seen), one.on);
+                    put(&one.choice.deployment, route.because(one, seen), one.on, one.kept);
                 }
                 let out = found.left_out.iter().map(|(choice, why)| Place {
                     model: Arc::clone(&choice.deployment.name),

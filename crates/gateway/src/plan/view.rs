@@ -106,6 +106,10 @@ impl View for Seen<'_> {
         self.exchange.gateway.standings.of_any(deployment, self.now)
     }
 
+    fn failing(&self, deployment: &Deployment) -> Option<f64> {
+        self.exchange.gateway.standings.failing_any(deployment, self.now)
+    }
+
     fn holds(&self, condition: &Condition) -> bool {
         self.facts_for(condition)
     }

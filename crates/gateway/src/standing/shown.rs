@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use policy::{Moment, Name, Provider, Stand};
@@ -18,10 +19,12 @@ pub struct Standing {
     pub name: Name,
     /// What the settings call its credential, where the provider has several.
     pub credential: Option<Name>,
-    /// `failed`, `rate_limited`, `credential` or `forbidden`.
+    /// `failed`, `mostly_failed`, `rate_limited`, `credential` or `forbidden`.
     pub reason: &'static str,
     /// Failures in a row.
     pub failures: u32,
+    /// Of its last attempts, since it first failed: how many there were, and how many failed.
+    pub recent: (u32, u32),
     /// Whether it is passed over where there is another.
     pub away: bool,
     /// Until it is tried again.
@@ -42,8 +45,9 @@ impl Standings {
             .map(|state| Standing {
                 name: Arc::clone(&state.name),
                 credential: state.credential.clone(),
-                reason: state.fault.reason(),
+                reason: state.reason(),
                 failures: state.failures,
+                recent: state.recent.sum(),
                 away: state.stand(now) == Stand::Away,
                 tried_in: state.until.map_or(Duration::ZERO, |until| until.since(now)),
             })
@@ -55,6 +59,12 @@ impl Standings {
     /// How many places are passed over.
     pub(crate) fn away(&self, now: Moment) -> usize {
         self.states.lock().values().filter(|state| state.stand(now) == Stand::Away).count()
+    }
+
+    /// How often places were passed over since the start, by reason, and how often one that mostly fails was asked all the same.
+    pub(crate) fn counts(&self) -> (Vec<(&'static str, u64)>, u64) {
+        let passed = self.passed.lock().iter().map(|(reason, count)| (*reason, *count)).collect();
+        (passed, self.kept.load(Ordering::Relaxed))
     }
 
     /// How many places of each provider and credential are passed over, by reason. A credential that has a name is there in
@@ -75,7 +85,7 @@ impl Standings {
         }
         for state in self.states.lock().values().filter(|state| state.stand(now) == Stand::Away) {
             let Some((provider, credential)) = names.get(&state.account) else { continue };
-            let cause = (Arc::clone(provider), Arc::clone(credential), state.fault.reason());
+            let cause = (Arc::clone(provider), Arc::clone(credential), state.reason());
             let room = counts.len() < MOST_SERIES || counts.contains_key(&cause);
             let cause = if room { cause } else { (Name::from("other"), Name::default(), cause.2) };
             *counts.entry(cause).or_insert(0) += 1;

@@ -84,6 +84,10 @@ fn state(standing: &Value) -> (String, Tone) {
         Some("credential") => "refuses the gateway's credential".to_owned(),
         Some("forbidden") => "does not let our account use it".to_owned(),
         Some("rate_limited") => "limits the rate".to_owned(),
+        Some("mostly_failed") => {
+            let (of, failed) = (&standing["recent_attempts"], &standing["recent_failures"]);
+            format!("failed {failed} of its last {of} attempts")
+        }
         _ => format!("failed {failures} times in a row"),
     };
     let seconds = standing["tried_in_ms"].as_u64().unwrap_or_default().div_ceil(1000);

@@ -193,6 +193,8 @@ fn standing(standing: gateway::Standing) -> StandingState {
         credential: standing.credential,
         reason: standing.reason,
         failures: standing.failures,
+        recent_attempts: standing.recent.0,
+        recent_failures: standing.recent.1,
         away: standing.away,
         tried_in_ms: u64::try_from(standing.tried_in.as_millis()).unwrap_or(u64::MAX),
     }

@@ -219,3 +219,31 @@ async fn when_all_fail_retries_do_not_multiply_the_load() {
     assert!(attempts >= requests && attempts <= most, "{attempts} attempts, at most {most}");
     assert!(client.metric("tidegate_retries_denied").await.is_some());
 }
+
+/// Where many mostly fail, half of the route is asked all the same.
+#[tokio::test]
+async fn no_more_than_half_of_a_route_is_passed_over_for_failing() {
+    let (stand, upstreams) = stand([(); 3].map(|()| status(503, None)), "").await;
+    for upstream in &upstreams {
+        let turn = || [status(503, None), status(503, None), Plan::default()];
+        upstream.enqueue((0..3_000).flat_map(|_| turn()));
+    }
+    let client = stand.client();
+    let mut calls = 0;
+    while client.metric("tidegate_asked_though_failing").await.unwrap_or(0.0) < 20.0 {
+        for _ in 0..20 {
+            assert!(matches!(client.chat("r").await.status, 200 | 503));
+        }
+        let (_, explained, _) = stand.command(&["routes", "explain", "r", "--json"]);
+        let explained: serde_json::Value = serde_json::from_str(&explained).unwrap();
+        let attempts = explained["attempts"].as_array().unwrap();
+        let away = attempts.iter().filter(|one| one["away"] == true).count();
+        // Seven failures in a row, by chance of who is asked when, are another reason.
+        let always = providers(&stand).iter().filter(|one| one["standings"][0]["reason"] == "failed").count();
+        assert!(attempts.len() == 3 && away <= 1 + always, "{explained}");
+        calls += 1;
+        assert!(calls < 150, "nobody is kept: {:?}", providers(&stand));
+    }
+    let metrics = client.get("/metrics").await.unwrap().text();
+    assert!(metrics.contains("tidegate_ejections_total{reason=\"mostly_failed\"}"), "{metrics}");
+}
