@@ -156,6 +156,23 @@ pub struct ProviderState {
     pub credentials: Vec<Name>,
     /// What of it is not well; empty when nothing bad is known.
     pub standings: Vec<StandingState>,
+    /// How much of it bears how many calls at once, where that is known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bearings: Vec<BearingState>,
+}
+
+/// A model of which is known how many calls at once it bears.
+#[derive(Clone, Debug, Serialize)]
+pub struct BearingState {
+    /// The model.
+    pub name: Name,
+    /// Its credential's name, where the provider has several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Name>,
+    /// So many calls at once are given it while there are others.
+    pub limit: u32,
+    /// So many are under way.
+    pub under_way: u32,
 }
 
 /// A place that failed lately, or is passed over.

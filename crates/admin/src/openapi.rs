@@ -192,7 +192,11 @@ fn reading_schemas(integer: &Value, boolean: &Value) -> Value {
         "Provider": object(&[
             ("environment", text()), ("name", text()), ("address", text()), ("simulated", boolean.clone()), ("discovers", boolean.clone()),
             ("discovered_models", integer.clone()), ("error", maybe("string")), ("credentials", list(&text())), ("standings", list(&reference("Standing"))),
+            ("bearings", list(&reference("Bearing"))),
         ], &["environment", "name", "standings"]),
+        "Bearing": object(&[
+            ("name", text()), ("credential", text()), ("limit", integer.clone()), ("under_way", integer.clone()),
+        ], &["name", "limit", "under_way"]),
         "Standing": object(&[
             ("name", text()), ("credential", text()), ("reason", text()), ("failures", integer.clone()),
             ("recent_attempts", integer.clone()), ("recent_failures", integer.clone()), ("away", boolean.clone()), ("tried_in_ms", integer.clone()),

@@ -24,6 +24,7 @@ use crate::body::Body;
 use crate::exchange::Exchange;
 use crate::flight::{Flight, Trouble};
 use crate::lanes::{self, Lane};
+use crate::pace::{Lesson, Paced};
 use crate::plan::{self, Plan, Step};
 use crate::refusal::{Code, Refusal};
 use crate::relay;
@@ -58,6 +59,8 @@ struct Miss {
     too_long: bool,
     /// Content is refused that another may take.
     content: bool,
+    /// It was too much for whoever was asked.
+    too_much: bool,
     /// What it says of its place.
     told: Told,
 }
@@ -101,15 +104,24 @@ pub(crate) async fn dispatch(
         exchange.by = step.by.clone();
         exchange.set_output = step.max_output;
         exchange.busy = step.vital.as_ref().map(Vital::begin);
+        exchange.paced = gateway.paces.begin(step.at(), || gateway.clock.moment());
+        let lesson = exchange.paced.as_ref().map(Paced::lesson);
+        let stream = exchange.asked.stream;
         let timeouts = exchange.within_limit(step.timeouts);
         let miss = match attempt(&gateway, exchange, step, timeouts, &up, &body, reservation).await {
             Ok(answer) => {
                 visit.ended(Ok(()));
+                if let Some(lesson) = lesson {
+                    lesson.answered(stream, gateway.clock.moment());
+                }
                 return answer;
             }
             Err(miss) => *miss,
         };
         visit.ended(miss.told);
+        if miss.too_much {
+            refused_as_too_much(&gateway, step, lesson.as_ref());
+        }
         cause = Some(order::cause(&miss));
         exchange = miss.exchange;
         if let Some(late) = exchange.late() {
@@ -154,6 +166,15 @@ fn enter<'a>(
             })
         }
     }
+}
+
+/// What a place that was asked too much is given at once from now on.
+fn refused_as_too_much(gateway: &Gateway, step: &Step, lesson: Option<&Lesson>) {
+    // How many were under way at a place that is not counted yet, nobody knows: at most as many as there are connections.
+    let most = step.provider().max_connections;
+    let free = gateway.upstreams.of(step.provider()).map_or(most, |upstream| upstream.origin.free());
+    let under_way = most.saturating_sub(free).saturating_add(1);
+    gateway.paces.refused(step.at(), lesson, under_way, gateway.clock.moment());
 }
 
 /// One attempt: intent in the ledger, call, answer.
@@ -228,6 +249,7 @@ fn unasked(exchange: Box<Exchange>, reservation: Reservation, refusal: Box<Refus
         by_responses: false,
         too_long: false,
         content: false,
+        too_much: false,
         told: Err(None),
     })
 }
@@ -261,6 +283,7 @@ fn unrecorded(exchange: Box<Exchange>, error: &ledger::SpoolUnavailable) -> Box<
         by_responses: false,
         too_long: false,
         content: false,
+        too_much: false,
         told: Err(None),
     })
 }
@@ -293,6 +316,7 @@ fn miss(
         by_responses: false,
         too_long: false,
         content: false,
+        too_much: false,
         told,
     })
 }
@@ -459,5 +483,6 @@ fn failed(mut flight: Box<Flight>, head: Head, body: Bytes, failure: &Failure) -
     let mut miss = miss(flight, Outcome::Refused, told, verdict, failure.retryable, wait);
     miss.too_long = failure.is_too_long();
     miss.content = failure.is_content_policy();
+    miss.too_much = order::is_too_much(failure, status);
     miss
 }

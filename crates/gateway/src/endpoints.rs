@@ -470,6 +470,7 @@ pub(crate) fn open(
         budgeted: false,
         set_output: None,
         busy: None,
+        paced: None,
         deployment: None,
         by: None,
         upstream_request_id: None,

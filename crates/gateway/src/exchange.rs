@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use ledger::Labels;
 use policy::{
-    Deployment, Environment, KeyState, Moment, Name, Provider, RequestId, Standing, Taken, Timeouts, Timestamp,
+    Deployment, Environment, KeyState, Moment, Name, Provider, RequestId, Standing, Taken, Timeouts,
+    Timestamp,
 };
 use providers::request::{Asked, Operation};
 
@@ -14,6 +15,7 @@ use http::HeaderValue;
 
 use crate::alarm::Spare;
 use crate::metrics::InFlight;
+use crate::pace::Paced;
 use crate::receive::Held;
 use crate::refusal::{Code, Refusal};
 use crate::vitals::Busy;
@@ -106,6 +108,8 @@ pub(crate) struct Exchange {
     pub(crate) set_output: Option<u64>,
     /// Counts the present attempt at its place, where a route measures that.
     pub(crate) busy: Option<Busy>,
+    /// Counts it there, where it is found out how much that place bears.
+    pub(crate) paced: Option<Paced>,
     pub(crate) deployment: Option<Arc<Deployment>>,
     /// The provider with the credential of the present attempt, where it is not the first of several.
     pub(crate) by: Option<Arc<Provider>>,

@@ -2,6 +2,7 @@
 
 use crate::Gateway;
 use crate::metrics::Figures;
+use crate::standing::MOST_SERIES;
 
 impl Gateway {
     /// Who is passed over, by provider and credential.
@@ -13,9 +14,9 @@ impl Gateway {
         let mut providers: Vec<_> = environments.iter().flat_map(|one| one.providers()).collect();
         providers.sort_by(|one, other| one.name.cmp(&other.name));
         let counts = self.standings.passed_over(providers.into_iter(), self.clock.moment());
-        let series = counts
-            .into_iter()
-            .map(|((provider, credential, reason), count)| (vec![provider, credential, reason.into()], count));
+        let series = counts.into_iter().map(|((provider, credential, reason), count)| {
+            (vec![provider, credential, reason.into()], count)
+        });
         Figures {
             name: "passed_over",
             grows: false,
@@ -34,6 +35,20 @@ impl Gateway {
             help: "times that a deployment or account began to be passed over, by reason",
             labels: &["reason"],
             series: passed.into_iter().map(|(reason, count)| (vec![reason.into()], count)).collect(),
+        }
+    }
+
+    /// How much places bear, by provider and credential.
+    pub(crate) fn bears(&self) -> Figures {
+        let least = self.paces.least().into_iter().take(MOST_SERIES);
+        Figures {
+            name: "adaptive_limit",
+            grows: false,
+            help: "calls at once that deployments are found to bear, by provider and credential, the least of each",
+            labels: &["provider", "credential"],
+            series: least
+                .map(|((provider, credential), limit)| (vec![provider, credential], u64::from(limit)))
+                .collect(),
         }
     }
 }

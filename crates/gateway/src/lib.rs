@@ -29,6 +29,7 @@ mod limits;
 mod listen;
 mod metrics;
 mod models;
+mod pace;
 mod plan;
 mod probe;
 mod raw;
@@ -67,6 +68,7 @@ use runtime::{Clock, Tasks};
 
 pub use self::body::{Body, BoxBody, BoxError};
 pub use self::listen::{bind, serve};
+pub use self::pace::Bearing;
 pub use self::plan::{ExplainError, Explained, Place, Question};
 pub use self::probe::{ProbeError, list_models};
 pub use self::recall::Larder;
@@ -145,6 +147,7 @@ pub struct Gateway {
     pub(crate) recall: recall::Recall,
     pub(crate) learned: learned::Learned,
     pub(crate) standings: standing::Standings,
+    pub(crate) paces: pace::Paces,
     pub(crate) retries: retries::Retries,
     pub(crate) limiter: limits::Limiter,
     pub(crate) vitals: vitals::Vitals,
@@ -185,6 +188,7 @@ impl Gateway {
             recall: recall::Recall::new(parts.larder),
             learned: learned::Learned::default(),
             standings: standing::Standings::default(),
+            paces: pace::Paces::default(),
             retries: retries::Retries::default(),
             limiter: limits::Limiter::default(),
             vitals: vitals::Vitals::default(),
@@ -288,6 +292,12 @@ impl Gateway {
         self.standings.of_provider(provider, self.clock.moment())
     }
 
+    /// What is known of how much a provider's places bear.
+    #[must_use]
+    pub fn bearings(&self, provider: &Arc<policy::Provider>) -> Vec<Bearing> {
+        self.paces.of_provider(provider)
+    }
+
     /// Metrics in the OpenMetrics text format.
     #[must_use]
     pub fn metrics_text(&self) -> String {
@@ -351,7 +361,7 @@ impl Gateway {
             ),
             ("tasks", "tasks running", self.tasks.running() as u64),
         ];
-        self.metrics.text(&now, &[self.passed_over(), self.ejections()])
+        self.metrics.text(&now, &[self.passed_over(), self.ejections(), self.bears()])
     }
 }
 
@@ -366,5 +376,6 @@ async fn sweep(gateway: std::sync::Weak<Gateway>, tasks: Tasks) {
         gateway.upstreams.sweep(gateway.clock.moment());
         gateway.upstreams.forget_unused();
         gateway.recall.sweep(gateway.clock.moment());
+        gateway.paces.sweep(gateway.clock.moment());
     }
 }

@@ -116,10 +116,10 @@ pub(crate) fn plan(exchange: &Exchange, headers: &HeaderMap) -> Result<Plan, Box
     }
     credentials::spread(exchange, &seen, &mut plan.attempts);
     credentials::spread(exchange, &seen, &mut plan.cheaper);
-    // Stable: what is passed over comes last, and all else as it was.
-    let (standings, now) = (&exchange.gateway.standings, exchange.times.received);
-    let away = |step: &Step| !step.kept && standings.of(step.at(), now) == Stand::Away;
-    plan.attempts.sort_by_key(|step| Route::lateness(step.on, away(step)));
+    // Stable: what is full or passed over comes last, and all else as it was.
+    let (gateway, now) = (&exchange.gateway, exchange.times.received);
+    let stand = |step: &Step| if step.kept { Stand::Ready } else { gateway.stand(step.at(), now) };
+    plan.attempts.sort_by_key(|step| Route::lateness(step.on, stand(step)));
     plan.attempts.truncate(MAX_CHOICES);
     Ok(plan)
 }

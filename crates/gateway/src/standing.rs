@@ -24,6 +24,7 @@ use runtime::Dice;
 
 use crate::Gateway;
 
+pub(crate) use shown::MOST_SERIES;
 pub use shown::Standing;
 
 /// Failures in a row after which a place is passed over (as linkerd does, its documentation of 2026).
@@ -125,6 +126,21 @@ impl At<'_> {
     /// The account alone, and the place.
     fn both(self) -> [Place; 2] {
         [account(self.by), place(self)]
+    }
+
+    /// The place as a number.
+    pub(crate) fn place(self) -> Place {
+        place(self)
+    }
+
+    /// The account as a number.
+    pub(crate) fn account(self) -> Place {
+        account(self.by)
+    }
+
+    /// That of a provider.
+    pub(crate) fn account_of(by: &Provider) -> Place {
+        account(by)
     }
 }
 
@@ -268,12 +284,6 @@ impl Standings {
         let stand = |place| states.get(&place).map_or(Stand::Ready, |state| state.stand(now));
         let [account, place] = at.both();
         stand(account).max(stand(place))
-    }
-
-    /// How a deployment stands: as the credential that stands best.
-    pub(crate) fn of_any(&self, deployment: &Deployment, now: Moment) -> Stand {
-        let each = deployment.provider.with_each_credential();
-        each.map(|by| self.of(At { deployment, by }, now)).min().unwrap_or(Stand::Ready)
     }
 
     /// The share of failures of a place that is passed over for nothing but that.

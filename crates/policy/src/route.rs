@@ -191,6 +191,8 @@ pub enum Stand {
     Ready,
     /// It was passed over long enough: one request is to try it.
     Due,
+    /// As many calls are under way as it bears: others come first.
+    Full,
     /// It is passed over while there is another.
     Away,
 }
@@ -304,17 +306,19 @@ impl Route {
         let fallbacks: SmallVec<[Ranked<'_>; 4]> = open.drain(fallbacks..).collect();
         let mut ranked = self.ranked(open, view);
         ranked.extend(fallbacks);
-        // Stable: what is passed over comes last, and all else as it was.
-        ranked.sort_by_key(|one| Route::lateness(one.on, one.stand == Stand::Away));
+        // Stable: what is full or passed over comes last, and all else as it was.
+        ranked.sort_by_key(|one| Route::lateness(one.on, one.stand));
         Order { ranked, left_out }
     }
 
-    /// How late something is asked: what is passed over after what is not, but before fallbacks that are for other causes than
-    /// those for which places are passed over.
-    pub fn lateness(on: Option<Causes>, away: bool) -> u8 {
-        match on {
-            Some(on) if !on.has(Causes::ERROR) && !on.has(Causes::RATE_LIMIT) => 2,
-            _ => u8::from(away),
+    /// How late something is asked: what is full after what is not, and what is passed over after that, but before fallbacks
+    /// that are for other causes than those for which places are passed over.
+    pub fn lateness(on: Option<Causes>, stand: Stand) -> u8 {
+        match (on, stand) {
+            (Some(on), _) if !on.has(Causes::ERROR) && !on.has(Causes::RATE_LIMIT) => 3,
+            (_, Stand::Away) => 2,
+            (_, Stand::Full) => 1,
+            (_, Stand::Ready | Stand::Due) => 0,
         }
     }
 
@@ -365,7 +369,7 @@ impl Route {
         }
         let before = order.len();
         let unit = self.sticky.and_then(|sticky| view.unit(sticky));
-        for wanted in [Stand::Ready, Stand::Due, Stand::Away] {
+        for wanted in [Stand::Ready, Stand::Due, Stand::Full, Stand::Away] {
             match (self.strategy, unit) {
                 (Strategy::Ordered, _) => {
                     order.extend(left.iter().filter(|one| one.stand == wanted).copied());
@@ -479,6 +483,7 @@ impl Route {
             }
             Stand::Ready => {}
             Stand::Due => words.push_str("; was passed over, and is to be tried"),
+            Stand::Full => words.push_str("; has as many under way as it bears"),
             Stand::Away => words.push_str("; is passed over while there is another"),
         }
         words

@@ -14,10 +14,10 @@ mod shape;
 mod source;
 mod value;
 
-pub use document::{CredentialDocument, 
-    Api, BudgetDocument, ByteSize, CacheDocument, Document, DrainTimes, EnvironmentDocument,
-    GuardrailDocument, KeyDocument, LogFormat, ModelDocument, ModelList, Network, Place, Placed,
-    ProviderDocument, RouteDocument, SecretRef, Server, StoreSettings, StoreUrl, TargetDocument,
+pub use document::{
+    Api, BudgetDocument, ByteSize, CacheDocument, CredentialDocument, Document, DrainTimes,
+    EnvironmentDocument, GuardrailDocument, KeyDocument, LogFormat, ModelDocument, ModelList, Network, Place,
+    Placed, ProviderDocument, RouteDocument, SecretRef, Server, StoreSettings, StoreUrl, TargetDocument,
     TimeoutsDocument, Tls,
 };
 pub(crate) use finding::Findings;

@@ -3,6 +3,7 @@
 //! Everything a request needs is found by one look-up of the model's name: the deployment or the route,
 //! with the provider, its credential, the price and the timeouts behind shared pointers.
 
+use crate::adaptive::Adaptive;
 use crate::catalogue::{Exception, Quirk, ThroughChat, built_in};
 use crate::guardrails::Guardrail;
 use crate::ids::{Name, NameMap};
@@ -259,6 +260,8 @@ pub struct Provider {
     pub headers: Vec<(Name, Name)>,
     /// Connections open at once.
     pub max_connections: u32,
+    /// How it is found out how many calls at once a model of it bears.
+    pub adaptive: Adaptive,
     /// Its models are to be asked for at `/models` (`models = "discover"`).
     pub discover: bool,
     /// Its answers are simulated.
@@ -267,8 +270,8 @@ pub struct Provider {
 
 impl Provider {
     /// This provider, and the same with each of its further credentials.
-    pub fn with_each_credential<'p>(self: &'p Arc<Provider>) -> impl Iterator<Item = &'p Arc<Provider>> {
-        std::iter::once(self).chain(&self.others)
+    pub fn with_each_credential(self: &Arc<Provider>) -> impl Iterator<Item = &Arc<Provider>> {
+        std::iter::once(self).chain(self.others.iter())
     }
 
     /// The base path of a dialect and where it takes the credential; `None`: not spoken here.

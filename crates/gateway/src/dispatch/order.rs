@@ -23,7 +23,8 @@ pub(super) fn next<'a>(
         return Visit::begin(gateway, step.at(), false).map(|visit| (step, visit));
     }
     while !left.is_empty() {
-        let doubt = |step: &&Step| gateway.standings.doubt(step.at());
+        let doubt =
+            |step: &&Step| gateway.standings.doubt(step.at()).max(u8::from(gateway.paces.is_full(step.at())));
         let chosen = match cause {
             None => 0,
             Some(cause) => {
@@ -90,6 +91,11 @@ pub(super) fn leave(left: &mut SmallVec<[&Step; 4]>, failed: &Step) {
 /// Whether it is the credential that another may do better.
 pub(super) fn is_of_the_credential(told: Told) -> bool {
     matches!(told, Err(Some(Fault::Limited(_) | Fault::Credential | Fault::Forbidden)))
+}
+
+/// Whether it was too much for whoever refused. 498 is Groq's, 529 Anthropic's; a 503 mostly means something else.
+pub(super) fn is_too_much(failure: &Failure, status: u16) -> bool {
+    failure.blame == Blame::RateLimited || (failure.blame == Blame::Overloaded && status != 503)
 }
 
 /// What a refusal says of whoever refused.

@@ -12,10 +12,15 @@ use crate::exchange::Exchange;
 use crate::standing::At;
 
 /// The credentials of a deployment as they are tried for a request.
-pub(super) fn of<'d>(exchange: &Exchange, seen: &Seen<'_>, deployment: &'d Deployment) -> SmallVec<[Turn<'d>; 2]> {
-    let (standings, now) = (&exchange.gateway.standings, exchange.times.received);
+pub(super) fn of<'d>(
+    exchange: &Exchange,
+    seen: &Seen<'_>,
+    deployment: &'d Deployment,
+) -> SmallVec<[Turn<'d>; 2]> {
+    let (gateway, now) = (&exchange.gateway, exchange.times.received);
     let unit = seen.unit(Sticky::EndUser).or_else(|| seen.unit(Sticky::Session));
-    let mut turns = deployment.provider.turns(|by| standings.of(At { deployment, by }, now), unit, || seen.draw());
+    let mut turns =
+        deployment.provider.turns(|by| gateway.stand(At { deployment, by }, now), unit, || seen.draw());
     if is_bound(exchange, deployment) {
         turns.retain(|(by, _)| Arc::ptr_eq(by, &deployment.provider));
     }

@@ -107,9 +107,9 @@ impl Gateway {
             explained.add(&exchange, &seen, target, at > 0, &mut order);
         }
         // As a plan is ordered: what is passed over comes last, and after it what the input does not fit.
-        order.sort_by_key(|(place, on, _)| Route::lateness(*on, place.away));
-        order.sort_by_key(|(_, _, fits)| !fits);
-        explained.attempts = order.into_iter().map(|(place, _, _)| place).collect();
+        order.sort_by_key(|(_, on, stand, _)| Route::lateness(*on, *stand));
+        order.sort_by_key(|(_, _, _, fits)| !fits);
+        explained.attempts = order.into_iter().map(|(place, _, _, _)| place).collect();
         Ok(explained)
     }
 
@@ -155,10 +155,10 @@ impl Explained {
         seen: &Seen<'_>,
         target: Target,
         by_client: bool,
-        order: &mut Vec<(Place, Option<Causes>, bool)>,
+        order: &mut Vec<(Place, Option<Causes>, Stand, bool)>,
     ) {
         let mut put = |deployment: &policy::Deployment, mut because: String, on, kept: bool| {
-            if order.iter().any(|(place, _, _)| place.model == deployment.name) {
+            if order.iter().any(|(place, ..)| place.model == deployment.name) {
                 return;
             }
             let fits = fits(exchange, deployment);
@@ -170,12 +170,20 @@ impl Explained {
                 let (model, credential) = (Arc::clone(&deployment.name), by.credential_name.clone());
                 let at = At { deployment, by };
                 let (standings, now) = (&exchange.gateway.standings, exchange.times.received);
-                let away = stand == Stand::Away && !(kept && standings.failing(at, now).is_some());
+                let kept = kept && standings.failing(at, now).is_some();
+                let stand = if kept { Stand::Ready } else { stand };
                 let mut because = because.clone();
-                if credential.is_some() && away {
-                    because.push_str("; this credential is passed over while there is another");
+                match stand {
+                    Stand::Away if credential.is_some() => {
+                        because.push_str("; this credential is passed over while there is another");
+                    }
+                    Stand::Full if credential.is_some() => {
+                        because.push_str("; this credential has as many under way as it bears");
+                    }
+                    _ => {}
                 }
-                order.push((Place { model, credential, because, away }, on, fits));
+                let away = stand == Stand::Away;
+                order.push((Place { model, credential, because, away }, on, stand, fits));
             }
         };
         match target {

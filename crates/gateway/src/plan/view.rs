@@ -103,7 +103,7 @@ impl View for Seen<'_> {
     }
 
     fn stand(&self, deployment: &Deployment) -> Stand {
-        self.exchange.gateway.standings.of_any(deployment, self.now)
+        self.exchange.gateway.stand_of(deployment, self.now)
     }
 
     fn failing(&self, deployment: &Deployment) -> Option<f64> {

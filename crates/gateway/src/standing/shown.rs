@@ -10,7 +10,7 @@ use policy::{Moment, Name, Provider, Stand};
 use super::{Fault, Place, Standings, account};
 
 /// Series of a kind at most; what is beyond shares the provider `other`.
-const MOST_SERIES: usize = 300;
+pub(crate) const MOST_SERIES: usize = 300;
 
 /// A place that is not well, for people and programs.
 #[derive(Clone, Debug, Eq, PartialEq)]

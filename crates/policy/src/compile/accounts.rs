@@ -101,7 +101,8 @@ mod tests {
         };
         let bare = |url: &str| format!("y]\nbase_url = \"{url}\"");
         let openai = |credential: &str| format!("openai]\ncredential = \"env:{credential}\"");
-        let several = "openai]\ncredentials.one.credential = \"env:C\"\ncredentials.two.credential = \"env:A\"";
+        let several =
+            "openai]\ncredentials.one.credential = \"env:C\"\ncredentials.two.credential = \"env:A\"";
         assert!(shared(&openai("A"), several), "each of several counts");
         assert!(!shared(&openai("B"), several));
         // The same secret from two places is one secret, and a provider may be named otherwise.

@@ -1,6 +1,7 @@
 //! Providers: the vendor's row, what the document says otherwise, the credential.
 
 use super::{Work, vendor_names};
+use crate::adaptive::Adaptive;
 use crate::catalogue::{Kind, Quirk, ShapedDoor, Vendor, built_in};
 use crate::ids::{Name, NameMap};
 use crate::key::Secret;
@@ -54,6 +55,10 @@ fn provider(work: &mut Work<'_>, name: &Name, said: &ProviderDocument) -> Provid
         timeouts: said.timeouts.over(Timeouts::default()),
         headers: said.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         max_connections: said.max_connections.unwrap_or(CONNECTIONS),
+        adaptive: said.adaptive.unwrap_or(match vendor.map(|vendor| vendor.kind) {
+            Some(Kind::Vendor) => Adaptive::Aimd,
+            _ => Adaptive::Off,
+        }),
         discover: said.models == ModelList::Discover,
         simulated: vendor.is_some_and(|vendor| vendor.simulated),
         credential: None,

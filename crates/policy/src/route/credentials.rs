@@ -16,14 +16,14 @@ pub type Turn<'p> = (&'p Arc<Provider>, Stand);
 
 impl Provider {
     /// The provider with each of its credentials, in the order in which they are to be tried: one that is to be tried again,
-    /// then those of which nothing bad is known, then those that are passed over. `unit`: who asks; `draw`: chance,
+    /// then those of which nothing bad is known, then those that have enough to do, then those that are passed over. `unit`: who asks; `draw`: chance,
     /// uniform in [0, 1).
-    pub fn turns<'p>(
-        self: &'p Arc<Provider>,
+    pub fn turns(
+        self: &Arc<Provider>,
         stand: impl Fn(&Provider) -> Stand,
         unit: Option<&str>,
         draw: impl Fn() -> f64,
-    ) -> SmallVec<[Turn<'p>; 2]> {
+    ) -> SmallVec<[Turn<'_>; 2]> {
         if self.others.is_empty() {
             return SmallVec::from_iter([(self, stand(self))]);
         }
@@ -36,7 +36,7 @@ impl Provider {
             -provider.weight / u.max(f64::MIN_POSITIVE).ln()
         };
         let all = self.with_each_credential();
-        let mut all: SmallVec<[(Turn<'p>, f64); 4]> =
+        let mut all: SmallVec<[(Turn<'_>, f64); 4]> =
             all.map(|one| ((one, stand(one)), drawn(one))).collect();
         all.sort_by(|((_, stand), drawn), ((_, other), by)| stand.cmp(other).then(by.total_cmp(drawn)));
         if let Some(due) = all.iter().position(|((_, stand), _)| *stand == Stand::Due) {

@@ -11,7 +11,8 @@ use smallvec::SmallVec;
 /// Lets those in again that fail least, where more than half would be passed over. Fallbacks count as far as they are there for
 /// failures.
 pub(super) fn keep_half(open: &mut [Ranked<'_>], view: &impl View) {
-    let counts = |one: &Ranked<'_>| one.on.is_none_or(|on| on.has(Causes::ERROR) || on.has(Causes::RATE_LIMIT));
+    let counts =
+        |one: &Ranked<'_>| one.on.is_none_or(|on| on.has(Causes::ERROR) || on.has(Causes::RATE_LIMIT));
     let counted: SmallVec<[usize; 8]> = (0..open.len()).filter(|at| counts(&open[*at])).collect();
     let share = |at: &usize| {
         let one = &open[*at];

@@ -3,6 +3,7 @@
 //! Serialised, it is the *meaning* of the settings (places and order left out), from which the checksum is
 //! taken.
 
+use crate::adaptive::Adaptive;
 use crate::guardrails::Action;
 use crate::ids::Name;
 use crate::keyring::{BudgetRule, SharedBudget};
@@ -368,6 +369,9 @@ pub struct ProviderDocument {
     pub max_connections: Option<u32>,
     /// Whether it speaks `/responses`; else such calls are translated.
     pub responses: Option<Placed<bool>>,
+    /// How it is found out how many calls at once a model bears.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adaptive: Option<Adaptive>,
 }
 
 /// `[providers.NAME.credentials.NAME]`.

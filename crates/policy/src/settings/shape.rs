@@ -316,6 +316,11 @@ static PROVIDER: &[Field] = &[
         Shape::Named(&NAME, &Shape::Table(&[CREDENTIAL])),
         "Several credentials in place of one, by names of your own: calls are spread over them.",
     ),
+    field(
+        "adaptive",
+        Shape::Choice(&["off", "aimd", "gradient"]),
+        "How it is found out how many calls at once a model bears. Default: aimd for vendors, else off.",
+    ),
     reserved("http2"),
 ];
 

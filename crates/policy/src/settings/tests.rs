@@ -194,11 +194,14 @@ fn a_provider_has_several_credentials() {
                 spare = { credential = \"file:b\", weight = 0 }\nhalf = { credential = \"env:C\", weight = 0.5 }\n";
     let document = good(text);
     let said = &document.environments[0].providers["a"].credentials;
-    let read: Vec<_> = said.iter().map(|(name, one)| (&**name, one.credential.value.to_string(), one.weight)).collect();
+    let read: Vec<_> =
+        said.iter().map(|(name, one)| (&**name, one.credential.value.to_string(), one.weight)).collect();
     let expected = [("half", "env:C", 0.5), ("main", "env:A", 1.0), ("spare", "file:b", 0.0)];
     assert_eq!(read, expected.map(|(name, reference, weight)| (name, reference.to_owned(), weight)));
     assert_eq!(
-        bad("[providers.a.credentials]\none = { credential = \"sk-1\" }\ntwo = { key = \"sk-2\" }\nthree = \"env:A\"\n"),
+        bad(
+            "[providers.a.credentials]\none = { credential = \"sk-1\" }\ntwo = { key = \"sk-2\" }\nthree = \"env:A\"\n"
+        ),
         "t.toml:2:22: error: `providers.a.credentials.one.credential`: a secret must not stand in the settings\n  help: put \
          the secret into an environment variable and write \"env:NAME\", or into a file and write \"file:PATH\"\n\
          t.toml:3:7: error: `providers.a.credentials.two` has no `credential`\n  help: Where it is found.\n\
@@ -394,6 +397,7 @@ fn every_field_that_is_checked_is_read() {
         ("[providers.p]", "timeouts = { total = \"1s\" }"),
         ("[providers.p]", "max_connections = 7"),
         ("[providers.p]", "responses = true"),
+        ("[providers.p]", "adaptive = \"gradient\""),
         ("[models.\"p/m\"]", "context = 7"),
         ("[models.\"p/m\"]", "max_output = 7"),
         ("[models.\"p/m\"]", "api = \"chat\""),

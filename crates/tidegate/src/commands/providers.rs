@@ -71,14 +71,25 @@ fn states(provider: &Value) -> Vec<(String, Tone)> {
     if lines.is_empty() {
         lines.push(("nothing bad is known".to_owned(), Tone::Good));
     }
+    for bearing in provider["bearings"].as_array().into_iter().flatten() {
+        let (limit, under_way) = (&bearing["limit"], &bearing["under_way"]);
+        let name = named(bearing);
+        lines.push((format!("{name}: bears {limit} calls at once; {under_way} under way"), Tone::Plain));
+    }
     lines
 }
 
-fn state(standing: &Value) -> (String, Tone) {
-    let mut name = text(&standing["name"]);
-    if let Some(credential) = standing["credential"].as_str() {
+/// A model, with its credential where there are several.
+fn named(place: &Value) -> String {
+    let mut name = text(&place["name"]);
+    if let Some(credential) = place["credential"].as_str() {
         name.push_str(&format!(" (credential {credential})"));
     }
+    name
+}
+
+fn state(standing: &Value) -> (String, Tone) {
+    let name = named(standing);
     let failures = standing["failures"].as_u64().unwrap_or_default();
     let what = match standing["reason"].as_str() {
         Some("credential") => "refuses the gateway's credential".to_owned(),

@@ -4,7 +4,9 @@ use super::discovery::full_name;
 use super::engine::Engine;
 use super::keeper::kind_of;
 use admin::Live;
-use admin::live::{EnvironmentState, LiveState, ProviderState, SpoolState, StandingState, StoreState};
+use admin::live::{
+    BearingState, EnvironmentState, LiveState, ProviderState, SpoolState, StandingState, StoreState,
+};
 use policy::{KeyOrigin, KeyRecord, Name};
 
 impl Live for Engine {
@@ -178,12 +180,22 @@ impl Engine {
                         .with_each_credential()
                         .filter_map(|by| by.credential_name.clone())
                         .collect(),
+                    bearings: self.gateway.bearings(provider).into_iter().map(bearing).collect(),
                     standings: self.gateway.standings(provider).into_iter().map(standing).collect(),
                 }
             })
             .collect();
         states.sort_by(|a, b| (&a.environment, &a.name).cmp(&(&b.environment, &b.name)));
         states
+    }
+}
+
+fn bearing(bearing: gateway::Bearing) -> BearingState {
+    BearingState {
+        name: bearing.name,
+        credential: bearing.credential,
+        limit: bearing.limit,
+        under_way: bearing.under_way,
     }
 }
 

@@ -32,7 +32,10 @@ fn each_is_the_same_provider_and_the_first_is_the_first_by_name() {
 
 #[test]
 fn what_is_wrong_with_one_is_told_of_that_one() {
-    let both = SEVERAL.replace("[providers.openai.cr", "[providers.openai]\ncredential = \"env:SPACED\"\n[providers.openai.cr");
+    let both = SEVERAL.replace(
+        "[providers.openai.cr",
+        "[providers.openai]\ncredential = \"env:SPACED\"\n[providers.openai.cr",
+    );
     assert_eq!(
         errors(&both),
         "t.toml:2:14: error: provider `openai` has both `credential` and `credentials`\n  help: move it to \
@@ -52,7 +55,7 @@ fn what_is_wrong_with_one_is_told_of_that_one() {
     let same = compiled(&SEVERAL.replace("EMPTY_NOT", "OPENAI_API_KEY"));
     assert_eq!(
         show(&same.warnings),
-        "t.toml:2:27: warning: the credential `second` of provider `openai` is the same as `first`, and counts as that one \
+        "t.toml:2:25: warning: the credential `second` of provider `openai` is the same as `first`, and counts as that one \
          alone"
     );
     assert_eq!(credentials(&same.snapshot.environments["dev"], "openai").len(), 1);

@@ -118,6 +118,13 @@ fn routes_choose_by_weight_and_fall_back_once() {
     assert_eq!(order(0.9, &but("local/tiny", Stand::Due)), ["local/tiny", "demo/echo", "demo/fast"]);
     assert_eq!(order(0.0, &but("demo/fast", Stand::Due)), ["local/tiny", "demo/echo", "demo/fast"]);
     assert_eq!(order(0.0, &|_| Stand::Away), ["local/tiny", "demo/echo", "demo/fast"]);
+    assert_eq!(order(0.0, &but("local/tiny", Stand::Full)), ["demo/echo", "demo/fast", "local/tiny"]);
+    let full_and_away = |one: &Deployment| match &*one.name {
+        "local/tiny" => Stand::Away,
+        "demo/echo" => Stand::Full,
+        _ => Stand::Ready,
+    };
+    assert_eq!(order(0.0, &full_and_away), ["demo/fast", "demo/echo", "local/tiny"]);
     assert_eq!((chat.timeouts.idle, chat.timeouts.connect), (Duration::from_secs(7), Duration::from_secs(5)));
     assert_eq!(
         &*route(&environment, "echo").targets[0].deployment.name,
@@ -270,8 +277,10 @@ fn conditions_content_and_ceilings_leave_places_out() {
 
 #[test]
 fn no_more_than_half_is_passed_over_for_failing() {
-    let environment = dev("[routes.chat]\nstrategy = \"ordered\"\ntargets = [\"demo/echo\", \"demo/fast\", \"demo/slow\"]\n\
-                           fallbacks = [{ model = \"demo/story\", on = [\"content_policy\"] }]\n");
+    let environment = dev(
+        "[routes.chat]\nstrategy = \"ordered\"\ntargets = [\"demo/echo\", \"demo/fast\", \"demo/slow\"]\n\
+                           fallbacks = [{ model = \"demo/story\", on = [\"content_policy\"] }]\n",
+    );
     let chat = route(&environment, "chat");
     let share = |one: &Deployment| match &*one.name {
         "demo/echo" => Some(0.9),
@@ -285,8 +294,15 @@ fn no_more_than_half_is_passed_over_for_failing() {
     assert_eq!(names_of(&chat, &seen), ["demo/fast", "demo/slow", "demo/echo", "demo/story"]);
     let order = chat.order(&seen);
     let kept: Vec<_> = order.ranked.iter().map(|one| (one.kept, one.stand)).collect();
-    assert_eq!(kept, [(true, Stand::Ready), (true, Stand::Ready), (false, Stand::Away), (false, Stand::Ready)]);
-    assert!(chat.because(&order.ranked[0], &seen).contains("mostly fails"), "{}", chat.because(&order.ranked[0], &seen));
+    assert_eq!(
+        kept,
+        [(true, Stand::Ready), (true, Stand::Ready), (false, Stand::Away), (false, Stand::Ready)]
+    );
+    assert!(
+        chat.because(&order.ranked[0], &seen).contains("mostly fails"),
+        "{}",
+        chat.because(&order.ranked[0], &seen)
+    );
     // Whoever is passed over for another reason is, however many that are.
     let seen = Seen { stand: &all_away, ..Seen::default() };
     assert!(chat.order(&seen).ranked.iter().all(|one| !one.kept));

@@ -30,6 +30,7 @@ fn provider(weights: &[f64]) -> Arc<Provider> {
         timeouts: Timeouts::default(),
         headers: Vec::new(),
         max_connections: 1,
+        adaptive: crate::adaptive::Adaptive::Off,
         discover: false,
         simulated: false,
     };
@@ -102,7 +103,8 @@ fn one_that_is_due_is_tried_and_one_that_is_away_comes_last() {
         );
         turns.iter().map(|(_, stand)| *stand).collect::<Vec<_>>()
     };
-    use Stand::{Away, Due, Ready};
+    use Stand::{Away, Due, Full, Ready};
+    assert_eq!(stands([Away, Full, Due, Ready]), [Due, Ready, Full, Away]);
     assert_eq!(stands([Away, Ready, Due, Ready]), [Due, Ready, Ready, Away]);
     assert_eq!(stands([Away, Away, Away, Away]), [Away; 4], "still there to be tried");
     assert_eq!(stands([Due, Due, Ready, Away]), [Due, Ready, Due, Away], "one try at a time");

@@ -1,6 +1,7 @@
 //! `[providers.NAME]`: where a provider is, how it speaks, by what credentials it is called.
 
-use super::Node;
+use super::{Node, named};
+use crate::adaptive::Adaptive;
 use crate::ids::Name;
 use crate::settings::document::{CredentialDocument, ModelList, ProviderDocument, TimeoutsDocument};
 use crate::settings::source::{Spot, Value};
@@ -38,6 +39,7 @@ pub(super) fn provider(node: &Node<'_, '_>) -> ProviderDocument {
         headers: headers.into_iter().flatten().filter_map(header).collect(),
         timeouts: timeouts(node),
         responses: node.placed_bool("responses"),
+        adaptive: named(&Adaptive::NAMES, node.text("adaptive")),
         max_connections: node.count("max_connections").and_then(|count| u32::try_from(count).ok()),
     }
 }
