@@ -151,8 +151,28 @@ pub struct ProviderState {
     pub address: String,
     /// Whether its answers are simulated.
     pub simulated: bool,
+    /// The names of its credentials, where it has several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub credentials: Vec<Name>,
     /// What of it is not well; empty when nothing bad is known.
     pub standings: Vec<StandingState>,
+    /// How much of it bears how many calls at once, where that is known.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub bearings: Vec<BearingState>,
+}
+
+/// A model of which is known how many calls at once it bears.
+#[derive(Clone, Debug, Serialize)]
+pub struct BearingState {
+    /// The model.
+    pub name: Name,
+    /// Its credential's name, where the provider has several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Name>,
+    /// So many calls at once are given it while there are others.
+    pub limit: u32,
+    /// So many are under way.
+    pub under_way: u32,
 }
 
 /// A place that failed lately, or is passed over.
@@ -160,10 +180,17 @@ pub struct ProviderState {
 pub struct StandingState {
     /// The model, or the provider where its credential is refused.
     pub name: Name,
-    /// `failed`, `rate_limited`, `credential` or `forbidden`.
+    /// Its credential's name, where the provider has several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Name>,
+    /// `failed`, `mostly_failed`, `rate_limited`, `credential` or `forbidden`.
     pub reason: &'static str,
     /// Failures in a row.
     pub failures: u32,
+    /// Its last attempts, since it first failed.
+    pub recent_attempts: u32,
+    /// How many of them failed.
+    pub recent_failures: u32,
     /// Whether it is passed over where there is another.
     pub away: bool,
     /// Until it is tried again, milliseconds.

@@ -191,10 +191,15 @@ fn reading_schemas(integer: &Value, boolean: &Value) -> Value {
         "ProviderList": object(&[("providers", list(&reference("Provider")))], &["providers"]),
         "Provider": object(&[
             ("environment", text()), ("name", text()), ("address", text()), ("simulated", boolean.clone()), ("discovers", boolean.clone()),
-            ("discovered_models", integer.clone()), ("error", maybe("string")), ("standings", list(&reference("Standing"))),
+            ("discovered_models", integer.clone()), ("error", maybe("string")), ("credentials", list(&text())), ("standings", list(&reference("Standing"))),
+            ("bearings", list(&reference("Bearing"))),
         ], &["environment", "name", "standings"]),
+        "Bearing": object(&[
+            ("name", text()), ("credential", text()), ("limit", integer.clone()), ("under_way", integer.clone()),
+        ], &["name", "limit", "under_way"]),
         "Standing": object(&[
-            ("name", text()), ("reason", text()), ("failures", integer.clone()), ("away", boolean.clone()), ("tried_in_ms", integer.clone()),
+            ("name", text()), ("credential", text()), ("reason", text()), ("failures", integer.clone()),
+            ("recent_attempts", integer.clone()), ("recent_failures", integer.clone()), ("away", boolean.clone()), ("tried_in_ms", integer.clone()),
         ], &["name", "reason", "failures", "away", "tried_in_ms"]),
         "NodeList": object(&[("nodes", list(&reference("Node")))], &["nodes"]),
         "Node": object(&[
@@ -213,7 +218,7 @@ fn reading_schemas(integer: &Value, boolean: &Value) -> Value {
             ("asked", text()), ("strategy", maybe("string")), ("tokens", integer.clone()), ("content", list(&text())), ("release", integer.clone()),
             ("attempts", list(&reference("ExplainedPlace"))), ("most_attempts", integer.clone()), ("left_out", list(&reference("ExplainedPlace"))),
         ], &["asked", "attempts", "left_out"]),
-        "ExplainedPlace": object(&[("model", text()), ("because", text()), ("away", boolean.clone())], &["model", "because"]),
+        "ExplainedPlace": object(&[("model", text()), ("credential", text()), ("because", text()), ("away", boolean.clone())], &["model", "because"]),
         "OpenApi": any,
     })
 }

@@ -9,7 +9,7 @@ mod openai;
 mod tls;
 mod wire;
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -117,6 +117,8 @@ struct Shared {
 #[derive(Debug)]
 struct Live {
     plan: Plan,
+    /// In place of `plan`, by bearer token.
+    by_credential: HashMap<String, Plan>,
     queue: VecDeque<Plan>,
     accept: Accept,
 }
@@ -132,7 +134,12 @@ impl Upstream {
         let identity = script.tls.map(tls::identity).transpose()?;
         let shared = Arc::new(Shared {
             journal: Journal::open(script.journal.as_deref(), script.keep)?,
-            live: Mutex::new(Live { plan: script.plan, queue: script.queue.into(), accept: script.accept }),
+            live: Mutex::new(Live {
+                plan: script.plan,
+                by_credential: HashMap::new(),
+                queue: script.queue.into(),
+                accept: script.accept,
+            }),
             models: script.models,
             credential: script.credential,
             bodies: script.bodies,
@@ -177,6 +184,11 @@ impl Upstream {
     /// Changes the plan of requests that do not choose their own.
     pub fn set_plan(&self, plan: Plan) {
         lock(&self.shared.live).plan = plan;
+    }
+
+    /// Changes the plan of requests with this bearer token that do not choose their own.
+    pub fn set_plan_of(&self, credential: &str, plan: Plan) {
+        lock(&self.shared.live).by_credential.insert(credential.to_owned(), plan);
     }
 
     /// Adds plans for the next requests that do not choose their own.
@@ -322,11 +334,10 @@ async fn request<S: Stream>(
         }
         Asked::default()
     });
-    let refused = shared.credential.as_ref().is_some_and(|credential| {
-        let sent = received.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
-        sent.is_none_or(|(_, value)| *value != format!("Bearer {credential}"))
-    });
-    let plan = if refused { Plan { status: 401, ..Plan::default() } } else { shared.plan(&mut asked) };
+    let sent = received.headers.iter().find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+    let sent = sent.and_then(|(_, value)| value.strip_prefix("Bearer "));
+    let refused = shared.credential.as_deref().is_some_and(|credential| sent != Some(credential));
+    let plan = if refused { Plan { status: 401, ..Plan::default() } } else { shared.plan(&mut asked, sent) };
     let number = if shared.journal.records() {
         shared.journal.begin(dispatch(received, &asked, connection, since, problems, shared.bodies))
     } else {
@@ -398,8 +409,8 @@ async fn other<S: Stream>(wire: &mut Wire<S>, received: &Received, shared: &Shar
 }
 
 impl Shared {
-    /// The plan of a request: its own, else the next of the queue, else the script's.
-    fn plan(&self, asked: &mut Asked<'_>) -> Plan {
+    /// The plan of a request: its own, else that of its credential, else the next of the queue, else the script's.
+    fn plan(&self, asked: &mut Asked<'_>, credential: Option<&str>) -> Plan {
         if let Some(plan) = asked.fake.take() {
             return plan;
         }
@@ -411,6 +422,9 @@ impl Shared {
             }
             None => {
                 let mut live = lock(&self.live);
+                if let Some(plan) = credential.and_then(|credential| live.by_credential.get(credential)) {
+                    return plan.clone();
+                }
                 live.queue.pop_front().unwrap_or_else(|| live.plan.clone())
             }
         }

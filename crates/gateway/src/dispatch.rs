@@ -24,6 +24,7 @@ use crate::body::Body;
 use crate::exchange::Exchange;
 use crate::flight::{Flight, Trouble};
 use crate::lanes::{self, Lane};
+use crate::pace::{Lesson, Paced};
 use crate::plan::{self, Plan, Step};
 use crate::refusal::{Code, Refusal};
 use crate::relay;
@@ -58,6 +59,8 @@ struct Miss {
     too_long: bool,
     /// Content is refused that another may take.
     content: bool,
+    /// It was too much for whoever was asked.
+    too_much: bool,
     /// What it says of its place.
     told: Told,
 }
@@ -95,6 +98,7 @@ pub(crate) async fn dispatch(
             Err((refusal, why)) => {
                 visit.ended(Err(None));
                 turned = None;
+                order::leave(&mut left, step);
                 cause = Some(why);
                 verdict.get_or_insert((Verdict::Ours(refusal), true, None));
                 continue;
@@ -102,17 +106,27 @@ pub(crate) async fn dispatch(
         };
         exchange.attempts += 1;
         exchange.deployment = Some(Arc::clone(deployment));
+        exchange.by = step.by.clone();
         exchange.set_output = step.max_output;
         exchange.busy = step.vital.as_ref().map(Vital::begin);
+        exchange.paced = gateway.paces.begin(step.at(), || gateway.clock.moment());
+        let lesson = exchange.paced.as_ref().map(Paced::lesson);
+        let stream = exchange.asked.stream;
         let timeouts = exchange.within_limit(step.timeouts);
         let miss = match attempt(&gateway, exchange, step, timeouts, &up, &body, reservation).await {
             Ok(answer) => {
                 visit.ended(Ok(()));
+                if let Some(lesson) = lesson {
+                    lesson.answered(stream, gateway.clock.moment());
+                }
                 return answer;
             }
             Err(miss) => *miss,
         };
         visit.ended(miss.told);
+        if miss.too_much {
+            refused_as_too_much(&gateway, step, lesson.as_ref());
+        }
         cause = Some(order::cause(&miss));
         exchange = miss.exchange;
         if let Some(late) = exchange.late() {
@@ -121,6 +135,9 @@ pub(crate) async fn dispatch(
         }
         let turn = miss.by_responses && turned.is_none();
         made += usize::from(!turn);
+        if !turn && !order::is_of_the_credential(miss.told) {
+            order::leave(&mut left, step);
+        }
         if miss.too_long {
             order::keep_longer(&mut left, step);
         }
@@ -156,6 +173,15 @@ async fn enter<'a>(
     }
 }
 
+/// What a place that was asked too much is given at once from now on.
+fn refused_as_too_much(gateway: &Gateway, step: &Step, lesson: Option<&Lesson>) {
+    // How many were under way at a place that is not counted yet, nobody knows: at most as many as there are connections.
+    let most = step.provider().max_connections;
+    let free = gateway.upstreams.of(step.provider()).map_or(most, |upstream| upstream.origin.free());
+    let under_way = most.saturating_sub(free).saturating_add(1);
+    gateway.paces.refused(step.at(), lesson, under_way, gateway.clock.moment());
+}
+
 /// One attempt: intent in the ledger, call, answer.
 async fn attempt(
     gateway: &Arc<Gateway>,
@@ -168,7 +194,7 @@ async fn attempt(
 ) -> Result<http::Response<Body>, Box<Miss>> {
     let deployment = &step.deployment;
     let durable = exchange.caller.key.record.durable;
-    let upstream = match gateway.upstreams.of(&deployment.provider) {
+    let upstream = match gateway.upstreams.of(step.provider()) {
         Ok(upstream) => upstream,
         Err(problem) => {
             tracing::error!(provider = %deployment.provider.name, %problem, "provider cannot be called");
@@ -228,6 +254,7 @@ fn unasked(exchange: Box<Exchange>, reservation: Reservation, refusal: Box<Refus
         by_responses: false,
         too_long: false,
         content: false,
+        too_much: false,
         told: Err(None),
     })
 }
@@ -261,6 +288,7 @@ fn unrecorded(exchange: Box<Exchange>, error: &ledger::SpoolUnavailable) -> Box<
         by_responses: false,
         too_long: false,
         content: false,
+        too_much: false,
         told: Err(None),
     })
 }
@@ -293,6 +321,7 @@ fn miss(
         by_responses: false,
         too_long: false,
         content: false,
+        too_much: false,
         told,
     })
 }
@@ -407,7 +436,8 @@ fn failed(mut flight: Box<Flight>, head: Head, body: Bytes, failure: &Failure) -
     let provider = Arc::clone(&flight.deployment.provider.name);
     let status = head.status.as_u16();
     if failure.blame != Blame::Client {
-        tracing::warn!(%provider, status, blame = ?failure.blame, "provider refused an attempt");
+        let credential = flight.exchange().credential_name();
+        tracing::warn!(%provider, credential, status, blame = ?failure.blame, "provider refused an attempt");
     }
     // Known by other means than a body of an error.
     let told_aside = body.is_empty() && failure.message.is_some();
@@ -458,5 +488,6 @@ fn failed(mut flight: Box<Flight>, head: Head, body: Bytes, failure: &Failure) -
     let mut miss = miss(flight, Outcome::Refused, told, verdict, failure.retryable, wait);
     miss.too_long = failure.is_too_long();
     miss.content = failure.is_content_policy();
+    miss.too_much = order::is_too_much(failure, status);
     miss
 }

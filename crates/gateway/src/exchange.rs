@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use ledger::Labels;
 use policy::{
-    Deployment, Environment, KeyState, Moment, Name, RequestId, Standing, Taken, Timeouts, Timestamp,
+    Deployment, Environment, KeyState, Moment, Name, Provider, RequestId, Standing, Taken, Timeouts,
+    Timestamp,
 };
 use providers::request::{Asked, Operation};
 
@@ -14,6 +15,7 @@ use http::HeaderValue;
 
 use crate::alarm::Spare;
 use crate::metrics::InFlight;
+use crate::pace::Paced;
 use crate::receive::Held;
 use crate::refusal::{Code, Refusal};
 use crate::vitals::Busy;
@@ -108,7 +110,11 @@ pub(crate) struct Exchange {
     pub(crate) set_output: Option<u64>,
     /// Counts the present attempt at its place, where a route measures that.
     pub(crate) busy: Option<Busy>,
+    /// Counts it there, where it is found out how much that place bears.
+    pub(crate) paced: Option<Paced>,
     pub(crate) deployment: Option<Arc<Deployment>>,
+    /// The provider with the credential of the present attempt, where it is not the first of several.
+    pub(crate) by: Option<Arc<Provider>>,
     pub(crate) upstream_request_id: Option<Name>,
     /// Kept only where the environment logs bodies.
     pub(crate) request_body: Option<bytes::Bytes>,
@@ -139,6 +145,12 @@ impl Exchange {
     /// Nobody waits for it any more, neither a client nor a stop.
     pub(crate) fn release_in_flight(&mut self) {
         self.in_flight = None;
+    }
+
+    /// What the settings call the credential of the present attempt, where there are several.
+    pub(crate) fn credential_name(&self) -> Option<&str> {
+        let first = || self.deployment.as_ref().map(|deployment| &deployment.provider);
+        self.by.as_ref().or_else(first)?.credential_name.as_deref()
     }
 
     /// The endpoint's name in records.

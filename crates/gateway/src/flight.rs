@@ -282,7 +282,7 @@ impl Flight {
         self.call = None;
         let deployment = Arc::clone(&self.deployment);
         let mut exchange = self.into_exchange();
-        exchange.busy = None;
+        (exchange.busy, exchange.paced) = (None, None);
         let now = exchange.gateway.clock.moment();
         if let Some(dispatched) = exchange.times.dispatched.take() {
             exchange.times.lost += now.since(dispatched);

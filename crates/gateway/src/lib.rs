@@ -17,6 +17,7 @@ mod body;
 mod dispatch;
 mod endpoints;
 mod exchange;
+mod figures;
 mod flight;
 mod headers;
 mod health;
@@ -28,6 +29,7 @@ mod limits;
 mod listen;
 mod metrics;
 mod models;
+mod pace;
 mod plan;
 mod probe;
 mod queue;
@@ -68,6 +70,7 @@ use runtime::{Clock, Tasks};
 pub use self::body::{Body, BoxBody, BoxError};
 pub use self::limits::tally::{Tally, TallyFigures, Telling};
 pub use self::listen::{bind, serve};
+pub use self::pace::Bearing;
 pub use self::plan::{ExplainError, Explained, Place, Question};
 pub use self::probe::{ProbeError, list_models};
 pub use self::recall::Larder;
@@ -150,6 +153,7 @@ pub struct Gateway {
     pub(crate) recall: recall::Recall,
     pub(crate) learned: learned::Learned,
     pub(crate) standings: standing::Standings,
+    pub(crate) paces: pace::Paces,
     pub(crate) retries: retries::Retries,
     pub(crate) gates: queue::Gates,
     pub(crate) limiter: limits::Limiter,
@@ -193,6 +197,7 @@ impl Gateway {
             recall: recall::Recall::new(parts.larder),
             learned: learned::Learned::default(),
             standings: standing::Standings::default(),
+            paces: pace::Paces::default(),
             retries: retries::Retries::default(),
             gates,
             limiter: limits::Limiter::default(),
@@ -295,8 +300,14 @@ impl Gateway {
 
     /// What of a provider's is not well at present.
     #[must_use]
-    pub fn standings(&self, provider: &policy::Provider) -> Vec<Standing> {
+    pub fn standings(&self, provider: &Arc<policy::Provider>) -> Vec<Standing> {
         self.standings.of_provider(provider, self.clock.moment())
+    }
+
+    /// What is known of how much a provider's places bear.
+    #[must_use]
+    pub fn bearings(&self, provider: &Arc<policy::Provider>) -> Vec<Bearing> {
+        self.paces.of_provider(provider)
     }
 
     /// Metrics in the OpenMetrics text format.
@@ -356,9 +367,14 @@ impl Gateway {
                 "attempts at places that are not well which the retry budget did not allow",
                 self.retries.denied(),
             ),
+            (
+                "asked_though_failing",
+                "attempts at deployments that mostly fail, since half of their route was passed over already",
+                self.standings.counts().1,
+            ),
             ("tasks", "tasks running", self.tasks.running() as u64),
         ]);
-        self.metrics.text(&now)
+        self.metrics.text(&now, &[self.passed_over(), self.ejections(), self.bears()])
     }
 }
 
@@ -384,5 +400,6 @@ async fn sweep(gateway: std::sync::Weak<Gateway>, tasks: Tasks) {
         gateway.upstreams.sweep(gateway.clock.moment());
         gateway.upstreams.forget_unused();
         gateway.recall.sweep(gateway.clock.moment());
+        gateway.paces.sweep(gateway.clock.moment());
     }
 }

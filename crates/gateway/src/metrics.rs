@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64};
 
 use parking_lot::RwLock;
-use policy::{Currency, Deployment, Money, NameMap};
+use policy::{Currency, Deployment, Money, Name, NameMap};
 use prometheus_client::encoding::{EncodeLabelSet, text::encode};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -67,6 +67,17 @@ struct GuardrailLabels {
     guardrail: String,
     action: &'static str,
     stage: &'static str,
+}
+
+/// Figures that are read at the moment, one for each of some labels.
+pub(crate) struct Figures {
+    pub(crate) name: &'static str,
+    /// What only grows is a counter.
+    pub(crate) grows: bool,
+    pub(crate) help: &'static str,
+    pub(crate) labels: &'static [&'static str],
+    /// The labels' values, in their order, and the figure.
+    pub(crate) series: Vec<(Vec<Name>, u64)>,
 }
 
 type Spent = Counter<f64, AtomicU64>;
@@ -332,7 +343,7 @@ impl Metrics {
     }
 
     /// The exposition text, with figures that are read at this moment appended.
-    pub(crate) fn text(&self, now: &[(&'static str, &'static str, u64)]) -> String {
+    pub(crate) fn text(&self, now: &[(&'static str, &'static str, u64)], more: &[Figures]) -> String {
         let mut text = String::with_capacity(16 * 1024);
         if encode(&mut text, &self.registry).is_err() {
             tracing::error!("metrics could not be written");
@@ -343,6 +354,17 @@ impl Metrics {
             text.push_str(&format!(
                 "# HELP tidegate_{name} {help}.\n# TYPE tidegate_{name} gauge\ntidegate_{name} {value}\n"
             ));
+        }
+        for figures in more.iter().filter(|figures| !figures.series.is_empty()) {
+            let Figures { name, grows, help, labels, series } = figures;
+            let (kind, end) = if *grows { ("counter", "_total") } else { ("gauge", "") };
+            text.push_str(&format!("# HELP tidegate_{name} {help}.\n# TYPE tidegate_{name} {kind}\n"));
+            for (values, value) in series {
+                // Names of settings, in which nothing has to be escaped.
+                let pairs: Vec<_> =
+                    labels.iter().zip(values).map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+                text.push_str(&format!("tidegate_{name}{end}{{{}}} {value}\n", pairs.join(",")));
+            }
         }
         text.push_str("# EOF\n");
         text

@@ -1,5 +1,6 @@
 //! Where the call may go: from the names that the client asked for to an ordered list of attempts.
 
+mod credentials;
 mod explain;
 mod view;
 
@@ -8,12 +9,14 @@ use std::time::Duration;
 
 use http::HeaderMap;
 use policy::{
-    Causes, Deployment, Name, Order, Ranked, ResolveError, Route, Said, Stand, Target, Timeouts, View as _,
+    Causes, Deployment, Name, Order, Provider, Ranked, ResolveError, Route, Said, Stand, Target, Timeouts,
+    View as _,
 };
 use smallvec::{SmallVec, smallvec};
 
 use crate::exchange::Exchange;
 use crate::refusal::{Code, Refusal};
+use crate::standing::At;
 use crate::vitals::Vital;
 use view::Seen;
 
@@ -25,14 +28,19 @@ pub(crate) const MAX_ATTEMPTS: usize = 3;
 const MAX_CHOICES: usize = 16;
 
 /// One attempt to come.
+#[derive(Clone)]
 pub(crate) struct Step {
     pub(crate) deployment: Arc<Deployment>,
+    /// Its provider with another than the first of several credentials.
+    pub(crate) by: Option<Arc<Provider>>,
     /// The route's, where the request goes by one; else the provider's.
     pub(crate) timeouts: Timeouts,
     /// After which causes it is made, where it is a fallback of a route.
     pub(crate) on: Option<Causes>,
     /// What it says other than the client.
     pub(crate) set: Option<Said>,
+    /// It mostly fails, and is asked all the same.
+    pub(crate) kept: bool,
     /// The most output that this asks for.
     pub(crate) max_output: Option<u64>,
     /// What is measured there, where a route wants to know.
@@ -44,7 +52,26 @@ pub(crate) struct Step {
 impl Step {
     /// An attempt as the client asks.
     pub(crate) fn to(deployment: Arc<Deployment>, timeouts: Timeouts) -> Self {
-        Self { deployment, timeouts, on: None, set: None, max_output: None, vital: None, asked: None }
+        Self {
+            deployment,
+            by: None,
+            timeouts,
+            on: None,
+            set: None,
+            kept: false,
+            max_output: None,
+            vital: None,
+            asked: None,
+        }
+    }
+
+    /// The deployment's provider, with the credential of this attempt.
+    pub(crate) fn provider(&self) -> &Arc<Provider> {
+        self.by.as_ref().unwrap_or(&self.deployment.provider)
+    }
+
+    pub(crate) fn at(&self) -> At<'_> {
+        At { deployment: &self.deployment, by: self.provider() }
     }
 
     /// Whether it is for when a budget is spent, and else no part of the plan.
@@ -87,13 +114,12 @@ pub(crate) fn plan(exchange: &Exchange, headers: &HeaderMap) -> Result<Plan, Box
     if let Some(nobody) = nobody.filter(|_| plan.attempts.is_empty()) {
         return Err(nobody);
     }
-    // Stable: what is passed over or full comes last, and all else as it was.
-    let (standings, now) = (&exchange.gateway.standings, exchange.times.received);
-    let gates = &exchange.gateway.gates;
-    plan.attempts.sort_by_key(|step| {
-        let away = standings.of(&step.deployment, now) == Stand::Away;
-        Route::lateness(step.on, away || gates.is_full(&step.deployment.provider))
-    });
+    credentials::spread(exchange, &seen, &mut plan.attempts);
+    credentials::spread(exchange, &seen, &mut plan.cheaper);
+    // Stable: what is full or passed over comes last, and all else as it was.
+    let (gateway, now) = (&exchange.gateway, exchange.times.received);
+    let stand = |step: &Step| if step.kept { Stand::Ready } else { gateway.stand(step.at(), now) };
+    plan.attempts.sort_by_key(|step| Route::lateness(step.on, stand(step)));
     plan.attempts.truncate(MAX_CHOICES);
     Ok(plan)
 }
@@ -172,9 +198,11 @@ fn step(route: &Route, one: &Ranked<'_>, seen: &Seen<'_>) -> Step {
         timeouts: route.timeouts_on(&deployment.provider),
         on: one.on,
         set: one.choice.set.clone(),
+        kept: one.kept,
         max_output: one.choice.max_output(),
         vital: if route.measures() { seen.vital(&deployment) } else { None },
         asked: None,
+        by: None,
         deployment,
     }
 }
@@ -182,13 +210,7 @@ fn step(route: &Route, one: &Ranked<'_>, seen: &Seen<'_>) -> Step {
 fn push(plan: &mut Plan, step: Step) {
     let known = |steps: &[Step]| steps.iter().any(|known| known.deployment.name == step.deployment.name);
     if step.on.is_some_and(|on| on.has(Causes::BUDGET)) && !known(&plan.cheaper) {
-        plan.cheaper.push(Step {
-            deployment: Arc::clone(&step.deployment),
-            set: step.set.clone(),
-            vital: step.vital.clone(),
-            asked: step.asked.clone(),
-            ..step
-        });
+        plan.cheaper.push(step.clone());
     }
     if !known(&plan.attempts) && !step.is_of_last_resort() {
         plan.attempts.push(step);

@@ -242,7 +242,7 @@ async fn attempt(
     let unasked = |exchange, reservation, refusal| {
         Box::new(Miss { exchange, reservation: Some(reservation), refusal, again: true })
     };
-    let upstream = match gateway.upstreams.of(&deployment.provider) {
+    let upstream = match gateway.upstreams.of(step.provider()) {
         Ok(upstream) => upstream,
         Err(problem) => {
             let message = format!("provider `{name}`: {problem}");

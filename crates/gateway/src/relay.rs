@@ -22,7 +22,7 @@ use crate::refusal::Refusal;
 use crate::screen::Verdict;
 use crate::screen::stream::Screen;
 use crate::settle::Ending;
-use crate::standing::Fault;
+use crate::standing::{At, Fault};
 use crate::stored;
 
 /// The largest whole (not streamed) answer, bytes.
@@ -390,8 +390,9 @@ impl Relay {
 
     fn counts_against(&mut self, fault: Fault) {
         let deployment = Arc::clone(&self.flight.deployment);
-        let gateway = &self.flight.exchange().gateway;
-        gateway.standings.failed(&deployment, fault, gateway.clock.moment());
+        let exchange = self.flight.exchange();
+        let (gateway, by) = (&exchange.gateway, exchange.by.as_ref().unwrap_or(&deployment.provider));
+        gateway.standings.failed(At { deployment: &deployment, by }, fault, gateway.clock.moment());
     }
 
     fn cut_off(&mut self, refusal: &Refusal) {

@@ -134,6 +134,7 @@ pub(crate) fn conclude(
         true if exchange.budgeted => cost.or(attempt.reserved()),
         true => cost,
     };
+    exchange.paced = None;
     if let (Some(busy), Some(first)) = (exchange.busy.take(), exchange.times.first_byte) {
         let after =
             exchange.times.dispatched.map_or(first.since(first), |dispatched| first.since(dispatched));

@@ -1,6 +1,7 @@
 //! How each place that serves a model stands: whoever fails again and again is passed over for a while.
 //!
-//! A place is an origin, a credential and an upstream model, whatever environment and release ask for it; an account is an
+//! A place is an origin, a credential and an upstream model, whatever environment and release ask for it, so of several credentials
+//! each stands for itself; an account is an
 //! origin and a credential. A place that failed seven times in a row is passed over for a second, then two, up to a
 //! minute; so is one of which more than half of the last attempts failed, though others succeed; one that limits its rate for as long as it says; an account whose credential is refused for a minute, up to ten.
 //! Then one real request tries it: where it succeeds all is as before, and where it fails the next wait is longer. Waits are
@@ -9,10 +10,12 @@
 //! It steers and never refuses: where there is nobody else, the call is made all the same. A place of which nothing bad is
 //! known is not in the table, and while the table is empty nobody looks into it.
 
-use std::collections::HashMap;
+mod shown;
+
+use std::collections::{BTreeMap, HashMap};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -20,6 +23,9 @@ use policy::{Deployment, Moment, Name, Provider, Stand};
 use runtime::Dice;
 
 use crate::Gateway;
+
+pub(crate) use shown::MOST_SERIES;
+pub use shown::Standing;
 
 /// Failures in a row after which a place is passed over (as linkerd does, its documentation of 2026).
 const IN_A_ROW: u32 = 7;
@@ -47,6 +53,18 @@ pub(crate) enum Fault {
     Credential,
     /// The credential is good, and not for this model.
     Forbidden,
+}
+
+impl Fault {
+    /// For people and programs.
+    fn reason(self) -> &'static str {
+        match self {
+            Self::Failed => "failed",
+            Self::Limited(_) => "rate_limited",
+            Self::Credential => "credential",
+            Self::Forbidden => "forbidden",
+        }
+    }
 }
 
 /// The attempts of the last five to ten seconds, from the first failure on, in two halves.
@@ -83,10 +101,46 @@ impl Recent {
         (attempts.saturating_add(before.0), failures.saturating_add(before.1))
     }
 
+    /// The share of the attempts that failed.
+    fn share(&self) -> f64 {
+        let (attempts, failures) = self.sum();
+        f64::from(failures) / f64::from(attempts.max(1))
+    }
+
     /// Whether more than half of enough attempts failed.
     fn mostly_failed(&self) -> bool {
         let (attempts, failures) = self.sum();
         attempts >= ENOUGH && failures > attempts / 2
+    }
+}
+
+/// Where a call is made: a deployment, by one of its provider's credentials.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct At<'a> {
+    pub(crate) deployment: &'a Deployment,
+    /// The deployment's provider, or the same with another credential.
+    pub(crate) by: &'a Provider,
+}
+
+impl At<'_> {
+    /// The account alone, and the place.
+    fn both(self) -> [Place; 2] {
+        [account(self.by), place(self)]
+    }
+
+    /// The place as a number.
+    pub(crate) fn place(self) -> Place {
+        place(self)
+    }
+
+    /// The account as a number.
+    pub(crate) fn account(self) -> Place {
+        account(self.by)
+    }
+
+    /// That of a provider.
+    pub(crate) fn account_of(by: &Provider) -> Place {
+        account(by)
     }
 }
 
@@ -95,6 +149,8 @@ impl Recent {
 struct State {
     /// The deployment, or the provider where its credential is refused: for people.
     name: Name,
+    /// Its credential, where the provider has several.
+    credential: Option<Name>,
     account: Place,
     failures: u32,
     recent: Recent,
@@ -123,9 +179,17 @@ impl State {
     /// Takes a fault to heart. `spread` lies in [0, 1); whether the place is passed over from now on that was not before.
     fn fault(&mut self, fault: Fault, now: Moment, spread: f64) -> bool {
         let tried = self.trying.take().is_some();
-        // What was under way when the place was already passed over says nothing new.
         if self.until.is_some() && !tried {
-            return false;
+            // What was under way when the place was already passed over says nothing new; but one that mostly fails may be
+            // asked all the same, and is to be known to fail always, or to limit the rate.
+            if !self.mostly_fails() {
+                return false;
+            }
+            if fault == Fault::Failed {
+                self.failures += 1;
+                self.recent.count(true, now);
+                return false;
+            }
         }
         (self.fault, self.ill) = (fault, now);
         if fault == Fault::Failed {
@@ -148,6 +212,25 @@ impl State {
         self.times += 1;
         let before = self.until.replace(now.plus(wait));
         before.is_none()
+    }
+
+    /// Whether it is passed over for the share of its failures, and answers now and then.
+    fn mostly_fails(&self) -> bool {
+        let by_share = self.until.is_some() && self.by_share && self.fault == Fault::Failed;
+        by_share && self.failures < IN_A_ROW
+    }
+
+    /// One that mostly fails was asked all the same, and answered.
+    fn answers_now_and_then(&mut self, now: Moment) {
+        if self.mostly_fails() {
+            self.failures = 0;
+            self.recent.count(false, now);
+        }
+    }
+
+    /// For people and programs.
+    fn reason(&self) -> &'static str {
+        if self.mostly_fails() { "mostly_failed" } else { self.fault.reason() }
     }
 
     /// Takes a success to heart; whether nothing bad is left to be known.
@@ -180,21 +263,10 @@ pub(crate) type Place = u64;
 pub(crate) struct Standings {
     known: AtomicUsize,
     states: Mutex<HashMap<Place, State>>,
-}
-
-/// A place that is not well, for people and programs.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Standing {
-    /// The deployment, or the provider where its credential is refused.
-    pub name: Name,
-    /// `failed`, `rate_limited`, `credential` or `forbidden`.
-    pub reason: &'static str,
-    /// Failures in a row.
-    pub failures: u32,
-    /// Whether it is passed over where there is another.
-    pub away: bool,
-    /// Until it is tried again.
-    pub tried_in: Duration,
+    /// How often places were passed over since the start, by reason.
+    passed: Mutex<BTreeMap<&'static str, u64>>,
+    /// How often one that mostly fails was asked all the same.
+    kept: AtomicU64,
 }
 
 impl Standings {
@@ -203,18 +275,43 @@ impl Standings {
         self.known.load(Ordering::Acquire) == 0
     }
 
-    /// How a deployment stands.
-    pub(crate) fn of(&self, deployment: &Deployment, now: Moment) -> Stand {
+    /// How a place stands.
+    pub(crate) fn of(&self, at: At<'_>, now: Moment) -> Stand {
         if self.known.load(Ordering::Acquire) == 0 {
             return Stand::Ready;
         }
         let states = self.states.lock();
         let stand = |place| states.get(&place).map_or(Stand::Ready, |state| state.stand(now));
-        stand(account(&deployment.provider)).max(stand(place(deployment)))
+        let [account, place] = at.both();
+        stand(account).max(stand(place))
     }
 
-    /// How much speaks against a deployment: nothing, some failures, that it is passed over.
-    pub(crate) fn doubt(&self, deployment: &Deployment) -> u8 {
+    /// The share of failures of a place that is passed over for nothing but that.
+    pub(crate) fn failing(&self, at: At<'_>, now: Moment) -> Option<f64> {
+        if self.known.load(Ordering::Acquire) == 0 {
+            return None;
+        }
+        let states = self.states.lock();
+        let [account, place] = at.both();
+        if states.get(&account).is_some_and(|state| state.stand(now) == Stand::Away) {
+            return None;
+        }
+        states.get(&place).filter(|state| state.mostly_fails()).map(|state| state.recent.share())
+    }
+
+    /// The same of a deployment: by the credential that fails least.
+    pub(crate) fn failing_any(&self, deployment: &Deployment, now: Moment) -> Option<f64> {
+        let each = deployment.provider.with_each_credential();
+        each.filter_map(|by| self.failing(At { deployment, by }, now)).min_by(f64::total_cmp)
+    }
+
+    /// A place that mostly fails is asked all the same.
+    pub(crate) fn count_kept(&self) {
+        self.kept.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How much speaks against a place: nothing, some failures, that it is passed over.
+    pub(crate) fn doubt(&self, at: At<'_>) -> u8 {
         if self.known.load(Ordering::Acquire) == 0 {
             return 0;
         }
@@ -225,16 +322,17 @@ impl Standings {
                 None => u8::from(!state.is_well()),
             })
         };
-        doubt(account(&deployment.provider)).max(doubt(place(deployment)))
+        let [account, place] = at.both();
+        doubt(account).max(doubt(place))
     }
 
     /// An attempt begins. Where the place is to be tried, it is this attempt that tries it; `None`: another does already.
-    fn enter(&self, deployment: &Deployment, now: Moment) -> Option<bool> {
+    fn enter(&self, at: At<'_>, now: Moment) -> Option<bool> {
         if self.known.load(Ordering::Acquire) == 0 {
             return Some(false);
         }
         let mut states = self.states.lock();
-        let both = [account(&deployment.provider), place(deployment)];
+        let both = at.both();
         let stand = |state: Option<&State>| state.map_or(Stand::Ready, |state| state.stand(now));
         match both.iter().map(|place| stand(states.get(place))).max() {
             Some(Stand::Away) => None,
@@ -253,32 +351,36 @@ impl Standings {
 
     /// It answered, if only that the client was wrong. What answers once may limit its rate all the same, so that ends by a
     /// try alone.
-    fn answered(&self, deployment: &Deployment, tried: bool, now: Moment) {
+    fn answered(&self, at: At<'_>, tried: bool, now: Moment) {
         if self.known.load(Ordering::Acquire) == 0 {
             return;
         }
         let mut states = self.states.lock();
-        for place in [account(&deployment.provider), place(deployment)] {
+        for place in at.both() {
             let stays = |state: &State| {
                 !tried && state.until.is_some() && (state.fault != Fault::Failed || state.by_share)
             };
-            let Some(state) = states.get_mut(&place).filter(|state| !stays(state)) else { continue };
+            let Some(state) = states.get_mut(&place) else { continue };
+            if stays(state) {
+                state.answers_now_and_then(now);
+                continue;
+            }
             let was_away = state.until.is_some();
             if state.succeeded(now) {
                 states.remove(&place);
             }
             if was_away {
-                tracing::info!(model = %deployment.name, "is asked again, since it answers");
+                tracing::info!(model = %at.deployment.name, credential = named(at.by), "is asked again, since it answers");
             }
         }
         self.known.store(states.len(), Ordering::Release);
     }
 
     /// It failed.
-    pub(crate) fn failed(&self, deployment: &Deployment, fault: Fault, now: Moment) {
+    pub(crate) fn failed(&self, at: At<'_>, fault: Fault, now: Moment) {
         let (place, name) = match fault {
-            Fault::Credential => (account(&deployment.provider), &deployment.provider.name),
-            _ => (place(deployment), &deployment.name),
+            Fault::Credential => (account(at.by), &at.by.name),
+            _ => (place(at), &at.deployment.name),
         };
         let mut states = self.states.lock();
         if !states.contains_key(&place) && states.len() >= MOST {
@@ -290,7 +392,8 @@ impl Standings {
         }
         let state = states.entry(place).or_insert_with(|| State {
             name: Arc::clone(name),
-            account: account(&deployment.provider),
+            credential: at.by.credential_name.clone(),
+            account: account(at.by),
             failures: 0,
             recent: Recent::new(now),
             ill: now,
@@ -301,48 +404,21 @@ impl Standings {
             fault,
         });
         if state.fault(fault, now, Dice::unit()) {
-            tracing::warn!(%name, fault = ?fault, failures = state.failures, "a deployment or account is passed over for a while");
+            *self.passed.lock().entry(state.reason()).or_insert(0) += 1;
+            let credential = named(at.by);
+            tracing::warn!(%name, credential, fault = ?fault, failures = state.failures, "a deployment or account is passed over for a while");
         }
         self.known.store(states.len(), Ordering::Release);
     }
 
     /// A try that ended without saying anything of the place.
-    fn released(&self, deployment: &Deployment) {
+    fn released(&self, at: At<'_>) {
         let mut states = self.states.lock();
-        for place in [account(&deployment.provider), place(deployment)] {
+        for place in at.both() {
             if let Some(state) = states.get_mut(&place) {
                 state.trying = None;
             }
         }
-    }
-
-    /// What of a provider's is not well, by name.
-    pub(crate) fn of_provider(&self, provider: &Provider, now: Moment) -> Vec<Standing> {
-        let states = self.states.lock();
-        let account = account(provider);
-        let mut list: Vec<_> = states
-            .values()
-            .filter(|state| state.account == account && !state.is_well())
-            .map(|state| Standing {
-                name: Arc::clone(&state.name),
-                reason: match state.fault {
-                    Fault::Failed => "failed",
-                    Fault::Limited(_) => "rate_limited",
-                    Fault::Credential => "credential",
-                    Fault::Forbidden => "forbidden",
-                },
-                failures: state.failures,
-                away: state.stand(now) == Stand::Away,
-                tried_in: state.until.map_or(Duration::ZERO, |until| until.since(now)),
-            })
-            .collect();
-        list.sort_by(|a, b| a.name.cmp(&b.name));
-        list
-    }
-
-    /// How many places are passed over.
-    pub(crate) fn away(&self, now: Moment) -> usize {
-        self.states.lock().values().filter(|state| state.stand(now) == Stand::Away).count()
     }
 }
 
@@ -352,25 +428,25 @@ pub(crate) type Told = Result<(), Option<Fault>>;
 /// One attempt at a place, for what is learned from it.
 pub(crate) struct Visit<'a> {
     gateway: &'a Gateway,
-    deployment: &'a Deployment,
+    at: At<'a>,
     tries: bool,
 }
 
 impl<'a> Visit<'a> {
     /// `None` where the place is passed over, or is tried by another request at this moment, and there are `others`.
-    pub(crate) fn begin(gateway: &'a Gateway, deployment: &'a Deployment, others: bool) -> Option<Self> {
-        match gateway.standings.enter(deployment, gateway.clock.moment()) {
-            Some(tries) => Some(Self { gateway, deployment, tries }),
+    pub(crate) fn begin(gateway: &'a Gateway, at: At<'a>, others: bool) -> Option<Self> {
+        match gateway.standings.enter(at, gateway.clock.moment()) {
+            Some(tries) => Some(Self { gateway, at, tries }),
             None if others => None,
-            None => Some(Self { gateway, deployment, tries: false }),
+            None => Some(Self { gateway, at, tries: false }),
         }
     }
 
     pub(crate) fn ended(mut self, told: Told) {
         let standings = &self.gateway.standings;
         match told {
-            Ok(()) => standings.answered(self.deployment, self.tries, self.gateway.clock.moment()),
-            Err(Some(fault)) => standings.failed(self.deployment, fault, self.gateway.clock.moment()),
+            Ok(()) => standings.answered(self.at, self.tries, self.gateway.clock.moment()),
+            Err(Some(fault)) => standings.failed(self.at, fault, self.gateway.clock.moment()),
             Err(None) => return,
         }
         self.tries = false;
@@ -380,9 +456,14 @@ impl<'a> Visit<'a> {
 impl Drop for Visit<'_> {
     fn drop(&mut self) {
         if self.tries {
-            self.gateway.standings.released(self.deployment);
+            self.gateway.standings.released(self.at);
         }
     }
+}
+
+/// What the settings call a credential, where there are several: for the log.
+fn named(by: &Provider) -> Option<&str> {
+    by.credential_name.as_deref()
 }
 
 pub(crate) fn account(provider: &Provider) -> Place {
@@ -392,11 +473,11 @@ pub(crate) fn account(provider: &Provider) -> Place {
     hasher.finish()
 }
 
-fn place(deployment: &Deployment) -> Place {
+fn place(at: At<'_>) -> Place {
     let mut hasher = DefaultHasher::new();
-    account(&deployment.provider).hash(&mut hasher);
-    deployment.provider.base_path.hash(&mut hasher);
-    deployment.upstream_model.hash(&mut hasher);
+    account(at.by).hash(&mut hasher);
+    at.by.base_path.hash(&mut hasher);
+    at.deployment.upstream_model.hash(&mut hasher);
     hasher.finish()
 }
 

@@ -11,6 +11,7 @@
 //! call, how often), [`queue`] (who waits) → [`price`], [`catalogue`] (what it costs) → [`settings`] (the document), [`mod@compile`]
 //! (document to snapshot), [`snapshot`] (what the data plane reads) → [`discover`] (no document at all).
 
+pub mod adaptive;
 pub mod catalogue;
 pub mod compile;
 pub mod discover;
@@ -29,6 +30,7 @@ pub mod snapshot;
 pub mod time;
 pub mod window;
 
+pub use adaptive::{Adaptive, Pace};
 pub use catalogue::{Quirk, ThroughChat};
 pub use compile::{Compiled, Discovered, FileKey, Secrets, compile};
 pub use discover::document_from_environment;
@@ -46,7 +48,8 @@ pub use limits::{
 pub use money::{Currency, Money, MoneyError};
 pub use price::{Price, Rate, Tier, Usage};
 pub use route::{
-    Causes, Choice, Condition, Facts, LeftOut, Order, Ranked, Route, Said, Stand, Sticky, Strategy, View,
+    Causes, Choice, Condition, Facts, LeftOut, Order, Ranked, Route, Said, Stand, Sticky, Strategy, Turn,
+    View,
 };
 pub use settings::{
     ByteSize, ClusterSettings, CountedBy, Document, DrainTimes, EnvironmentDocument, Finding, LogFormat,

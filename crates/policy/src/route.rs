@@ -4,6 +4,8 @@
 //! the order can be explained, and tested, without a network.
 
 mod condition;
+mod credentials;
+mod ejection;
 
 use crate::guardrails::Guardrail;
 use crate::ids::Name;
@@ -19,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use condition::{Condition, ConditionError, Facts};
+pub use credentials::Turn;
 
 /// Of two deployments that are about as quick, the one that is less busy is asked: within this, as a factor.
 const ABOUT: f64 = 1.2;
@@ -188,6 +191,8 @@ pub enum Stand {
     Ready,
     /// It was passed over long enough: one request is to try it.
     Due,
+    /// As many calls are under way as it bears: others come first.
+    Full,
     /// It is passed over while there is another.
     Away,
 }
@@ -198,6 +203,8 @@ pub trait View {
     fn draw(&self) -> f64;
     /// How a deployment stands.
     fn stand(&self, deployment: &Deployment) -> Stand;
+    /// The share of its attempts that fail, of one that is passed over for that alone; else `None`.
+    fn failing(&self, deployment: &Deployment) -> Option<f64>;
     /// Whether a condition holds for the request.
     fn holds(&self, condition: &Condition) -> bool;
     /// What the request has besides text, by the names of [`Deployment::takes`].
@@ -225,6 +232,8 @@ pub struct Ranked<'r> {
     pub on: Option<Causes>,
     /// How it stood.
     pub stand: Stand,
+    /// It mostly fails, and is asked all the same: half of the route is passed over for that already.
+    pub kept: bool,
 }
 
 /// Why a deployment of a route is not asked.
@@ -274,38 +283,42 @@ impl Route {
     /// present.
     pub fn order(&self, view: &impl View) -> Order<'_> {
         let mut left_out: Vec<(&Choice, LeftOut)> = Vec::new();
-        let mut targets: SmallVec<[(&Choice, Stand); 4]> = SmallVec::new();
-        for choice in &self.targets {
-            match self.left_out(choice, view) {
-                None => targets.push((choice, view.stand(&choice.deployment))),
-                Some(why) => left_out.push((choice, why)),
-            }
-        }
-        let mut ranked = self.ranked(targets, view);
-        for (choice, on) in &self.fallbacks {
+        let mut open: SmallVec<[Ranked<'_>; 4]> = SmallVec::new();
+        let targets = self.targets.iter().map(|choice| (choice, None));
+        let fallbacks = self.fallbacks.iter().map(|(choice, on)| (choice, Some(*on)));
+        for (choice, on) in targets.chain(fallbacks) {
             let known = |earlier: &Ranked<'_>| earlier.choice.deployment.name == choice.deployment.name;
-            if ranked.iter().any(known) {
+            if on.is_some() && open.iter().any(known) {
                 continue;
             }
             match self.left_out(choice, view) {
                 None => {
                     let stand = view.stand(&choice.deployment);
-                    ranked.push(Ranked { choice, on: Some(*on), stand });
+                    open.push(Ranked { choice, on, stand, kept: false });
                 }
                 Some(why) => left_out.push((choice, why)),
             }
         }
-        // Stable: what is passed over comes last, and all else as it was.
-        ranked.sort_by_key(|one| Route::lateness(one.on, one.stand == Stand::Away));
+        if open.iter().any(|one| one.stand == Stand::Away) {
+            ejection::keep_half(&mut open, view);
+        }
+        let fallbacks = open.iter().position(|one| one.on.is_some()).unwrap_or(open.len());
+        let fallbacks: SmallVec<[Ranked<'_>; 4]> = open.drain(fallbacks..).collect();
+        let mut ranked = self.ranked(open, view);
+        ranked.extend(fallbacks);
+        // Stable: what is full or passed over comes last, and all else as it was.
+        ranked.sort_by_key(|one| Route::lateness(one.on, one.stand));
         Order { ranked, left_out }
     }
 
-    /// How late something is asked: what is passed over after what is not, but before fallbacks that are for other causes than
-    /// those for which places are passed over.
-    pub fn lateness(on: Option<Causes>, away: bool) -> u8 {
-        match on {
-            Some(on) if !on.has(Causes::ERROR) && !on.has(Causes::RATE_LIMIT) => 2,
-            _ => u8::from(away),
+    /// How late something is asked: what is full after what is not, and what is passed over after that, but before fallbacks
+    /// that are for other causes than those for which places are passed over.
+    pub fn lateness(on: Option<Causes>, stand: Stand) -> u8 {
+        match (on, stand) {
+            (Some(on), _) if !on.has(Causes::ERROR) && !on.has(Causes::RATE_LIMIT) => 3,
+            (_, Stand::Away) => 2,
+            (_, Stand::Full) => 1,
+            (_, Stand::Ready | Stand::Due) => 0,
         }
     }
 
@@ -347,34 +360,30 @@ impl Route {
 
     fn ranked<'r>(
         &'r self,
-        mut left: SmallVec<[(&'r Choice, Stand); 4]>,
+        mut left: SmallVec<[Ranked<'r>; 4]>,
         view: &impl View,
     ) -> SmallVec<[Ranked<'r>; 4]> {
         let mut order: SmallVec<[Ranked<'r>; 4]> = SmallVec::new();
-        if let Some(due) = left.iter().position(|(_, stand)| *stand == Stand::Due) {
-            let (choice, stand) = left.remove(due);
-            order.push(Ranked { choice, on: None, stand });
+        if let Some(due) = left.iter().position(|one| one.stand == Stand::Due) {
+            order.push(left.remove(due));
         }
         let before = order.len();
         let unit = self.sticky.and_then(|sticky| view.unit(sticky));
-        for wanted in [Stand::Ready, Stand::Due, Stand::Away] {
+        for wanted in [Stand::Ready, Stand::Due, Stand::Full, Stand::Away] {
             match (self.strategy, unit) {
                 (Strategy::Ordered, _) => {
-                    let fit = left.iter().filter(|(_, stand)| *stand == wanted);
-                    order.extend(fit.map(|(choice, stand)| Ranked { choice, on: None, stand: *stand }));
+                    order.extend(left.iter().filter(|one| one.stand == wanted).copied());
                 }
                 (_, Some(unit)) => {
                     let start = order.len();
-                    let fit = left.iter().filter(|(_, stand)| *stand == wanted);
-                    order.extend(fit.map(|(choice, stand)| Ranked { choice, on: None, stand: *stand }));
+                    order.extend(left.iter().filter(|one| one.stand == wanted).copied());
                     order[start..].sort_by(|one, other| {
                         self.score(unit, other.choice).total_cmp(&self.score(unit, one.choice))
                     });
                 }
                 (_, None) => {
                     while let Some(chosen) = by_weight(&left, wanted, view) {
-                        let (choice, stand) = left.remove(chosen);
-                        order.push(Ranked { choice, on: None, stand });
+                        order.push(left.remove(chosen));
                     }
                 }
             }
@@ -469,8 +478,12 @@ impl Route {
             words.push_str(&format!("; `when = {:?}` holds", when.text()));
         }
         match one.stand {
+            Stand::Ready if one.kept => {
+                words.push_str("; mostly fails, as does half of the route, so it is asked all the same");
+            }
             Stand::Ready => {}
             Stand::Due => words.push_str("; was passed over, and is to be tried"),
+            Stand::Full => words.push_str("; has as many under way as it bears"),
             Stand::Away => words.push_str("; is passed over while there is another"),
         }
         words
@@ -482,17 +495,17 @@ fn compare(one: (Stand, f64), other: (Stand, f64)) -> Ordering {
 }
 
 /// One of those that stand as wanted, by their weights among themselves.
-fn by_weight(left: &[(&Choice, Stand)], wanted: Stand, view: &impl View) -> Option<usize> {
-    let fit = || left.iter().enumerate().filter(|(_, (_, stand))| *stand == wanted);
+fn by_weight(left: &[Ranked<'_>], wanted: Stand, view: &impl View) -> Option<usize> {
+    let fit = || left.iter().enumerate().filter(|(_, one)| one.stand == wanted);
     let last = fit().next_back()?.0;
     if fit().count() == 1 {
         return Some(last);
     }
-    let sum: f64 = fit().map(|(_, (choice, _))| choice.weight).sum();
+    let sum: f64 = fit().map(|(_, one)| one.choice.weight).sum();
     let mut rest = view.draw() * sum;
     // Weights are rounded: a draw just below 1 may lie beyond their sum.
-    let chosen = fit().find(|(_, (choice, _))| {
-        rest -= choice.weight;
+    let chosen = fit().find(|(_, one)| {
+        rest -= one.choice.weight;
         rest < 0.0
     });
     Some(chosen.map_or(last, |(at, _)| at))

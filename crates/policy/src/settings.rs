@@ -18,9 +18,9 @@ mod value;
 
 pub use cluster::{ClusterSettings, CountedBy, RedisUrl};
 pub use document::{
-    Api, BudgetDocument, ByteSize, CacheDocument, Document, DrainTimes, EnvironmentDocument,
-    GuardrailDocument, KeyDocument, LogFormat, ModelDocument, ModelList, Network, Place, Placed,
-    ProviderDocument, RouteDocument, SecretRef, Server, StoreSettings, StoreUrl, TargetDocument,
+    Api, BudgetDocument, ByteSize, CacheDocument, CredentialDocument, Document, DrainTimes,
+    EnvironmentDocument, GuardrailDocument, KeyDocument, LogFormat, ModelDocument, ModelList, Network, Place,
+    Placed, ProviderDocument, RouteDocument, SecretRef, Server, StoreSettings, StoreUrl, TargetDocument,
     TimeoutsDocument, Tls,
 };
 pub(crate) use finding::Findings;

@@ -3,6 +3,7 @@
 //! Everything a request needs is found by one look-up of the model's name: the deployment or the route,
 //! with the provider, its credential, the price and the timeouts behind shared pointers.
 
+use crate::adaptive::Adaptive;
 use crate::catalogue::{Exception, Quirk, ThroughChat, built_in};
 use crate::guardrails::Guardrail;
 use crate::ids::{Name, NameMap};
@@ -236,6 +237,13 @@ pub struct Provider {
     pub base_path: Name,
     /// What it wants to see. `None` where it wants nothing.
     pub credential: Option<Secret>,
+    /// What the settings call the credential, where there are several.
+    pub credential_name: Option<Name>,
+    /// The credential's share of the calls, against the sum of all.
+    pub weight: f64,
+    /// The same provider with each of its further credentials. Whatever an account keeps is that of the first, which is
+    /// this one.
+    pub others: Box<[Arc<Provider>]>,
     /// Where it wants to see it, in its native dialect.
     pub auth: Auth,
     /// Further dialects that it speaks; never the native one.
@@ -266,6 +274,8 @@ pub struct Provider {
     pub max_connections: u32,
     /// Calls that it takes at once, of all environments that share its account. `None`: nobody counts.
     pub max_concurrency: Option<u32>,
+    /// How it is found out how many calls at once a model of it bears.
+    pub adaptive: Adaptive,
     /// Its models are to be asked for at `/models` (`models = "discover"`).
     pub discover: bool,
     /// Its answers are simulated.
@@ -273,6 +283,11 @@ pub struct Provider {
 }
 
 impl Provider {
+    /// This provider, and the same with each of its further credentials.
+    pub fn with_each_credential(self: &Arc<Provider>) -> impl Iterator<Item = &Arc<Provider>> {
+        std::iter::once(self).chain(self.others.iter())
+    }
+
     /// The base path of a dialect and where it takes the credential; `None`: not spoken here.
     pub fn endpoint(&self, dialect: Dialect) -> Option<(&Name, &Auth)> {
         if dialect == self.dialect {

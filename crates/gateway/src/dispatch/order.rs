@@ -20,10 +20,11 @@ pub(super) fn next<'a>(
     turned: Option<&'a Step>,
 ) -> Option<(&'a Step, Visit<'a>)> {
     if let Some(step) = turned {
-        return Visit::begin(gateway, &step.deployment, false).map(|visit| (step, visit));
+        return Visit::begin(gateway, step.at(), false).map(|visit| (step, visit));
     }
     while !left.is_empty() {
-        let doubt = |step: &&Step| gateway.standings.doubt(&step.deployment);
+        let doubt =
+            |step: &&Step| gateway.standings.doubt(step.at()).max(u8::from(gateway.paces.is_full(step.at())));
         let chosen = match cause {
             None => 0,
             Some(cause) => {
@@ -36,7 +37,10 @@ pub(super) fn next<'a>(
         if cause.is_some() && doubt(&step) > 0 && !gateway.retries.may(gateway.clock.moment()) {
             continue;
         }
-        if let Some(visit) = Visit::begin(gateway, &step.deployment, !left.is_empty()) {
+        if let Some(visit) = Visit::begin(gateway, step.at(), !left.is_empty() && !step.kept) {
+            if step.kept {
+                gateway.standings.count_kept();
+            }
             return Some((step, visit));
         }
     }
@@ -75,6 +79,23 @@ pub(super) fn cause(miss: &Miss) -> Causes {
 pub(super) fn keep_longer(left: &mut SmallVec<[&Step; 4]>, refused: &Step) {
     let known = refused.deployment.context.unwrap_or(0);
     left.retain(|step| step.deployment.context.is_some_and(|context| context > known));
+}
+
+/// After `failed` failed for another reason than its credential, another credential of the same deployment helps nobody.
+pub(super) fn leave(left: &mut SmallVec<[&Step; 4]>, failed: &Step) {
+    if !failed.deployment.provider.others.is_empty() {
+        left.retain(|step| step.deployment.name != failed.deployment.name);
+    }
+}
+
+/// Whether it is the credential that another may do better.
+pub(super) fn is_of_the_credential(told: Told) -> bool {
+    matches!(told, Err(Some(Fault::Limited(_) | Fault::Credential | Fault::Forbidden)))
+}
+
+/// Whether it was too much for whoever refused. 498 is Groq's, 529 Anthropic's; a 503 mostly means something else.
+pub(super) fn is_too_much(failure: &Failure, status: u16) -> bool {
+    failure.blame == Blame::RateLimited || (failure.blame == Blame::Overloaded && status != 503)
 }
 
 /// What a refusal says of whoever refused.

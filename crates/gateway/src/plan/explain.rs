@@ -8,9 +8,10 @@ use providers::request::{self, Operation};
 use runtime::Dice;
 use serde::Serialize;
 
-use super::{MAX_ATTEMPTS, fits, resolve, view::Seen};
+use super::{MAX_ATTEMPTS, credentials, fits, resolve, view::Seen};
 use crate::exchange::{Caller, Exchange};
 use crate::refusal::Refusal;
+use crate::standing::At;
 use crate::{Gateway, endpoints};
 
 /// A request that is not made.
@@ -43,6 +44,9 @@ pub struct ExplainError {
 pub struct Place {
     /// `provider/model`.
     pub model: Name,
+    /// With which credential, where the provider has several.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<Name>,
     /// Why it stands where it does.
     pub because: String,
     /// Whether it is passed over at present.
@@ -103,9 +107,9 @@ impl Gateway {
             explained.add(&exchange, &seen, target, at > 0, &mut order);
         }
         // As a plan is ordered: what is passed over comes last, and after it what the input does not fit.
-        order.sort_by_key(|(place, on, _)| Route::lateness(*on, place.away));
-        order.sort_by_key(|(_, _, fits)| !fits);
-        explained.attempts = order.into_iter().map(|(place, _, _)| place).collect();
+        order.sort_by_key(|(_, on, stand, _)| Route::lateness(*on, *stand));
+        order.sort_by_key(|(_, _, _, fits)| !fits);
+        explained.attempts = order.into_iter().map(|(place, _, _, _)| place).collect();
         Ok(explained)
     }
 
@@ -151,10 +155,10 @@ impl Explained {
         seen: &Seen<'_>,
         target: Target,
         by_client: bool,
-        order: &mut Vec<(Place, Option<Causes>, bool)>,
+        order: &mut Vec<(Place, Option<Causes>, Stand, bool)>,
     ) {
-        let mut put = |deployment: &policy::Deployment, mut because: String, on, away| {
-            if order.iter().any(|(place, _, _)| place.model == deployment.name) {
+        let mut put = |deployment: &policy::Deployment, mut because: String, on, kept: bool| {
+            if order.iter().any(|(place, ..)| place.model == deployment.name) {
                 return;
             }
             let fits = fits(exchange, deployment);
@@ -162,7 +166,25 @@ impl Explained {
                 let context = deployment.context.unwrap_or(0);
                 because.push_str(&format!("; the input hardly fits its context of {context} tokens"));
             }
-            order.push((Place { model: Arc::clone(&deployment.name), because, away }, on, fits));
+            for (by, stand) in credentials::of(exchange, seen, deployment) {
+                let (model, credential) = (Arc::clone(&deployment.name), by.credential_name.clone());
+                let at = At { deployment, by };
+                let (standings, now) = (&exchange.gateway.standings, exchange.times.received);
+                let kept = kept && standings.failing(at, now).is_some();
+                let stand = if kept { Stand::Ready } else { stand };
+                let mut because = because.clone();
+                match stand {
+                    Stand::Away if credential.is_some() => {
+                        because.push_str("; this credential is passed over while there is another");
+                    }
+                    Stand::Full if credential.is_some() => {
+                        because.push_str("; this credential has as many under way as it bears");
+                    }
+                    _ => {}
+                }
+                let away = stand == Stand::Away;
+                order.push((Place { model, credential, because, away }, on, stand, fits));
+            }
         };
         match target {
             Target::Deployment(deployment) => {
@@ -170,11 +192,10 @@ impl Explained {
                 let model = Arc::clone(&deployment.name);
                 if !lacking.is_empty() {
                     let because = format!("it does not take {}", lacking.join(", "));
-                    return self.left_out.push(Place { model, because, away: false });
+                    return self.left_out.push(Place { model, credential: None, because, away: false });
                 }
-                let away = policy::View::stand(seen, &deployment) == Stand::Away;
                 let because = if by_client { "a fallback of the request" } else { "asked for by name" };
-                put(&deployment, because.to_owned(), None, away);
+                put(&deployment, because.to_owned(), None, false);
             }
             Target::Route(route) => {
                 if self.strategy.is_none() {
@@ -186,14 +207,14 @@ impl Explained {
                         let because =
                             "a fallback for when a budget is spent, and for nothing else".to_owned();
                         let model = Arc::clone(&one.choice.deployment.name);
-                        self.left_out.push(Place { model, because, away: false });
+                        self.left_out.push(Place { model, credential: None, because, away: false });
                         continue;
                     }
-                    let away = one.stand == Stand::Away;
-                    put(&one.choice.deployment, route.because(one, seen), one.on, away);
+                    put(&one.choice.deployment, route.because(one, seen), one.on, one.kept);
                 }
                 let out = found.left_out.iter().map(|(choice, why)| Place {
                     model: Arc::clone(&choice.deployment.name),
+                    credential: None,
                     because: why.to_string(),
                     away: false,
                 });

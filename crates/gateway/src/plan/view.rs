@@ -103,7 +103,11 @@ impl View for Seen<'_> {
     }
 
     fn stand(&self, deployment: &Deployment) -> Stand {
-        self.exchange.gateway.standings.of(deployment, self.now)
+        self.exchange.gateway.stand_of(deployment, self.now)
+    }
+
+    fn failing(&self, deployment: &Deployment) -> Option<f64> {
+        self.exchange.gateway.standings.failing_any(deployment, self.now)
     }
 
     fn holds(&self, condition: &Condition) -> bool {

@@ -79,6 +79,8 @@ pub(super) fn answer(exchange: &Exchange, plan: &Plan, client: &HeaderMap, print
     // Of one place that is there twice, they also choose what is set for it.
     let mut open: Vec<_> = plan.attempts.iter().map(|step| (&step.deployment.name, &step.set)).collect();
     open.sort();
+    // One place with several credentials is one place.
+    open.dedup();
     mix.add("open").add((open.len() as u64).to_le_bytes());
     for (name, set) in open {
         mix.add(&**name);

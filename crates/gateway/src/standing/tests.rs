@@ -7,6 +7,7 @@ const NAME: &str = "up/model";
 fn state(fault: Fault) -> State {
     State {
         name: NAME.into(),
+        credential: None,
         account: 0,
         failures: 0,
         recent: Recent::new(at(0)),
@@ -126,4 +127,35 @@ fn a_half_or_less_says_nothing() {
     for n in 0..4 {
         assert!(!state.fault(Fault::Failed, at(20_000 + n), 0.0), "{n}");
     }
+}
+
+/// Passed over for its share, and asked all the same: what it does then is known.
+#[test]
+fn one_that_is_asked_all_the_same_is_still_watched() {
+    let ejected = || {
+        let mut state = state(Fault::Failed);
+        assert_eq!(mostly_fails(&mut state, 0), Some(ENOUGH));
+        assert!(state.mostly_fails() && state.recent.share() > 0.5);
+        state
+    };
+    // An answer now and then keeps it what it is, and does not let it in.
+    let mut state = ejected();
+    for n in 0..100 {
+        assert!(!state.fault(Fault::Failed, at(30 + n), 0.0));
+        state.answers_now_and_then(at(30 + n));
+        assert!(state.mostly_fails(), "{n}");
+        assert_eq!(state.stand(at(30 + n)), Stand::Away);
+    }
+    assert_eq!(state.reason(), "mostly_failed");
+    // One that fails always is no such place any more.
+    for _ in 0..IN_A_ROW {
+        state.fault(Fault::Failed, at(200), 0.0);
+    }
+    assert!(!state.mostly_fails());
+    assert_eq!(state.reason(), "failed");
+    // Nor one that limits the rate, which is left alone as long as it says.
+    let mut state = ejected();
+    state.fault(Fault::Limited(Some(Duration::from_secs(20))), at(100), 0.0);
+    assert!(!state.mostly_fails());
+    assert_eq!((state.stand(at(20_099)), state.reason()), (Stand::Away, "rate_limited"));
 }

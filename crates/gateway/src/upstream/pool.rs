@@ -105,6 +105,11 @@ impl Origin {
         }
     }
 
+    /// Connections that may be opened beside those in use.
+    pub(crate) fn free(&self) -> u32 {
+        u32::try_from(self.places.available_permits()).unwrap_or(u32::MAX)
+    }
+
     /// Throws away idle connections that are closed or too old.
     pub(crate) fn sweep(&self, now: Moment) {
         for list in &self.idle {

@@ -5,6 +5,7 @@
 //! since a record of every object would be silent about those that were made before it, or elsewhere.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use crate::ids::Name;
 use crate::snapshot::{Environment, Provider};
@@ -24,11 +25,11 @@ pub(super) fn mark_shared(environments: &mut [Environment]) {
 fn shared(environments: &[Environment]) -> Vec<HashSet<Name>> {
     let mut holders: HashMap<Sign<'_>, HashSet<usize>> = HashMap::new();
     for (at, environment) in environments.iter().enumerate() {
-        for sign in environment.providers.values().flat_map(|provider| signs(provider)) {
+        for sign in environment.providers.values().flat_map(signs) {
             holders.entry(sign).or_default().insert(at);
         }
     }
-    let is_shared = |provider: &Provider| {
+    let is_shared = |provider: &Arc<Provider>| {
         signs(provider).any(|sign| holders.get(&sign).is_some_and(|holders| holders.len() > 1))
     };
     let of = |environment: &Environment| {
@@ -39,8 +40,13 @@ fn shared(environments: &[Environment]) -> Vec<HashSet<Name>> {
 }
 
 /// A vendor's account is its credential, at whichever of its addresses; that of a server of one's own is its place and
-/// the credential, if it has any. What is simulated keeps nothing.
-fn signs(provider: &Provider) -> impl Iterator<Item = Sign<'_>> {
+/// the credential, if it has any. What is simulated keeps nothing. Of several credentials each counts, though the gateway
+/// itself asks for what is kept by the first alone: calls of models may leave something behind with any of them.
+fn signs(provider: &Arc<Provider>) -> impl Iterator<Item = Sign<'_>> {
+    provider.with_each_credential().flat_map(|provider| signs_of(provider))
+}
+
+fn signs_of(provider: &Provider) -> impl Iterator<Item = Sign<'_>> {
     let credential = provider.credential.as_ref().map(|secret| secret.expose());
     let known = credential.is_some() && &*provider.vendor != "custom";
     let vendor = known.then_some(Ok(&*provider.vendor));
@@ -95,6 +101,10 @@ mod tests {
         };
         let bare = |url: &str| format!("y]\nbase_url = \"{url}\"");
         let openai = |credential: &str| format!("openai]\ncredential = \"env:{credential}\"");
+        let several =
+            "openai]\ncredentials.one.credential = \"env:C\"\ncredentials.two.credential = \"env:A\"";
+        assert!(shared(&openai("A"), several), "each of several counts");
+        assert!(!shared(&openai("B"), several));
         // The same secret from two places is one secret, and a provider may be named otherwise.
         assert!(shared(&openai("A_1"), &openai("A_2")));
         assert!(shared(

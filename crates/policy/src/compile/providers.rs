@@ -1,11 +1,12 @@
 //! Providers: the vendor's row, what the document says otherwise, the credential.
 
 use super::{Work, vendor_names};
+use crate::adaptive::Adaptive;
 use crate::catalogue::{Kind, Quirk, ShapedDoor, Vendor, built_in};
 use crate::ids::{Name, NameMap};
 use crate::key::Secret;
 use crate::nearest;
-use crate::settings::{EnvironmentDocument, ModelList, ProviderDocument, base_url};
+use crate::settings::{EnvironmentDocument, ModelList, Placed, ProviderDocument, SecretRef, base_url};
 use crate::snapshot::{Auth, Dialect, Endpoint, Origin, Provider, Shaped, Timeouts};
 use std::sync::Arc;
 
@@ -27,7 +28,8 @@ pub(super) fn compile(work: &mut Work<'_>, described: &EnvironmentDocument) -> N
 
 fn provider(work: &mut Work<'_>, name: &Name, said: &ProviderDocument) -> Provider {
     let vendor = vendor(work, name, said);
-    let credential = credential(work, name, said, vendor);
+    let mut credentials = credentials(work, name, said, vendor).into_iter();
+    let credential = credentials.next();
     let unknown = said.vendor.is_some() && vendor.is_none();
     let place = if unknown { None } else { Place::of(work, name, said, vendor) };
     let place = place.unwrap_or_else(Place::nowhere);
@@ -54,9 +56,16 @@ fn provider(work: &mut Work<'_>, name: &Name, said: &ProviderDocument) -> Provid
         headers: said.headers.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
         max_connections: said.max_connections.unwrap_or(CONNECTIONS),
         max_concurrency: said.max_concurrency,
+        adaptive: said.adaptive.unwrap_or(match vendor.map(|vendor| vendor.kind) {
+            Some(Kind::Vendor) => Adaptive::Aimd,
+            _ => Adaptive::Off,
+        }),
         discover: said.models == ModelList::Discover,
         simulated: vendor.is_some_and(|vendor| vendor.simulated),
         credential: None,
+        credential_name: None,
+        weight: 1.0,
+        others: Box::default(),
     };
     provider.quirks.sort_unstable();
     if let Some(vendor) = vendor {
@@ -66,7 +75,11 @@ fn provider(work: &mut Work<'_>, name: &Name, said: &ProviderDocument) -> Provid
         let usual = provider.endpoint(Dialect::OpenAi).map(|(path, _)| path.clone());
         provider.responses = if responses.value { provider.responses.or(usual) } else { None };
     }
-    provider.credential = credential;
+    if let Some(first) = credential {
+        let first = first.of(&provider);
+        let others = credentials.map(|credential| Arc::new(credential.of(&first))).collect();
+        provider = Provider { others, ..first };
+    }
     remarks(work, said, &provider);
     provider
 }
@@ -251,7 +264,58 @@ fn remarks(work: &mut Work<'_>, said: &ProviderDocument, provider: &Provider) {
     }
 }
 
-/// The credential, where one is needed; also `None` after a finding.
+/// One credential of a provider.
+struct Credential {
+    /// Where there are several.
+    name: Option<Name>,
+    weight: f64,
+    secret: Secret,
+}
+
+impl Credential {
+    /// The provider with this one.
+    fn of(self, provider: &Provider) -> Provider {
+        Provider {
+            credential: Some(self.secret),
+            credential_name: self.name,
+            weight: self.weight,
+            ..provider.clone()
+        }
+    }
+}
+
+/// The credentials, where any is needed, by their names; also none after a finding.
+fn credentials(
+    work: &mut Work<'_>,
+    name: &Name,
+    said: &ProviderDocument,
+    vendor: Option<&Vendor>,
+) -> Vec<Credential> {
+    if said.credentials.is_empty() {
+        let secret = credential(work, name, said, vendor);
+        return secret.map(|secret| Credential { name: None, weight: 1.0, secret }).into_iter().collect();
+    }
+    if let Some(one) = &said.credential {
+        let message = format!("provider `{name}` has both `credential` and `credentials`");
+        let help = format!("move it to `[providers.{name}.credentials.NAME]`, or take one of them out");
+        work.findings.error(one.at, message, Some(help));
+    }
+    let mut all: Vec<Credential> = Vec::with_capacity(said.credentials.len());
+    for (own, described) in &said.credentials {
+        let whose = format!("the credential `{own}` of provider `{name}`");
+        let Some(secret) = secret(work, &whose, &described.credential) else { continue };
+        let same = |known: &&Credential| known.secret.expose() == secret.expose();
+        if let Some(Credential { name: Some(known), .. }) = all.iter().find(same) {
+            let message = format!("{whose} is the same as `{known}`, and counts as that one alone");
+            work.findings.warning(described.credential.at, message, None);
+            continue;
+        }
+        all.push(Credential { name: Some(own.clone()), weight: described.weight, secret });
+    }
+    all
+}
+
+/// The one credential, where one is needed; also `None` after a finding.
 fn credential(
     work: &mut Work<'_>,
     name: &Name,
@@ -268,16 +332,21 @@ fn credential(
         work.findings.error(said.at, message, Some(format!("add `credential = \"env:{variable}\"`")));
         return None;
     };
+    secret(work, &format!("the credential of provider `{name}`"), reference)
+}
+
+/// A secret that can be sent in a header.
+fn secret(work: &mut Work<'_>, whose: &str, reference: &Placed<SecretRef>) -> Option<Secret> {
     match work.secret(&reference.value) {
         Ok(secret) if secret.expose().bytes().all(|byte| byte.is_ascii_graphic()) => Some(secret),
         Ok(_) => {
-            let message = format!("the credential of provider `{name}` cannot be sent in a header");
+            let message = format!("{whose} cannot be sent in a header");
             let help = "it holds spaces or characters that are not ASCII: is it the right file or variable?";
             work.findings.error(reference.at, message, Some(help.to_owned()));
             None
         }
         Err(why) => {
-            work.no_secret(reference.at, format!("the credential of provider `{name}`: {why}"), None);
+            work.no_secret(reference.at, format!("{whose}: {why}"), None);
             None
         }
     }

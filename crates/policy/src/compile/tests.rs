@@ -10,6 +10,8 @@ use crate::settings::parse;
 use crate::snapshot::{Auth, Deployment, Dialect, ResolveError, Target};
 use std::time::Duration;
 
+#[path = "tests/credentials.rs"]
+mod of_credentials;
 #[path = "tests/routes.rs"]
 mod of_routes;
 

@@ -5,6 +5,7 @@
 
 use super::cluster::ClusterSettings;
 use super::overload::Overload;
+use crate::adaptive::Adaptive;
 use crate::guardrails::Action;
 use crate::ids::Name;
 use crate::keyring::{BudgetRule, SharedBudget};
@@ -348,6 +349,9 @@ pub struct ProviderDocument {
     pub at: Place,
     /// Where its credential is found.
     pub credential: Option<Placed<SecretRef>>,
+    /// Several, in place of the one.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub credentials: BTreeMap<Name, CredentialDocument>,
     /// Which known vendor it is, where the name does not say so.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vendor: Option<Placed<Name>>,
@@ -378,6 +382,18 @@ pub struct ProviderDocument {
     pub max_concurrency: Option<u32>,
     /// Whether it speaks `/responses`; else such calls are translated.
     pub responses: Option<Placed<bool>>,
+    /// How it is found out how many calls at once a model bears.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub adaptive: Option<Adaptive>,
+}
+
+/// `[providers.NAME.credentials.NAME]`.
+#[derive(Clone, Debug, Serialize)]
+pub struct CredentialDocument {
+    /// Where it is found.
+    pub credential: Placed<SecretRef>,
+    /// Its share of the calls.
+    pub weight: f64,
 }
 
 /// `timeouts = { … }`: what is not said is left to the next that says it.

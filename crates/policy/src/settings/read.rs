@@ -5,6 +5,7 @@
 
 mod guardrails;
 mod overload;
+mod providers;
 
 use super::check::weight;
 use super::cluster;
@@ -19,8 +20,8 @@ use crate::limits::{LimitRule, Limits, Per};
 use crate::money::{Currency, Money, NANO};
 use crate::price::{Price, Rate, Tier};
 use crate::route::{Causes, Sticky, Strategy};
+use crate::snapshot::Layer;
 use crate::snapshot::TAKES;
-use crate::snapshot::{Dialect, Layer};
 use crate::window::{Window, Zone};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -73,6 +74,15 @@ impl<'n, 't> Node<'n, 't> {
 
     pub(super) fn count(&self, name: &str) -> Option<u64> {
         integer(self.find(name)?.0.get_ref()).and_then(|count| u64::try_from(count).ok())
+    }
+
+    /// The field `weight`; 1 where nothing is said.
+    fn weight(&self) -> Option<f64> {
+        match self.find("weight").map(|(spot, _)| spot.get_ref()) {
+            None => Some(1.0),
+            Some(Value::Float(float)) => weight(float.as_str()),
+            Some(whole) => integer(whole).map(|whole| whole as f64),
+        }
     }
 
     fn decimal(&self, name: &str) -> Option<i64> {
@@ -278,7 +288,7 @@ fn environments(root: &Node<'_, '_>, notes: &mut Notes) -> Vec<EnvironmentDocume
 }
 
 fn environment(node: &Node<'_, '_>, base: EnvironmentDocument, notes: &mut Notes) -> EnvironmentDocument {
-    let mut providers = node.named("providers", provider);
+    let mut providers = node.named("providers", providers::provider);
     if base.layer == Layer::Development {
         // Always there while one builds: a name to try before any account exists.
         providers.entry("demo".into()).or_default();
@@ -313,50 +323,6 @@ fn environment(node: &Node<'_, '_>, base: EnvironmentDocument, notes: &mut Notes
         }
     }
     read
-}
-
-fn provider(node: &Node<'_, '_>) -> ProviderDocument {
-    let headers = node.find("headers").and_then(|(spot, _)| spot.get_ref().as_table());
-    let header = |(key, value): (&toml::Spanned<_>, &Spot<'_>)| -> Option<(Name, Name)> {
-        let name: &std::borrow::Cow<'_, str> = key.get_ref();
-        Some((name.to_ascii_lowercase().into(), value.get_ref().as_str()?.into()))
-    };
-    let dialect =
-        |text: &str| Dialect::NAMES.iter().find(|(name, _)| *name == text).map(|(_, it)| *it).ok_or(());
-    let name = |text: &str| Ok::<_, ()>(Name::from(text));
-    ProviderDocument {
-        at: node.at,
-        credential: node.placed("credential", value::secret),
-        vendor: node.placed("vendor", name),
-        dialect: node.placed("dialect", dialect),
-        api_version: node.placed("api_version", name),
-        base_url: node.placed("base_url", |text| Ok::<_, ()>(text.to_owned())),
-        models: match node.find("models").map(|(spot, _)| spot.get_ref()) {
-            None => ModelList::Open,
-            Some(Value::Array(_)) => {
-                ModelList::Closed(node.names("models").into_iter().map(|name| name.value).collect())
-            }
-            Some(_) => ModelList::Discover,
-        },
-        abort_stops_billing: node.boolean("abort_stops_billing"),
-        stream_usage: node.boolean("stream_usage"),
-        ca: node.read("ca", value::file),
-        headers: headers.into_iter().flatten().filter_map(header).collect(),
-        timeouts: timeouts(node),
-        responses: node.placed_bool("responses"),
-        max_connections: node.count("max_connections").and_then(|count| u32::try_from(count).ok()),
-        max_concurrency: node.count("max_concurrency").and_then(|count| u32::try_from(count).ok()),
-    }
-}
-
-fn timeouts(node: &Node<'_, '_>) -> TimeoutsDocument {
-    let Some(node) = node.table("timeouts") else { return TimeoutsDocument::default() };
-    TimeoutsDocument {
-        connect: node.duration("connect"),
-        first_byte: node.duration("first_byte"),
-        idle: node.duration("idle"),
-        total: node.duration("total"),
-    }
 }
 
 fn model(node: &Node<'_, '_>) -> ModelDocument {
@@ -412,7 +378,7 @@ fn route(node: &Node<'_, '_>) -> RouteDocument {
         sticky: named(&Sticky::NAMES, node.text("sticky")),
         max_cost: node.decimal("max_cost").map(|nano| Money { currency, nano }),
         max_first_token: node.duration("max_first_token"),
-        timeouts: timeouts(node),
+        timeouts: providers::timeouts(node),
         cache: cache(node),
         guardrails: node.names("guardrails"),
     }
@@ -444,12 +410,7 @@ fn choice(
     let Shape::Either(_, table) = shape else { return None };
     let own = node.within(item, table)?;
     let model = Placed { value: own.name("model")?, at: own.place("model") };
-    let said = if fallback { None } else { own.find("weight").map(|(spot, _)| spot.get_ref()) };
-    let weight = match said {
-        None => 1.0,
-        Some(Value::Float(float)) => weight(float.as_str())?,
-        Some(whole) => integer(whole)? as f64,
-    };
+    let weight = if fallback { 1.0 } else { own.weight()? };
     let causes = if fallback { own.names("on") } else { Vec::new() };
     let on = (!causes.is_empty()).then(|| Causes::named(causes.iter().map(|cause| &*cause.value)));
     let set = own.find("set").and_then(|(spot, _)| spot.get_ref().as_table());

@@ -290,8 +290,26 @@ static PROVIDER: &[Field] = &[
         Shape::Bool,
         "It also speaks /responses (or, false, does not); else such calls are translated.",
     ),
-    reserved("credentials"),
+    field(
+        "credentials",
+        Shape::Named(&NAME, &Shape::Table(&[CREDENTIAL])),
+        "Several credentials in place of one, by names of your own: calls are spread over them.",
+    ),
+    field(
+        "adaptive",
+        Shape::Choice(&["off", "aimd", "gradient"]),
+        "How it is found out how many calls at once a model bears. Default: aimd for vendors, else off.",
+    ),
     reserved("http2"),
+];
+
+static CREDENTIAL: &[Field] = &[
+    required("credential", Shape::Text(&SECRET), "Where it is found."),
+    field(
+        "weight",
+        Shape::Weight,
+        "Its share of the calls, against the sum of all; with 0 it is asked only where no other is well. Default: 1.",
+    ),
 ];
 
 static TIMEOUTS: &[Field] = &[

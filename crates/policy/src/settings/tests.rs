@@ -78,7 +78,7 @@ fn the_comments_of_the_example_are_valid() {
         })
         .collect();
     let text = uncommented.join("\n");
-    assert!(text.matches("\ncredential").count() == 2 && text.contains("\nmaster_key"));
+    assert!(text.matches("\ncredential = ").count() == 2 && text.contains("\nmaster_key"));
     let document = good(&text);
     assert!(document.server.tls.is_some() && document.server.max_memory.is_some());
     assert_eq!(document.environments[0].providers["local"].headers["x-team"], "search".into());
@@ -157,7 +157,7 @@ t.toml:17:51: error: `keys.app.limits.requests_per_minute`: expected an integer,
 #[test]
 fn what_comes_later_is_named() {
     let text = "prompts = {}\n[flags]\nx = 1\n[providers.a]\ndialect = \"anthropic\"\nbase_url = \"http://h\"\n\
-                credential = \"vault:x\"\n[providers.a.credentials.b]\n[models.\"a/b\"]\nprice = { hours = [] }\n\
+                credential = \"vault:x\"\nhttp2 = true\n[models.\"a/b\"]\nprice = { hours = [] }\n\
                 [routes.r]\ntargets = [\"a/b\"]\nstrict = true\n";
     assert_eq!(
         bad(text),
@@ -165,7 +165,7 @@ fn what_comes_later_is_named() {
          t.toml:2:2: error: `flags` is not available in this version\n\
          t.toml:7:14: error: `providers.a.credential`: `vault:` is not available in this version\n  help: put the \
          secret into an environment variable and write \"env:NAME\", or into a file and write \"file:PATH\"\n\
-         t.toml:8:14: error: `providers.a.credentials` is not available in this version\n\
+         t.toml:8:1: error: `providers.a.http2` is not available in this version\n\
          t.toml:10:11: error: `models.\"a/b\".price.hours` is not available in this version\n\
          t.toml:13:1: error: `routes.r.strict` is not available in this version"
     );
@@ -185,6 +185,28 @@ fn a_provider_says_which_vendor_it_is_and_how_it_speaks() {
         "t.toml:2:11: error: `providers.a.dialect`: unknown value \"anthropc\"\n  help: did you mean \"anthropic\"?\n\
          t.toml:3:15: error: `providers.a.api_version`: `a&b` is not an api-version\n  help: write what the vendor's \
          page names, such as \"2024-10-21\""
+    );
+}
+
+#[test]
+fn a_provider_has_several_credentials() {
+    let text = "[providers.a.credentials.main]\ncredential = \"env:A\"\n[providers.a.credentials]\n\
+                spare = { credential = \"file:b\", weight = 0 }\nhalf = { credential = \"env:C\", weight = 0.5 }\n";
+    let document = good(text);
+    let said = &document.environments[0].providers["a"].credentials;
+    let read: Vec<_> =
+        said.iter().map(|(name, one)| (&**name, one.credential.value.to_string(), one.weight)).collect();
+    let expected = [("half", "env:C", 0.5), ("main", "env:A", 1.0), ("spare", "file:b", 0.0)];
+    assert_eq!(read, expected.map(|(name, reference, weight)| (name, reference.to_owned(), weight)));
+    assert_eq!(
+        bad(
+            "[providers.a.credentials]\none = { credential = \"sk-1\" }\ntwo = { key = \"sk-2\" }\nthree = \"env:A\"\n"
+        ),
+        "t.toml:2:22: error: `providers.a.credentials.one.credential`: a secret must not stand in the settings\n  help: put \
+         the secret into an environment variable and write \"env:NAME\", or into a file and write \"file:PATH\"\n\
+         t.toml:3:7: error: `providers.a.credentials.two` has no `credential`\n  help: Where it is found.\n\
+         t.toml:3:9: error: unknown field `key` in `providers.a.credentials.two`\n  help: known here: credential, weight\n\
+         t.toml:4:9: error: `providers.a.credentials.three`: expected a table, found a text"
     );
 }
 
@@ -365,6 +387,8 @@ fn every_field_that_is_checked_is_read() {
         ("[store]", "url = \"postgres://h/d\""),
         ("[store]", "retention = \"1d\""),
         ("[providers.p]", "credential = \"file:c\""),
+        ("[providers.p]", "credentials.one = { credential = \"env:A\" }"),
+        ("[providers.p]", "credentials.one = { credential = \"env:A\", weight = 7 }"),
         ("[providers.p]", "models = [\"m\"]"),
         ("[providers.p]", "models = \"discover\""),
         ("[providers.p]", "abort_stops_billing = false"),
@@ -378,6 +402,7 @@ fn every_field_that_is_checked_is_read() {
         ("[providers.p]", "max_connections = 7"),
         ("[providers.p]", "max_concurrency = 7"),
         ("[providers.p]", "responses = true"),
+        ("[providers.p]", "adaptive = \"gradient\""),
         ("[models.\"p/m\"]", "context = 7"),
         ("[models.\"p/m\"]", "max_output = 7"),
         ("[models.\"p/m\"]", "api = \"chat\""),

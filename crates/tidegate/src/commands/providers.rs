@@ -59,19 +59,46 @@ fn states(provider: &Value) -> Vec<(String, Tone)> {
     if let Some(error) = provider["error"].as_str() {
         lines.push((format!("its models could not be listed: {error}"), Tone::Bad));
     }
+    let credentials: Vec<_> = provider["credentials"].as_array().into_iter().flatten().map(text).collect();
+    let ill = |name: &String| {
+        let mut standings = provider["standings"].as_array().into_iter().flatten();
+        standings.any(|standing| standing["credential"] == name.as_str())
+    };
+    let well: Vec<_> = credentials.into_iter().filter(|name| !ill(name)).collect();
+    if !well.is_empty() {
+        lines.push((format!("nothing bad is known of credential {}", well.join(", ")), Tone::Good));
+    }
     if lines.is_empty() {
         lines.push(("nothing bad is known".to_owned(), Tone::Good));
+    }
+    for bearing in provider["bearings"].as_array().into_iter().flatten() {
+        let (limit, under_way) = (&bearing["limit"], &bearing["under_way"]);
+        let name = named(bearing);
+        lines.push((format!("{name}: bears {limit} calls at once; {under_way} under way"), Tone::Plain));
     }
     lines
 }
 
+/// A model, with its credential where there are several.
+fn named(place: &Value) -> String {
+    let mut name = text(&place["name"]);
+    if let Some(credential) = place["credential"].as_str() {
+        name.push_str(&format!(" (credential {credential})"));
+    }
+    name
+}
+
 fn state(standing: &Value) -> (String, Tone) {
-    let name = text(&standing["name"]);
+    let name = named(standing);
     let failures = standing["failures"].as_u64().unwrap_or_default();
     let what = match standing["reason"].as_str() {
         Some("credential") => "refuses the gateway's credential".to_owned(),
         Some("forbidden") => "does not let our account use it".to_owned(),
         Some("rate_limited") => "limits the rate".to_owned(),
+        Some("mostly_failed") => {
+            let (of, failed) = (&standing["recent_attempts"], &standing["recent_failures"]);
+            format!("failed {failed} of its last {of} attempts")
+        }
         _ => format!("failed {failures} times in a row"),
     };
     let seconds = standing["tried_in_ms"].as_u64().unwrap_or_default().div_ceil(1000);

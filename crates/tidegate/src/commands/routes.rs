@@ -163,7 +163,9 @@ fn show(terminal: &mut Terminal, answer: &Value) -> anyhow::Result<()> {
     for (at, place) in attempts.iter().enumerate() {
         let tone = if place["away"] == true { Tone::Quiet } else { Tone::Strong };
         let model = terminal.paint(tone, &text(&place["model"]));
-        terminal.line(&format!("  {}. {model}  {}", at + 1, text(&place["because"])))?;
+        let credential =
+            place["credential"].as_str().map_or_else(String::new, |name| format!(" (credential {name})"));
+        terminal.line(&format!("  {}. {model}{credential}  {}", at + 1, text(&place["because"])))?;
     }
     for place in list("left_out") {
         let model = terminal.paint(Tone::Quiet, &text(&place["model"]));

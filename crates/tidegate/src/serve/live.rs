@@ -4,7 +4,9 @@ use super::discovery::full_name;
 use super::engine::Engine;
 use super::keeper::kind_of;
 use admin::Live;
-use admin::live::{EnvironmentState, LiveState, ProviderState, SpoolState, StandingState, StoreState};
+use admin::live::{
+    BearingState, EnvironmentState, LiveState, ProviderState, SpoolState, StandingState, StoreState,
+};
 use policy::{KeyOrigin, KeyRecord, Name};
 
 impl Live for Engine {
@@ -174,6 +176,11 @@ impl Engine {
                     error: state.discovery_errors.get(&name).cloned(),
                     address: provider.origin.to_string(),
                     simulated: provider.simulated,
+                    credentials: provider
+                        .with_each_credential()
+                        .filter_map(|by| by.credential_name.clone())
+                        .collect(),
+                    bearings: self.gateway.bearings(provider).into_iter().map(bearing).collect(),
                     standings: self.gateway.standings(provider).into_iter().map(standing).collect(),
                 }
             })
@@ -183,11 +190,23 @@ impl Engine {
     }
 }
 
+fn bearing(bearing: gateway::Bearing) -> BearingState {
+    BearingState {
+        name: bearing.name,
+        credential: bearing.credential,
+        limit: bearing.limit,
+        under_way: bearing.under_way,
+    }
+}
+
 fn standing(standing: gateway::Standing) -> StandingState {
     StandingState {
         name: standing.name,
+        credential: standing.credential,
         reason: standing.reason,
         failures: standing.failures,
+        recent_attempts: standing.recent.0,
+        recent_failures: standing.recent.1,
         away: standing.away,
         tried_in_ms: u64::try_from(standing.tried_in.as_millis()).unwrap_or(u64::MAX),
     }

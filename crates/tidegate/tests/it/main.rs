@@ -15,6 +15,7 @@ mod cage;
 mod client;
 mod commands;
 mod crash;
+mod credentials;
 mod detours;
 mod failpoints;
 mod guardrails;

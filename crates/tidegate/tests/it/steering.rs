@@ -219,3 +219,106 @@ async fn when_all_fail_retries_do_not_multiply_the_load() {
     assert!(attempts >= requests && attempts <= most, "{attempts} attempts, at most {most}");
     assert!(client.metric("tidegate_retries_denied").await.is_some());
 }
+
+/// Where many mostly fail, half of the route is asked all the same.
+#[tokio::test]
+async fn no_more_than_half_of_a_route_is_passed_over_for_failing() {
+    let (stand, upstreams) = stand([(); 3].map(|()| status(503, None)), "").await;
+    for upstream in &upstreams {
+        let turn = || [status(503, None), status(503, None), Plan::default()];
+        upstream.enqueue((0..3_000).flat_map(|_| turn()));
+    }
+    let client = stand.client();
+    let mut calls = 0;
+    while client.metric("tidegate_asked_though_failing").await.unwrap_or(0.0) < 20.0 {
+        for _ in 0..20 {
+            assert!(matches!(client.chat("r").await.status, 200 | 503));
+        }
+        let (_, explained, _) = stand.command(&["routes", "explain", "r", "--json"]);
+        let explained: serde_json::Value = serde_json::from_str(&explained).unwrap();
+        let attempts = explained["attempts"].as_array().unwrap();
+        let away = attempts.iter().filter(|one| one["away"] == true).count();
+        assert!(attempts.len() == 3 && away <= 1, "{explained}");
+        calls += 1;
+        assert!(calls < 150, "nobody is kept: {:?}", providers(&stand));
+    }
+    let metrics = client.get("/metrics").await.unwrap().text();
+    assert!(metrics.contains("tidegate_ejections_total{reason=\"mostly_failed\"}"), "{metrics}");
+}
+
+/// How many calls at once `p0/m` is found to bear, and how many are under way.
+fn bearing(stand: &Stand) -> Option<(u64, u64)> {
+    let all = providers(stand);
+    let bearing = all.iter().find(|one| one["name"] == "p0").unwrap()["bearings"].get(0)?.clone();
+    Some((bearing["limit"].as_u64()?, bearing["under_way"].as_u64()?))
+}
+
+/// A vendor that has said that it was too much is given as much as it bears; what is beyond goes elsewhere first.
+#[tokio::test]
+async fn a_place_is_given_no_more_than_it_bears_while_there_is_another() {
+    let (mut stand, upstreams) = adaptive_stand().await;
+    assert_eq!(bearing(&stand), None, "nothing is known while nobody refuses");
+    upstreams[0].enqueue([status(429, None)]);
+    let reply = stand.client().chat("r").await;
+    assert_eq!((reply.status, reply.header("x-tidegate-model")), (200, Some("p1/m")), "{}", reply.text());
+    assert_eq!(bearing(&stand), Some((1, 0)));
+    // Its wait ends, and a try lets it in.
+    let mut calls = 0;
+    while stand.client().chat("r").await.header("x-tidegate-model") != Some("p0/m") {
+        calls += 1;
+        assert!(calls < 5_000, "never tried again");
+    }
+    let endless = || Plan { tokens: 900, delay: 100, ..Plan::default() };
+    upstreams.iter().for_each(|upstream| upstream.set_plan(endless()));
+    let mut held = Vec::new();
+    loop {
+        let coming = stand.client().stream("r").await;
+        assert_eq!(coming.status, 200);
+        let by = coming.headers.get("x-tidegate-model").unwrap().to_str().unwrap().to_owned();
+        held.push(coming);
+        if by == "p1/m" {
+            break;
+        }
+        assert!(held.len() < 20, "it is never full: {:?}", bearing(&stand));
+    }
+    let (limit, under_way) = bearing(&stand).unwrap();
+    assert_eq!((under_way, limit), (held.len() as u64 - 1, held.len() as u64 - 1));
+    let (_, shown, _) = stand.command(&["providers"]);
+    assert!(shown.contains(&format!("p0/m: bears {limit} calls at once; {under_way} under way")), "{shown}");
+    let (_, explained, _) = stand.command(&["routes", "explain", "r"]);
+    assert!(
+        explained.contains("2. p0/m") && explained.contains("as many under way as it bears"),
+        "{explained}"
+    );
+    let limit = stand.client().get("/metrics").await.unwrap().text();
+    assert!(limit.contains("tidegate_adaptive_limit{provider=\"p0\",credential=\"\"}"), "{limit}");
+    // Where there is nobody else it is asked all the same.
+    let alone = stand.client().stream("p0/m").await;
+    assert_eq!((alone.status, bearing(&stand).unwrap().1), (200, under_way + 1));
+    held.push(alone);
+    // What has ended is under way no longer.
+    held.drain(..).for_each(crate::client::Coming::abort);
+    stand
+        .wait_until("all has ended", |stand| {
+            let ended = bearing(stand).is_some_and(|(_, under_way)| under_way == 0);
+            async move { ended }
+        })
+        .await;
+    upstreams.iter().for_each(|upstream| upstream.set_plan(Plan::default()));
+    assert_eq!(stand.client().chat("r").await.header("x-tidegate-model"), Some("p0/m"));
+}
+
+/// A route that asks `p0` first, of which it is found out what it bears, and then `p1`.
+async fn adaptive_stand() -> (Stand, Vec<Upstream>) {
+    let mut upstreams = Vec::new();
+    let mut more = String::new();
+    for number in 0..2 {
+        let upstream = Upstream::start(Script::default()).await.unwrap();
+        let base = upstream.base_url();
+        let adaptive = if number == 0 { "adaptive = \"aimd\"\n" } else { "" };
+        write!(more, "[providers.p{number}]\nbase_url = \"{base}\"\nmodels = [\"m\"]\n{adaptive}").unwrap();
+        upstreams.push(upstream);
+    }
+    more.push_str("[routes.r]\nstrategy = \"ordered\"\ntargets = [\"p0/m\", \"p1/m\"]\n");
+    (Stand::start(Setup { more, ..Setup::default() }).await, upstreams)
+}

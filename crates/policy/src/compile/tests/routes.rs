@@ -11,6 +11,7 @@ struct Seen<'s> {
     draw: f64,
     draws: Cell<u32>,
     stand: &'s dyn Fn(&Deployment) -> Stand,
+    failing: &'s dyn Fn(&Deployment) -> Option<f64>,
     holds: bool,
     content: Vec<&'static str>,
     unit: Option<String>,
@@ -26,6 +27,7 @@ impl Default for Seen<'_> {
             draw: 0.0,
             draws: Cell::new(0),
             stand: &|_| Stand::Ready,
+            failing: &|_| None,
             holds: true,
             content: Vec::new(),
             unit: None,
@@ -45,6 +47,10 @@ impl View for Seen<'_> {
 
     fn stand(&self, deployment: &Deployment) -> Stand {
         (self.stand)(deployment)
+    }
+
+    fn failing(&self, deployment: &Deployment) -> Option<f64> {
+        (self.failing)(deployment)
     }
 
     fn holds(&self, _: &Condition) -> bool {
@@ -112,6 +118,13 @@ fn routes_choose_by_weight_and_fall_back_once() {
     assert_eq!(order(0.9, &but("local/tiny", Stand::Due)), ["local/tiny", "demo/echo", "demo/fast"]);
     assert_eq!(order(0.0, &but("demo/fast", Stand::Due)), ["local/tiny", "demo/echo", "demo/fast"]);
     assert_eq!(order(0.0, &|_| Stand::Away), ["local/tiny", "demo/echo", "demo/fast"]);
+    assert_eq!(order(0.0, &but("local/tiny", Stand::Full)), ["demo/echo", "demo/fast", "local/tiny"]);
+    let full_and_away = |one: &Deployment| match &*one.name {
+        "local/tiny" => Stand::Away,
+        "demo/echo" => Stand::Full,
+        _ => Stand::Ready,
+    };
+    assert_eq!(order(0.0, &full_and_away), ["demo/fast", "demo/echo", "local/tiny"]);
     assert_eq!((chat.timeouts.idle, chat.timeouts.connect), (Duration::from_secs(7), Duration::from_secs(5)));
     assert_eq!(
         &*route(&environment, "echo").targets[0].deployment.name,
@@ -260,4 +273,37 @@ fn conditions_content_and_ceilings_leave_places_out() {
     let why: Vec<_> = route.order(&seen).left_out.iter().map(|(_, why)| why.to_string()).collect();
     assert!(why[0].contains("it could cost 0.500000001 USD, more than `max_cost` 0.50"), "{why:?}");
     assert!(why[1].contains("3.0s, more than `max_first_token` 2.0s"), "{why:?}");
+}
+
+#[test]
+fn no_more_than_half_is_passed_over_for_failing() {
+    let environment = dev(
+        "[routes.chat]\nstrategy = \"ordered\"\ntargets = [\"demo/echo\", \"demo/fast\", \"demo/slow\"]\n\
+                           fallbacks = [{ model = \"demo/story\", on = [\"content_policy\"] }]\n",
+    );
+    let chat = route(&environment, "chat");
+    let share = |one: &Deployment| match &*one.name {
+        "demo/echo" => Some(0.9),
+        "demo/fast" => Some(0.8),
+        "demo/slow" => Some(0.6),
+        _ => None,
+    };
+    let all_away = |one: &Deployment| if &*one.name == "demo/story" { Stand::Ready } else { Stand::Away };
+    // Of three one may be passed over, the worst; the fallback is there for something else.
+    let seen = Seen { stand: &all_away, failing: &share, ..Seen::default() };
+    assert_eq!(names_of(&chat, &seen), ["demo/fast", "demo/slow", "demo/echo", "demo/story"]);
+    let order = chat.order(&seen);
+    let kept: Vec<_> = order.ranked.iter().map(|one| (one.kept, one.stand)).collect();
+    assert_eq!(
+        kept,
+        [(true, Stand::Ready), (true, Stand::Ready), (false, Stand::Away), (false, Stand::Ready)]
+    );
+    assert!(
+        chat.because(&order.ranked[0], &seen).contains("mostly fails"),
+        "{}",
+        chat.because(&order.ranked[0], &seen)
+    );
+    // Whoever is passed over for another reason is, however many that are.
+    let seen = Seen { stand: &all_away, ..Seen::default() };
+    assert!(chat.order(&seen).ranked.iter().all(|one| !one.kept));
 }

@@ -13,15 +13,18 @@ const WITHIN: Duration = Duration::from_secs(8);
 /// A Redis is waited for at most this long.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Every provider that is not simulated, with its environment, in a steady order.
+/// Every provider that is not simulated, with its environment and each of its credentials, in a steady order.
 pub(super) fn listed(snapshot: &Snapshot) -> Vec<(String, Arc<Provider>)> {
     let mut listed: Vec<(String, Arc<Provider>)> = snapshot
         .environments
         .values()
         .flat_map(|environment| environment.providers().map(move |provider| (environment, provider)))
         .filter(|(_, provider)| !provider.simulated)
+        .flat_map(|(environment, provider)| provider.with_each_credential().map(move |by| (environment, by)))
         .map(|(environment, provider)| {
-            (format!("provider {} of {}", provider.name, environment.name), provider.clone())
+            let credential = provider.credential_name.as_ref();
+            let credential = credential.map_or_else(String::new, |name| format!(", credential {name}"));
+            (format!("provider {} of {}{credential}", provider.name, environment.name), provider.clone())
         })
         .collect();
     listed.sort_by(|a, b| a.0.cmp(&b.0));
