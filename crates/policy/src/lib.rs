@@ -22,6 +22,7 @@ pub mod limits;
 pub mod money;
 mod nearest;
 pub mod price;
+pub mod reach;
 pub mod route;
 pub mod settings;
 pub mod snapshot;
@@ -44,6 +45,7 @@ pub use limits::{
 };
 pub use money::{Currency, Money, MoneyError};
 pub use price::{Price, Rate, Tier, Usage};
+pub use reach::Reach;
 pub use route::{
     Causes, Choice, Condition, Facts, LeftOut, Order, Ranked, Route, Said, Stand, Sticky, Strategy, View,
 };

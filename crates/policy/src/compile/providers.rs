@@ -55,6 +55,9 @@ fn provider(work: &mut Work<'_>, name: &Name, said: &ProviderDocument) -> Provid
         max_connections: said.max_connections.unwrap_or(CONNECTIONS),
         discover: said.models == ModelList::Discover,
         simulated: vendor.is_some_and(|vendor| vendor.simulated),
+        // The simulated provider is in this process, unless somebody says that it is elsewhere.
+        may_be_private: work.document.server.allow_private_upstreams
+            || (said.base_url.is_none() && vendor.is_some_and(|vendor| vendor.simulated)),
         credential: None,
     };
     provider.quirks.sort_unstable();
