@@ -17,6 +17,7 @@ mod commands;
 mod crash;
 mod detours;
 mod failpoints;
+mod faults;
 mod guardrails;
 mod hostile;
 mod kills;
