@@ -18,6 +18,7 @@ mod answers;
 mod clients;
 mod lab;
 mod packed;
+mod pieces;
 mod places;
 mod stores;
 
