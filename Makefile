@@ -13,7 +13,7 @@ test: ## why: the proof that a change is good: lint, every test, both SDKs, a re
 conformance: ## why: every SDK generation that is out there, not only the newest
 	@scripts/conformance
 
-soak: ## why: the full lengths: 50 kills, ten minutes without a database, an hour of each property; ARGS select parts
+soak: ## why: the full lengths: 50 kills, ten minutes without a database, every fault, an hour of each property; ARGS select parts
 	@scripts/soak $(ARGS)
 
 bench: ## why: speed is a promise, so it is measured against what a user would pick instead; ARGS select parts

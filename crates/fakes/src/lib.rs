@@ -8,12 +8,14 @@
 //! [`plan`] (how an answer is asked for), [`upstream`] (who answers), [`journal`] (what is written down),
 //! [`vendor`] (vendors that refuse what
 //! the real ones refuse), [`proxy`] (what goes wrong between), [`ports`] (where they listen), [`postgres`] and [`redis`] (servers
-//! to stop), [`load`] (who asks), [`oracle`] (what must hold afterwards); then the attacks: [`smuggle`] and [`h2`].
+//! to stop), [`load`] (who asks), [`oracle`] (what must hold afterwards), [`figures`] (what a test passed with); then the
+//! attacks: [`smuggle`] and [`h2`].
 #![expect(
     clippy::disallowed_methods,
     reason = "a test tool with a runtime, a clock and a process of its own; the product's rules on them do not reach here"
 )]
 
+pub mod figures;
 pub mod h2;
 pub mod histogram;
 pub mod journal;

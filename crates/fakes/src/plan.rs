@@ -62,8 +62,10 @@ pub struct Plan {
     pub headers: Vec<(String, String)>,
     /// `content-encoding: gzip` (a real gzip body, not for streams).
     pub gzip: bool,
-    /// A gzip body that unpacks to so many MiB of spaces, at 158 to 1.
+    /// A packed body that unpacks to so many MiB of spaces.
     pub bomb: u64,
+    /// How that is packed.
+    pub bomb_coding: Coding,
     /// A stream that is one line of so many KiB without an end.
     pub huge: u64,
     /// A stream that never ends.
@@ -107,6 +109,7 @@ impl Default for Plan {
             headers: Vec::new(),
             gzip: false,
             bomb: 0,
+            bomb_coding: Coding::Gzip,
             huge: 0,
             endless: false,
             uncapped: false,
@@ -137,6 +140,33 @@ pub enum UsageQuirk {
     Contradictory,
     /// `"usage": null`, also at the end.
     Null,
+}
+
+/// How a bomb is packed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Coding {
+    /// 158 to 1.
+    Gzip,
+    /// 1.3 million to 1.
+    Br,
+    /// 32,768 to 1.
+    Zstd,
+    /// Gzip within gzip.
+    GzipTwice,
+}
+
+impl Coding {
+    /// The word of `content-encoding`.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Gzip => "gzip",
+            Self::Br => "br",
+            Self::Zstd => "zstd",
+            Self::GzipTwice => "gzip, gzip",
+        }
+    }
 }
 
 /// How lines of a stream end.

@@ -41,6 +41,8 @@ pub struct Faults {
     pub corrupt: f64,
     /// Both sides are closed as soon as these bytes were passed on: `COMMIT` towards a database loses its answer.
     pub cut_after: Option<String>,
+    /// Both sides are closed when a PostgreSQL server tells that a transaction is committed, and nobody hears it.
+    pub lose_commits: f64,
 }
 
 impl Default for Faults {
@@ -56,6 +58,7 @@ impl Default for Faults {
             slice: 0,
             corrupt: 0.0,
             cut_after: None,
+            lose_commits: 0.0,
         }
     }
 }
@@ -89,7 +92,11 @@ struct Counts {
     connections: AtomicU64,
     up: AtomicU64,
     down: AtomicU64,
+    lost_commits: AtomicU64,
 }
+
+/// `CommandComplete` of a `COMMIT`: type, length, tag (PostgreSQL's documentation, 55.7).
+const COMMITTED: &[u8] = b"C\0\0\0\x0bCOMMIT\0";
 
 /// How one connection of the proxy ended.
 enum Ended {
@@ -152,6 +159,14 @@ impl Proxy {
     pub fn counts(&self) -> (u64, u64, u64) {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         (read(&self.counts.connections), read(&self.counts.up), read(&self.counts.down))
+    }
+}
+
+impl Proxy {
+    /// How many commits were carried out and not heard of, by `lose_commits`.
+    #[must_use]
+    pub fn lost_commits(&self) -> u64 {
+        self.counts.lost_commits.load(Ordering::Relaxed)
     }
 }
 
@@ -312,6 +327,13 @@ impl Way {
                 }
             }
         }
+        if faults.lose_commits > 0.0
+            && self.finds(COMMITTED, bytes)
+            && self.random.unit() < faults.lose_commits
+        {
+            self.counts.lost_commits.fetch_add(1, Ordering::Relaxed);
+            return Err(Ended::Orderly);
+        }
         let room = |limit: u64| usize::try_from(limit.saturating_sub(self.passed)).unwrap_or(usize::MAX);
         let limit = [faults.rst_after, faults.half_close].into_iter().flatten().map(room).min();
         let allowed = limit.unwrap_or(usize::MAX).min(bytes.len());
@@ -335,11 +357,14 @@ impl Way {
 
     /// Whether what `cut_after` looks for ends within `bytes`.
     fn finds_cut(&mut self, faults: &Faults, bytes: &[u8]) -> bool {
-        let Some(wanted) = faults.cut_after.as_ref().filter(|wanted| !wanted.is_empty()) else {
-            return false;
-        };
+        let wanted = faults.cut_after.as_ref().filter(|wanted| !wanted.is_empty());
+        wanted.is_some_and(|wanted| self.finds(wanted.as_bytes(), bytes))
+    }
+
+    /// Whether `wanted` ends within `bytes`.
+    fn finds(&mut self, wanted: &[u8], bytes: &[u8]) -> bool {
         self.tail.extend_from_slice(bytes);
-        let found = self.tail.windows(wanted.len()).any(|window| window == wanted.as_bytes());
+        let found = self.tail.windows(wanted.len()).any(|window| window == wanted);
         let old = self.tail.len().saturating_sub(wanted.len() - 1);
         self.tail.drain(..old);
         found

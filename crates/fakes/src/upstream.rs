@@ -4,6 +4,7 @@
 //! [`Upstream::journal`]. As a process: `fakes upstream`. What is answered: [`crate::plan`].
 
 mod answer;
+mod bombs;
 mod gzip;
 mod openai;
 mod tls;

@@ -83,6 +83,7 @@ pub(crate) fn usage_of(told: providers::Usage) -> Usage {
         audio_output: told.audio_output,
         images: told.images,
         cache_write_hour: told.cache_write_hour,
+        taken_back: told.taken_back,
     }
 }
 

@@ -24,6 +24,7 @@ use policy::{Auth, Deployment, Moment, Name, Provider, Quirk};
 use providers::dialects::Dialect;
 use providers::request::Operation;
 
+use self::connect::Whereabouts;
 use self::pool::Origin;
 use crate::exchange::Exchange;
 use crate::lanes::Lane;
@@ -224,6 +225,7 @@ struct Place {
     port: u16,
     authority: Option<PathBuf>,
     max_connections: u32,
+    may_be_private: bool,
 }
 
 /// All upstreams of this process.
@@ -281,10 +283,11 @@ impl Upstreams {
             headers.push((name, value));
         }
         let default_port = if provider.origin.tls { 443 } else { 80 };
-        let host = if provider.origin.port == default_port {
-            provider.origin.host.to_string()
-        } else {
-            format!("{}:{}", provider.origin.host, provider.origin.port)
+        let named = &provider.origin.host;
+        let host = if named.contains(':') { format!("[{named}]") } else { named.to_string() };
+        let host = match provider.origin.port {
+            port if port == default_port => host,
+            port => format!("{host}:{port}"),
         };
         let base = |dialect| provider.endpoint(dialect).map(|(base, _)| &**base);
         let path = |base: Option<&str>, end: &str| {
@@ -323,6 +326,7 @@ impl Upstreams {
             port: provider.origin.port,
             authority: provider.ca.clone(),
             max_connections: provider.max_connections,
+            may_be_private: provider.may_be_private,
         };
         self.origin_at(place)
     }
@@ -339,7 +343,8 @@ impl Upstreams {
             return Ok(Arc::clone(origin));
         }
         let tls = if place.tls { Some(tls::config(place.authority.as_deref())?) } else { None };
-        let origin = Arc::new(Origin::new(Arc::clone(&place.host), place.port, tls, place.max_connections));
+        let whereabouts = Whereabouts::new(Arc::clone(&place.host), place.port, place.may_be_private);
+        let origin = Arc::new(Origin::new(whereabouts, tls, place.max_connections));
         Ok(Arc::clone(self.origins.write().entry(place).or_insert(origin)))
     }
 }

@@ -16,6 +16,7 @@ mod reservation;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use parking_lot::{Mutex, MutexGuard, RwLock};
 use policy::{BudgetRule, Currency, Money, Name, NameMap, Timestamp, Window, Zone};
@@ -29,9 +30,11 @@ pub use reservation::{Crossed, Reservation};
 
 const SHARDS: usize = 16;
 /// A month and two days: no calendar window is longer, in any time zone.
-const LONGEST_WINDOW: std::time::Duration = std::time::Duration::from_secs(33 * 24 * 3_600);
+const LONGEST_WINDOW: Duration = Duration::from_secs(33 * 24 * 3_600);
 /// Balances of one shard from which on those that are over are forgotten.
 const MANY: usize = 4_096;
+/// A clock that is ahead by this much and set right again finds every balance as it was.
+const AHEAD: Duration = Duration::from_secs(3_600);
 
 /// Why a reservation was refused: the first budget without enough left.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -295,12 +298,12 @@ impl Cells {
         (start, end)
     }
 
-    /// Nothing is held, and the window that was last asked for has ended. Of a balance that was only read back nobody knows which
+    /// Nothing is held, and the window that was last asked for has ended, also where the clock is ahead. Of a balance that was only read back nobody knows which
     /// window it is: all have ended after a month, but the one that never does, which began in 1970.
     fn is_over(&self, now: Timestamp) -> bool {
         let long_over = |cell: &Cell| cell.start.as_micros() != 0 && cell.start.plus(LONGEST_WINDOW) <= now;
         let ended = match &self.current {
-            Some((_, _, _, end)) => end.is_some_and(|end| end <= now),
+            Some((_, _, _, end)) => end.is_some_and(|end| end.plus(AHEAD) <= now),
             None => self.windows.iter().all(long_over),
         };
         ended && self.windows.iter().all(|cell| cell.holders == 0)
@@ -324,17 +327,17 @@ impl Cells {
         self.windows.iter().position(found).unwrap_or_default()
     }
 
-    /// Keeps the newest window and the one before it (a clock may step back), and all that will be settled.
+    /// Keeps the three newest windows (a clock may be an hour ahead, and then an hour behind), and all that will be settled.
     fn prune(&mut self) {
-        let newest = self.windows.iter().map(|cell| cell.start).max();
-        let previous =
-            self.windows.iter().map(|cell| cell.start).filter(|start| Some(*start) != newest).max();
-        if let Some(previous) = previous {
+        let mut starts: SmallVec<[Timestamp; 4]> = self.windows.iter().map(|cell| cell.start).collect();
+        starts.sort_unstable();
+        starts.dedup();
+        if let Some(oldest) = starts.iter().rev().nth(2).copied() {
             let last = self.windows.len() - 1;
             let mut index = 0;
             self.windows.retain(|cell| {
                 index += 1;
-                cell.start >= previous || cell.holders > 0 || index - 1 == last
+                cell.start >= oldest || cell.holders > 0 || index - 1 == last
             });
         }
     }

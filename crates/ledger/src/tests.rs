@@ -1,5 +1,6 @@
 //! Tests of the whole ledger on a disk in memory: what each file shows is in its first lines.
 
+mod clock;
 mod crash;
 mod damage;
 mod disk;

@@ -24,6 +24,7 @@ pub mod money;
 mod nearest;
 pub mod price;
 pub mod queue;
+pub mod reach;
 pub mod route;
 pub mod settings;
 pub mod snapshot;
@@ -47,6 +48,7 @@ pub use limits::{
 };
 pub use money::{Currency, Money, MoneyError};
 pub use price::{Price, Rate, Tier, Usage};
+pub use reach::Reach;
 pub use route::{
     Causes, Choice, Condition, Facts, LeftOut, Order, Ranked, Route, Said, Stand, Sticky, Strategy, Turn,
     View,

@@ -34,14 +34,18 @@ pub struct Usage {
     /// the result.
     #[serde(default, with = "apart")]
     pub cache_write_hour: Option<u64>,
+    /// A stream told less at its end than before. Decides the basis when a call is settled; not kept in records.
+    #[serde(skip)]
+    pub taken_back: bool,
 }
 
 impl Usage {
-    /// Whether a part is told to be larger than its whole.
+    /// Whether a part is told to be larger than its whole, or what was told first was taken back.
     pub fn contradicts_itself(&self) -> bool {
         let beyond = |whole: Option<u64>, part: u64| whole.is_some_and(|whole| part > whole);
         let count = Option::unwrap_or_default;
-        beyond(self.input, count(self.cached_input).saturating_add(count(self.cache_write)))
+        self.taken_back
+            || beyond(self.input, count(self.cached_input).saturating_add(count(self.cache_write)))
             || beyond(self.input, count(self.audio_input))
             || beyond(self.cache_write, count(self.cache_write_hour))
             || beyond(self.output, count(self.reasoning).max(count(self.audio_output)))

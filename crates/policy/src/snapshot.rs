@@ -280,6 +280,8 @@ pub struct Provider {
     pub discover: bool,
     /// Its answers are simulated.
     pub simulated: bool,
+    /// It may be at a loopback or private address.
+    pub may_be_private: bool,
 }
 
 impl Provider {

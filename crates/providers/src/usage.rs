@@ -53,17 +53,20 @@ pub struct Usage {
     pub rejected_prediction: Option<u64>,
     /// Searches of the web that the provider made.
     pub searches: Option<u64>,
+    /// A stream told less input or output at its end than before.
+    pub taken_back: bool,
 }
 
 impl Usage {
-    /// Whether a part is told to be larger than its whole, or two parts that exclude one another are together: then the
-    /// provider's word cannot be true in every number.
+    /// Whether a part is told to be larger than its whole, or two parts that exclude one another are together, or what was
+    /// told first was taken back: then the provider's word cannot be true in every number.
     pub fn contradicts_itself(&self) -> bool {
         let beyond = |whole: Option<u64>, parts: &[Option<u64>]| {
             let sum = parts.iter().flatten().fold(0u64, |sum, part| sum.saturating_add(*part));
             whole.is_some_and(|whole| sum > whole)
         };
-        beyond(self.input, &[self.cached_input, self.cache_write])
+        self.taken_back
+            || beyond(self.input, &[self.cached_input, self.cache_write])
             || beyond(self.input, &[self.audio_input, self.image_input])
             || beyond(self.input, &[self.tool_input])
             || beyond(self.cache_write, &[self.cache_write_hour])
@@ -96,6 +99,7 @@ pub(crate) struct Counts {
     accepted: Option<u64>,
     rejected: Option<u64>,
     searches: Option<u64>,
+    taken_back: bool,
 }
 
 impl Counts {
@@ -114,6 +118,8 @@ impl Counts {
                 .any(|count| *count > Some(0))
         };
         if reader.told > 0 || !anything(self) {
+            let wholes = |counts: &Self| [counts.prompt, counts.completion, counts.input, counts.output];
+            merged.taken_back |= wholes(self).iter().zip(wholes(&merged)).any(|(before, now)| now < *before);
             *self = merged;
         }
     }
@@ -140,6 +146,7 @@ impl Counts {
             accepted_prediction: self.accepted,
             rejected_prediction: self.rejected,
             searches: self.searches,
+            taken_back: self.taken_back,
             ..Usage::default()
         })
     }

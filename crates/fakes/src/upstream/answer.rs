@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::gzip;
 use super::openai::{self, Item, Made};
 use super::wire::{Gone, Stream, Wire};
+use super::{bombs, gzip};
 use crate::journal::{Abort, End, Tokens};
 use crate::plan::{Fault, Plan};
 use crate::random::micros;
@@ -147,7 +147,8 @@ impl<'a, S: Stream> Answer<'a, S> {
             head.put_slice(format!("retry-after: {retry_after}\r\n").as_bytes());
         }
         if (plan.gzip || plan.bomb > 0) && length.is_some() {
-            head.put_slice(b"content-encoding: gzip\r\n");
+            let coding = if plan.bomb > 0 { plan.bomb_coding.as_str() } else { "gzip" };
+            head.put_slice(format!("content-encoding: {coding}\r\n").as_bytes());
         }
         for (name, value) in &plan.headers {
             head.put_slice(format!("{name}: {value}\r\n").as_bytes());
@@ -165,7 +166,7 @@ impl<'a, S: Stream> Answer<'a, S> {
 
     async fn whole(&mut self, body: Bytes, kind: &str, told: Option<Tokens>) -> Result<Then, Stop> {
         let body = match self.plan {
-            Plan { bomb: 1.., .. } => gzip::bomb(self.plan.bomb),
+            Plan { bomb: 1.., bomb_coding, .. } => bombs::bomb(*bomb_coding, self.plan.bomb),
             Plan { gzip: true, .. } => gzip::stored(&body),
             _ => body,
         };

@@ -15,8 +15,9 @@ use std::time::Duration;
 use runtime::Tasks;
 use tokio::sync::mpsc;
 
-/// Name look-ups of providers run beside the event loop; this many at once for a thread.
-const BLOCKING: usize = 4;
+/// Name look-ups of providers run beside the event loop; this many at once for a thread. There is one for a name at a time, so
+/// as many names must hang before others wait.
+const BLOCKING: usize = 64;
 /// How often a thread looks whether it has become quiet.
 const BEAT: Duration = Duration::from_millis(500);
 /// How often it is told that it has, after work.

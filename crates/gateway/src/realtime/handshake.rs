@@ -18,7 +18,7 @@ use crate::exchange::Exchange;
 use crate::headers;
 use crate::refusal::{Code, Refusal};
 use crate::upstream::Upstream;
-use crate::upstream::connect::{Socket, connect};
+use crate::upstream::connect::Socket;
 use crate::urls;
 
 const KEY: HeaderName = HeaderName::from_static("sec-websocket-key");
@@ -164,9 +164,7 @@ pub(super) async fn dial(
     request: Request<()>,
     limits: Timeouts,
 ) -> Result<WebSocketStream<Socket>, Failed> {
-    let origin = &upstream.origin;
-    let connecting = connect(&origin.host, origin.port, origin.tls());
-    let socket = match tokio::time::timeout(limits.connect, connecting).await {
+    let socket = match tokio::time::timeout(limits.connect, upstream.origin.connect()).await {
         Ok(Ok(socket)) => socket,
         Ok(Err(error)) => return Err(Failed::unreachable(error.to_string())),
         Err(_) => {

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use policy::Moment;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::connect::{ConnectError, connect};
+use super::connect::{ConnectError, Socket, Whereabouts};
 use super::wire::{Head, Wire, WireError};
 use crate::listen::{place, places};
 
@@ -25,8 +25,7 @@ const MAX_IDLE: usize = 512;
 
 /// One host and port, with its idle connections.
 pub(crate) struct Origin {
-    pub(crate) host: policy::Name,
-    pub(crate) port: u16,
+    place: Whereabouts,
     tls: Option<Arc<rustls::ClientConfig>>,
     /// A list for each thread: a connection is woken by the event loop of the thread that opened it.
     idle: Box<[Mutex<Vec<Wire>>]>,
@@ -44,19 +43,18 @@ pub(crate) enum Unreachable {
 
 impl Origin {
     pub(crate) fn new(
-        host: policy::Name,
-        port: u16,
+        place: Whereabouts,
         tls: Option<Arc<rustls::ClientConfig>>,
         max_connections: u32,
     ) -> Self {
         let idle = (0..places()).map(|_| Mutex::default()).collect();
         let places = Arc::new(Semaphore::new(max_connections.max(1) as usize));
-        Self { host, port, tls, idle, places }
+        Self { place, tls, idle, places }
     }
 
-    /// How to speak TLS there, where it is spoken.
-    pub(crate) fn tls(&self) -> Option<&Arc<rustls::ClientConfig>> {
-        self.tls.as_ref()
+    /// A connection that nobody else will use. The caller bounds the time.
+    pub(crate) async fn connect(&self) -> Result<Socket, ConnectError> {
+        self.place.connect(self.tls.as_ref()).await
     }
 
     /// An idle connection, if there is one and a place for it.
@@ -84,7 +82,7 @@ impl Origin {
         if let Some(wire) = self.usable(now) {
             return Ok((wire, place));
         }
-        let socket = connect(&self.host, self.port, self.tls.as_ref()).await?;
+        let socket = self.connect().await?;
         Ok((Wire::new(socket, now), place))
     }
 

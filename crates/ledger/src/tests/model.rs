@@ -71,7 +71,7 @@ struct Running {
 struct Model {
     spent: BTreeMap<(Name, Timestamp), i64>,
     overrun: BTreeMap<(Name, Timestamp), i64>,
-    /// Windows that were reserved in: only the two newest of a scope need to be remembered.
+    /// Windows that were reserved in: only the three newest of a scope need to be remembered.
     windows: BTreeSet<(Name, Timestamp)>,
     /// Every attempt that was begun: its charge, once it has ended.
     attempts: BTreeMap<(u64, u16), Option<i64>>,
@@ -280,7 +280,7 @@ impl World {
         for (window, spent) in self.model.spent() {
             // One that nobody holds may be forgotten once two newer ones were known.
             let newer = |(scope, start): &&(Name, Timestamp)| *scope == window.0 && *start > window.1;
-            let may_be_forgotten = self.model.windows.iter().filter(newer).count() >= 2;
+            let may_be_forgotten = self.model.windows.iter().filter(newer).count() >= 3;
             let known = seen.get(&window).copied().unwrap_or(0);
             if may_be_forgotten {
                 // And an attempt that ends in it afterwards begins it anew; the store has the whole sum (I5).

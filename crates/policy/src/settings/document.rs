@@ -116,6 +116,8 @@ pub struct Server {
     pub segment_bytes: ByteSize,
     /// How the process writes its own log.
     pub log: LogFormat,
+    /// Providers may be at loopback and private addresses.
+    pub allow_private_upstreams: bool,
 }
 
 impl Default for Server {
@@ -134,6 +136,7 @@ impl Default for Server {
             drain: DrainTimes::default(),
             segment_bytes: ByteSize(64 << 20),
             log: LogFormat::Text,
+            allow_private_upstreams: true,
         }
     }
 }

@@ -209,6 +209,9 @@ fn server(node: &Node<'_, '_>, notes: &mut Notes) -> Server {
         },
         segment_bytes: node.read("segment_bytes", value::size).unwrap_or(base.segment_bytes),
         log: if node.text("log") == Some("json") { LogFormat::Json } else { LogFormat::Text },
+        allow_private_upstreams: node
+            .boolean("allow_private_upstreams")
+            .unwrap_or(base.allow_private_upstreams),
     };
     if !server.listen.ip().is_loopback() && server.admin_listen.is_none() && !server.admin_on_public_port {
         notes.error(

@@ -158,8 +158,12 @@ static SERVER: &[Field] = &[
         Shape::List(&Shape::Text(&NETWORK), 1_000),
         "Proxies whose x-forwarded-for is believed: addresses or networks. Default: none.",
     ),
+    field(
+        "allow_private_upstreams",
+        Shape::Bool,
+        "Providers may be at loopback and private addresses. Addresses of clouds' metadata are never called. Default: true.",
+    ),
     reserved("sign_up"),
-    reserved("allow_private_upstreams"),
 ];
 
 static TLS: &[Field] = &[

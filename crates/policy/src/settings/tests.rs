@@ -384,6 +384,7 @@ fn every_field_that_is_checked_is_read() {
         ("[server]", "drain = { deadline = \"9s\" }"),
         ("[server]", "segment_bytes = \"1MiB\""),
         ("[server]", "log = \"json\""),
+        ("[server]", "allow_private_upstreams = false"),
         ("[store]", "url = \"postgres://h/d\""),
         ("[store]", "retention = \"1d\""),
         ("[providers.p]", "credential = \"file:c\""),

@@ -18,6 +18,7 @@ use policy::{
     Secret, Server, StoreSettings, Timestamp,
 };
 use runtime::{Clock, Tasks};
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -243,8 +244,14 @@ impl Engine {
 
     fn compile(&self, state: &State, document: &Document, number: u64) -> Result<Compiled, Refused> {
         let now = self.clock.now();
+        let mut document = Cow::Borrowed(document);
+        // It works from the next start on, like all of `[server]`.
+        let private = self.server.allow_private_upstreams;
+        if document.server.allow_private_upstreams != private {
+            document.to_mut().server.allow_private_upstreams = private;
+        }
         let compiled =
-            policy::compile(document, number, &ProcessSecrets, &self.pepper, &state.discovered, now);
+            policy::compile(&document, number, &ProcessSecrets, &self.pepper, &state.discovered, now);
         compiled.map_err(Refused::from)
     }
 
@@ -356,6 +363,10 @@ fn restart_needed(
         differs("server.drain", now.drain == server.drain),
         differs("server.segment_bytes", now.segment_bytes == server.segment_bytes),
         differs("server.log", now.log == server.log),
+        differs(
+            "server.allow_private_upstreams",
+            now.allow_private_upstreams == server.allow_private_upstreams,
+        ),
         differs("store.url", document.store.url == store.url),
         differs("store.retention", document.store.retention == store.retention),
         differs("cluster", same_cluster(document.cluster.as_ref(), cluster)),

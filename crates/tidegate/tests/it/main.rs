@@ -18,6 +18,7 @@ mod crash;
 mod credentials;
 mod detours;
 mod failpoints;
+mod faults;
 mod guardrails;
 mod hostile;
 mod idle;

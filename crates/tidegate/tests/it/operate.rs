@@ -219,7 +219,8 @@ async fn a_thousand_reloads_fail_no_request() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_lets_streams_end_and_cuts_the_rest_with_an_error_event() {
-    let server = r#"drain = { accept = "100ms", deadline = "2s" }"#.to_owned();
+    let server = r#"drain = { accept = "100ms", deadline = "4s" }"#.to_owned();
+    let streams = books::length("TIDEGATE_SOAK_STREAMS", 200, 500);
     let mut stand = Stand::start(Setup { server, more: books::priced_models(), ..Setup::default() }).await;
     let plan = |tokens, delay| {
         let plan = Plan { tokens, delay, ..Plan::default() };
@@ -238,12 +239,22 @@ async fn a_stop_lets_streams_end_and_cuts_the_rest_with_an_error_event() {
         stand.client().open("POST", "/v1/chat/completions", chat("fake/ok-t3", &silent)).await.unwrap();
     coming.next().await.unwrap().unwrap();
     long.push(coming);
-    for number in 0..40 {
-        let body = if number % 2 == 0 { plan(20, 30) } else { plan(64, 1000) };
-        let mut coming = stand.client().open("POST", "/v1/chat/completions", body).await.unwrap();
-        coming.next().await.unwrap().unwrap();
-        if number % 2 == 0 { short.push(coming) } else { long.push(coming) }
+    let mut opening = tokio::task::JoinSet::new();
+    for number in 0..streams {
+        let is_short = number % 2 == 0;
+        let (client, body) = (stand.client(), if is_short { plan(20, 30) } else { plan(64, 1000) });
+        opening.spawn(async move {
+            let mut coming = client.open("POST", "/v1/chat/completions", body).await.unwrap();
+            coming.next().await.unwrap().unwrap();
+            (is_short, coming)
+        });
     }
+    while let Some(opened) = opening.join_next().await {
+        let (is_short, coming) = opened.unwrap();
+        if is_short { short.push(coming) } else { long.push(coming) }
+    }
+    let (ending, cut) = (short.len(), long.len());
+    let since = std::time::Instant::now();
     stand.signal(libc::SIGTERM);
     stand
         .wait_until("not ready any more", |stand| {
@@ -262,9 +273,20 @@ async fn a_stop_lets_streams_end_and_cuts_the_rest_with_an_error_event() {
     let unheard = unheard.await.unwrap().unwrap();
     assert_eq!((unheard.status, unheard.code().as_str()), (503, "shutting_down"), "{}", unheard.text());
     assert_eq!(stand.ended().await, Some(0), "{}", stand.log());
+    let took = since.elapsed();
     let journal = books::journal(&stand).await;
     let tables = books::sqlite(&stand.data_dir).await;
-    assert_eq!(tables.entries.len(), 42, "all settled before the end");
+    fakes::figures::told(
+        "stop-under-streams",
+        format!(
+            "{ending} streams ended by themselves, {cut} with one error event, 1 call refused; {} of {} settled before the end, {took:.1?} \
+             after the signal",
+            tables.entries.len(),
+            streams + 2
+        ),
+        "all, all settled, 4.1 s",
+    );
+    assert_eq!(tables.entries.len() as u64, streams + 2, "all settled before the end");
     books::assert_balanced(&journal, &tables, &[], &books::rules(&[]));
 }
 

@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use fakes::figures::told;
 use fakes::load::{Load, Report};
-use fakes::oracle::Tables;
+use fakes::oracle::{self, Tables};
 use fakes::postgres::Server;
+use fakes::random::micros;
 use fakes::upstream::Script;
 
 use crate::books;
@@ -18,7 +20,7 @@ fn block<T>(call: impl FnOnce() -> anyhow::Result<T>) -> T {
 }
 
 /// Load L in pieces, until told to end; one report of all.
-async fn load_until(pieces: Load, end: Arc<AtomicBool>) -> Report {
+pub(crate) async fn load_until(pieces: Load, end: Arc<AtomicBool>) -> Report {
     let mut all = Report::default();
     for piece in 0.. {
         let load = Load { seed: pieces.seed + piece, ..pieces.clone() };
@@ -39,7 +41,7 @@ async fn load_until(pieces: Load, end: Arc<AtomicBool>) -> Report {
 }
 
 /// Polls a metric until it is as wanted.
-async fn wait_for(stand: &mut Stand, name: &'static str, wanted: fn(f64) -> bool) {
+pub(crate) async fn wait_for(stand: &mut Stand, name: &'static str, wanted: fn(f64) -> bool) {
     stand
         .wait_until(name, |stand| {
             let client = stand.client();
@@ -55,36 +57,83 @@ async fn wait_for_backlog(stand: &mut Stand) {
     assert_eq!(ready.status, 200, "a gateway without its database serves on: {}", ready.text());
 }
 
-/// Stopped for some seconds; frozen for some seconds right after it is back; restarted a few times.
-async fn stop_freeze_and_restart(stand: &mut Stand, server: &Server) {
+/// When what happened, in microseconds since 1970; and how long the backlog of the stop took.
+struct Spans {
+    before: (i64, i64),
+    stop: (i64, i64),
+    freeze: (i64, i64),
+    restarts: (i64, i64),
+    count: u64,
+    backlog: Duration,
+}
+
+/// Stopped for some seconds; frozen for some seconds; restarted a few times, in the middle of the backlog of that.
+async fn stop_freeze_and_restart(stand: &mut Stand, server: &Server) -> Spans {
     let stopped = Duration::from_secs(books::length("TIDEGATE_SOAK_STOP_SECONDS", 4, 600));
     let frozen = Duration::from_secs(books::length("TIDEGATE_SOAK_FREEZE_SECONDS", 3, 60));
-    let restarts = books::length("TIDEGATE_SOAK_RESTARTS", 2, 20);
-    tokio::time::sleep(books::millis(1_000)).await;
-    let since = Instant::now();
+    let count = books::length("TIDEGATE_SOAK_RESTARTS", 2, 20);
+    let begin = micros();
+    tokio::time::sleep(Duration::from_secs(books::length("TIDEGATE_SOAK_BEFORE_SECONDS", 2, 30))).await;
+    let (before, since) = ((begin, micros()), Instant::now());
     block(|| server.stop_hard());
     wait_for_backlog(stand).await;
     tokio::time::sleep(stopped.saturating_sub(since.elapsed())).await;
+    let stop = (before.1, micros());
     block(|| server.start_again());
     let since = Instant::now();
+    wait_for(stand, "tidegate_spool_records", |records| records < 500.0).await;
+    let (backlog, begin, since) = (since.elapsed(), micros(), Instant::now());
     block(|| server.freeze());
     wait_for_backlog(stand).await;
     tokio::time::sleep(frozen.saturating_sub(since.elapsed())).await;
+    let freeze = (begin, micros());
     block(|| server.thaw());
-    for _ in 0..restarts {
+    for _ in 0..count {
         // Each time it is in use again, in the middle of the backlog.
         wait_for(stand, "tidegate_spool_draining", |draining| draining > 0.5).await;
         tokio::time::sleep(books::millis(300)).await;
         block(|| server.stop_hard().and_then(|()| server.start_again()));
     }
-    eprintln!("PostgreSQL was stopped {stopped:?}, frozen {frozen:?}, restarted {restarts} times");
+    Spans { before, stop, freeze, restarts: (freeze.1, micros()), count, backlog }
 }
 
-/// The time within which 99 % of the complete answers came, in milliseconds; for people, not for asserting.
-fn p99(report: &Report) -> u64 {
-    let mut times: Vec<u64> = report.seen.iter().filter(|s| s.complete).map(|s| s.latency).collect();
+/// Of the requests that were due in a span: how many failed, of how many, and the time within which 99 % of the complete
+/// answers came, in milliseconds.
+fn within(report: &Report, span: (i64, i64)) -> (usize, usize, f64) {
+    let due: Vec<_> = report.seen.iter().filter(|seen| (span.0..span.1).contains(&seen.at)).collect();
+    let failed = due.iter().filter(|seen| !["ok", "stream_ok", "aborted"].contains(&&*seen.class)).count();
+    let mut times: Vec<u64> = due.iter().filter(|seen| seen.complete).map(|seen| seen.latency).collect();
     times.sort_unstable();
-    times.get(times.len() * 99 / 100).map_or(0, |micros| micros / 1_000)
+    let micros = times.get(times.len() * 99 / 100).copied().unwrap_or_default();
+    (failed, due.len(), micros as f64 / 1_000.0)
+}
+
+/// The figures of each part.
+fn tell(spans: &Spans, report: &Report) {
+    let (_, _, usual) = within(report, spans.before);
+    let (failed, sent, p99) = within(report, spans.stop);
+    let seconds = |span: (i64, i64)| (span.1 - span.0) as f64 / 1e6;
+    told(
+        "postgres-stopped",
+        format!(
+            "{:.0} s: {failed} of {sent} failed, p99 {p99:.0} ms ({usual:.0} before), backlog drained in {:.1} s",
+            seconds(spans.stop),
+            spans.backlog.as_secs_f64()
+        ),
+        "0, 60 s",
+    );
+    let (failed, sent, p99) = within(report, spans.freeze);
+    told(
+        "postgres-frozen",
+        format!(
+            "{:.0} s: {failed} of {sent} failed, p99 {p99:.0} ms ({usual:.0} before)",
+            seconds(spans.freeze)
+        ),
+        "0, +5 %",
+    );
+    let (failed, sent, p99) = within(report, spans.restarts);
+    let restarts = spans.count;
+    told("postgres-restarted", format!("{restarts} times: {failed} of {sent} failed, p99 {p99:.0} ms"), "0");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 3)]
@@ -100,19 +149,12 @@ async fn a_postgres_that_is_stopped_and_frozen_under_load_fails_no_request_and_l
     wait_for(&mut stand, "tidegate_keys_current", |current| current > 0.5).await;
     let end = Arc::new(AtomicBool::new(false));
     let load = tokio::spawn(load_until(books::load(&stand, 3.0, 4_100), Arc::clone(&end)));
-    stop_freeze_and_restart(&mut stand, &server).await;
+    let spans = stop_freeze_and_restart(&mut stand, &server).await;
     end.store(true, Ordering::Relaxed);
     let report = load.await.unwrap();
+    tell(&spans, &report);
     assert_eq!(report.failed(), 0, "{:?}", report.classes);
-    let drained = Instant::now();
     stand.wait_drained().await;
-    eprintln!(
-        "{} requests, p99 {} ms, {:?}; drained {:?} after the load",
-        report.sent,
-        p99(&report),
-        report.classes,
-        drained.elapsed()
-    );
     // A stop and a start while it is stopped: known keys are served, with the share of their budget that this gateway holds;
     // unknown ones are not told that they are wrong.
     block(|| server.stop_hard());
@@ -127,5 +169,12 @@ async fn a_postgres_that_is_stopped_and_frozen_under_load_fails_no_request_and_l
     assert_eq!(stand.stop().await, Some(0), "{}", stand.log());
     let tables = Tables::read_postgres(&server.url()).await.unwrap();
     let limits: Vec<_> = tables.balances.iter().map(|b| (b.scope.as_str(), 5_000_000_000_000)).collect();
-    books::assert_balanced(&journal, &tables, &report.seen, &books::rules(&limits));
+    let verdict = oracle::judge(&journal, &tables, &report.seen, &books::rules(&limits));
+    let (entries, wrong) = (verdict.entries, verdict.violations_total);
+    told(
+        "postgres-books",
+        format!("{wrong} of {entries} entries missing, doubled or wrong after all of it"),
+        "0",
+    );
+    assert!(verdict.holds(), "{verdict}");
 }

@@ -10,12 +10,12 @@ use fakes::upstream::{Script, Upstream};
 use crate::client::chat;
 use crate::stand::{Setup, Stand};
 
-fn status(status: u16, retry_after: Option<&str>) -> Plan {
+pub(crate) fn status(status: u16, retry_after: Option<&str>) -> Plan {
     Plan { status, retry_after: retry_after.map(Into::into), ..Plan::default() }
 }
 
 /// A route over as many upstreams as there are plans, all of one weight.
-async fn stand(plans: impl IntoIterator<Item = Plan>, more: &str) -> (Stand, Vec<Upstream>) {
+pub(crate) async fn stand(plans: impl IntoIterator<Item = Plan>, more: &str) -> (Stand, Vec<Upstream>) {
     let mut upstreams = Vec::new();
     let mut tables = String::new();
     for plan in plans {
@@ -68,7 +68,7 @@ fn providers(stand: &Stand) -> Vec<serde_json::Value> {
 }
 
 /// What `tidegate providers` says of one: reason and whether it is passed over.
-fn standing(stand: &Stand, name: &str) -> Option<(String, bool)> {
+pub(crate) fn standing(stand: &Stand, name: &str) -> Option<(String, bool)> {
     let all = providers(stand);
     let one = all.iter().find(|one| one["name"] == name).unwrap();
     let standing = one["standings"].get(0)?;
