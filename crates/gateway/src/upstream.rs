@@ -332,10 +332,16 @@ impl Upstreams {
     }
 
     /// Who is asked besides providers; with connections of its own.
-    pub(crate) fn at(&self, origin: &policy::Origin) -> Result<Arc<Origin>, String> {
+    pub(crate) fn at(&self, origin: &policy::Origin, may_be_private: bool) -> Result<Arc<Origin>, String> {
         let policy::Origin { tls, host, port } = origin;
-        let host = Arc::clone(host);
-        self.origin_at(Place { tls: *tls, host, port: *port, authority: None, max_connections: MOST_ASIDE })
+        self.origin_at(Place {
+            tls: *tls,
+            host: Arc::clone(host),
+            port: *port,
+            authority: None,
+            max_connections: MOST_ASIDE,
+            may_be_private,
+        })
     }
 
     fn origin_at(&self, place: Place) -> Result<Arc<Origin>, String> {

@@ -156,6 +156,8 @@ pub struct Hook {
     pub credential: Option<Secret>,
     /// How long it may take.
     pub timeout: Duration,
+    /// It may be at a private address, as providers may (`server.allow_private_upstreams`).
+    pub may_be_private: bool,
 }
 
 /// What was found: kinds and how many of each; never the text.

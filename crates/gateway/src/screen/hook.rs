@@ -115,7 +115,7 @@ fn read(answer: &[u8], texts: usize) -> Result<Verdict, String> {
 }
 
 async fn put(gateway: &Gateway, hook: &Hook, id: &HeaderValue, question: Bytes) -> Result<Bytes, String> {
-    let origin = gateway.upstreams.at(&hook.origin)?;
+    let origin = gateway.upstreams.at(&hook.origin, hook.may_be_private)?;
     let wire = origin.take(gateway.clock.moment()).await.map_err(|error| error.to_string())?;
     let mut head = BytesMut::with_capacity(512);
     head.extend_from_slice(format!("POST {} HTTP/1.1\r\n", hook.path).as_bytes());

@@ -27,6 +27,8 @@ fn provider(weights: &[f64]) -> Arc<Provider> {
         abort_stops_billing: true,
         stream_usage: true,
         ca: None,
+        max_concurrency: None,
+        may_be_private: true,
         timeouts: Timeouts::default(),
         headers: Vec::new(),
         max_connections: 1,
