@@ -105,6 +105,8 @@ fn view(log: &RequestLog, bodies: bool) -> Value {
     let ms = |micros: u64| micros as f64 / 1_000.0;
     let tags: serde_json::Map<String, Value> =
         log.client_tags().map(|(name, value)| (name.to_string(), Value::from(&**value))).collect();
+    let guardrails: serde_json::Map<String, Value> =
+        log.guardrails().map(|(name, told)| (name.to_owned(), Value::from(told))).collect();
     let mut line = json!({
         "request_id": log.request_id.to_string(),
         "time": log.at.to_string(),
@@ -136,6 +138,7 @@ fn view(log: &RequestLog, bodies: bool) -> Value {
         "end_user": log.end_user,
         "session": log.session,
         "tags": tags,
+        "guardrails": guardrails,
         "upstream_request_id": log.upstream_request_id,
         "finish_reason": log.finish_reason,
     });

@@ -215,7 +215,7 @@ async fn received(
         Err(refusal) => return refuse(&mut exchange, &refusal),
     };
     if exchange.caller.environment.guards {
-        match screen::request(&mut exchange, &body) {
+        match Box::pin(screen::request(&mut exchange, &body)).await {
             Ok(None) => {}
             Ok(Some(masked)) => {
                 body = masked;
@@ -475,6 +475,7 @@ pub(crate) fn open(
         request_body: None,
         in_flight: Some(gateway.metrics.begin()),
         alarm: None,
+        answer_guards: screen::InForce::new(),
         guarded: String::new(),
         recall: recall::Said::default(),
         gateway: Arc::clone(gateway),

@@ -113,6 +113,8 @@ pub(crate) struct Exchange {
     pub(crate) in_flight: Option<InFlight>,
     /// Its connection's alarm, where it has one.
     pub(crate) alarm: Option<Spare>,
+    /// Guardrails that look at its answer.
+    pub(crate) answer_guards: crate::screen::InForce,
     /// What guardrails did, as the client is told.
     pub(crate) guarded: String,
     /// What it has to do with earlier answers.

@@ -52,8 +52,8 @@ codes! {
     KeyRevoked 401 "invalid_request_error" "key_revoked" Useless "the virtual key was revoked";
     InvalidRequest 400 "invalid_request_error" "invalid_request" Useless "the body, a parameter or a header cannot be used; the message names it. In the request log also: a provider blames the request";
     AmbiguousRequest 400 "invalid_request_error" "ambiguous_request" Useless "the head or the chunks of the request are no HTTP or could be read in two ways; the message says where, and the connection is closed";
-    GuardrailBlocked 400 "invalid_request_error" "guardrail_blocked" Useless "a guardrail refuses what the request holds; the message names it. See [guardrails](guardrails.md)";
-    GuardrailFailed 400 "invalid_request_error" "guardrail_failed" Useless "a guardrail has to look at the request and cannot (a form, tokens, a realtime session), and its `on_failure` is `closed`";
+    GuardrailBlocked 400 "invalid_request_error" "guardrail_blocked" Useless "a guardrail refuses what the request or its answer holds; the message names it. An answer that is refused was made, and is paid. See [guardrails](guardrails.md)";
+    GuardrailFailed 400 "invalid_request_error" "guardrail_failed" Useless "a guardrail has to look at the request or its answer and cannot (a form, tokens, a realtime session), and its `on_failure` is `closed`";
     ModelAmbiguous 400 "invalid_request_error" "model_ambiguous" Useless "several providers serve a model of this name; write `provider/model`";
     NoFittingModel 400 "invalid_request_error" "no_fitting_model" Useless "no model of the route takes this request: what it has besides text, what it could cost, or the conditions of the route leave none; or the model that is asked for does not take what it has";
     ModelNotAllowed 403 "invalid_request_error" "model_not_allowed" Useless "the virtual key may not use this model";

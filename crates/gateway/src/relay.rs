@@ -19,6 +19,8 @@ use crate::admit;
 use crate::flight::{Flight, Trouble};
 use crate::lanes;
 use crate::refusal::Refusal;
+use crate::screen::Verdict;
+use crate::screen::stream::Screen;
 use crate::settle::Ending;
 use crate::standing::Fault;
 use crate::stored;
@@ -33,9 +35,12 @@ const EXTENSION: u64 = 16;
 const MAX_KEPT: usize = 64 * 1024;
 
 type Syncing = Pin<Box<dyn Future<Output = ()> + Send>>;
+type Hearing = Pin<Box<dyn Future<Output = Vec<(usize, Result<Verdict, String>)>> + Send>>;
 
 enum State {
     Streaming,
+    /// All has come; the end waits for what hooks say of it.
+    Hearing(Hearing, Bytes),
     /// Settled; the end marker waits until the record is safe against loss of power, or the answer is kept.
     Syncing(Syncing, Bytes),
     Over,
@@ -49,13 +54,19 @@ pub(crate) struct Relay {
     /// Output tokens that the reservation holds; passing it asks the budgets for more.
     reserved_output: u64,
     kept: Option<BytesMut>,
+    /// Guardrails that look at the answer.
+    screen: Option<Box<Screen>>,
     /// The answer has no way to say that it is not whole, so that its connection must.
     broken_off: Option<&'static str>,
 }
 
 impl Relay {
-    /// Takes over a flight whose first events are in `ready`.
-    pub(crate) fn new(mut flight: Box<Flight>, ready: SmallVec<[Bytes; 4]>) -> Self {
+    /// Takes over a flight whose first events are in `ready`, looked at by `screen` if there is one.
+    pub(crate) fn new(
+        mut flight: Box<Flight>,
+        ready: SmallVec<[Bytes; 4]>,
+        screen: Option<Box<Screen>>,
+    ) -> Self {
         let deployment = Arc::clone(&flight.deployment);
         let exchange = flight.exchange();
         let reserved_output = if exchange.budgeted {
@@ -65,7 +76,7 @@ impl Relay {
         };
         let kept = exchange.request_body.is_some().then(BytesMut::new);
         let mut relay =
-            Self { flight, ready, state: State::Streaming, reserved_output, kept, broken_off: None };
+            Self { flight, ready, state: State::Streaming, reserved_output, kept, screen, broken_off: None };
         relay.keep();
         relay.look_for_end(None);
         relay
@@ -105,6 +116,13 @@ impl Relay {
                         self.ready.push(terminal);
                     }
                 }
+                State::Hearing(hearing, _) => {
+                    let verdicts = std::task::ready!(hearing.as_mut().poll(context));
+                    if let State::Hearing(_, terminal) = std::mem::replace(&mut self.state, State::Streaming)
+                    {
+                        self.heard(verdicts, terminal, context);
+                    }
+                }
                 State::Streaming => match std::task::ready!(self.flight.poll_chunk(context)) {
                     Ok(Some(chunk)) => self.feed(chunk, context),
                     Ok(None) => self.upstream_ended(context),
@@ -130,10 +148,14 @@ impl Relay {
 
     fn feed(&mut self, chunk: Bytes, context: &mut Context<'_>) {
         let Some(flow) = self.flight.flow.as_mut() else { return self.broken(&Trouble::Truncated) };
-        if let Err(fault) = flow.push(chunk, &mut self.ready) {
+        let pushed = flow.push(chunk, &mut self.ready);
+        let seen = flow.output_estimate();
+        if let Err(refusal) = self.screened() {
+            return self.cut_off(&refusal);
+        }
+        if let Err(fault) = pushed {
             return self.faulty(fault);
         }
-        let seen = flow.output_estimate();
         self.keep();
         let now = self.flight.last_byte_at();
         if let Some(attempt) = self.flight.attempt() {
@@ -167,6 +189,14 @@ impl Relay {
             if attempt.extend(more, now).is_ok() {
                 self.reserved_output = wanted;
             }
+        }
+    }
+
+    /// Lets guardrails look at what is ready.
+    fn screened(&mut self) -> Result<(), Box<Refusal>> {
+        match &mut self.screen {
+            Some(screen) => screen.pass(&mut self.ready),
+            None => Ok(()),
         }
     }
 
@@ -205,6 +235,49 @@ impl Relay {
     }
 
     fn complete(&mut self, terminal: Bytes, context: Option<&mut Context<'_>>) {
+        let seen = self.ready.len();
+        let terminal = match &mut self.screen {
+            Some(screen) => screen.finish(terminal, &mut self.ready),
+            None => Ok(terminal),
+        };
+        self.keep_from(seen);
+        let terminal = match terminal {
+            Ok(terminal) => terminal,
+            Err(refusal) => return self.refused(&refusal),
+        };
+        let asks = self.screen.as_ref().map(|screen| screen.asks(self.flight.exchange())).unwrap_or_default();
+        if asks.is_empty() {
+            return self.completed(terminal, context);
+        }
+        let hearing = Box::pin(async move {
+            let mut verdicts = Vec::with_capacity(asks.len());
+            for (at, asking) in asks {
+                verdicts.push((at, asking.ask().await));
+            }
+            verdicts
+        });
+        self.state = State::Hearing(hearing, terminal);
+    }
+
+    /// What hooks say of an answer that is complete.
+    fn heard(
+        &mut self,
+        verdicts: Vec<(usize, Result<Verdict, String>)>,
+        terminal: Bytes,
+        context: &mut Context<'_>,
+    ) {
+        for (at, verdict) in verdicts {
+            let heard = self.screen.as_mut().map_or(Ok(()), |screen| screen.hear(at, verdict));
+            if let Err(refusal) = heard {
+                return self.refused(&refusal);
+            }
+        }
+        self.completed(terminal, Some(context));
+    }
+
+    /// The end is for the client, once it was accounted for.
+    fn completed(&mut self, terminal: Bytes, context: Option<&mut Context<'_>>) {
+        self.tell();
         let keepsake = self.flight.flow.as_mut().and_then(Flow::keepsake);
         lanes::remember(self.flight.exchange(), keepsake);
         let (usage, basis) = self.flight.usage_so_far(true);
@@ -239,14 +312,40 @@ impl Relay {
         };
     }
 
+    /// The answer is complete, and its end is not for the client.
+    fn refused(&mut self, refusal: &Refusal) {
+        self.tell();
+        let (usage, basis) = self.flight.usage_so_far(true);
+        let event = self.error_event(refusal);
+        let mut ending = Ending::completed(usage, basis, None);
+        ending.error = Some(refusal.code_name());
+        self.flight.settle(&ending);
+        self.flight.land(None);
+        self.flight.exchange().leave();
+        self.ready.push(event);
+        self.state = State::Over;
+    }
+
+    /// Tells what guardrails decided, before the record is written.
+    fn tell(&mut self) {
+        if let Some(screen) = &mut self.screen {
+            screen.tell(self.flight.exchange());
+        }
+    }
+
     fn upstream_ended(&mut self, context: &mut Context<'_>) {
         let Some(flow) = self.flight.flow.as_mut() else { return self.broken(&Trouble::Truncated) };
-        if let Err(fault) = flow.end(&mut self.ready) {
+        let ended = flow.end(&mut self.ready);
+        let (terminal, finished) = (flow.terminal(), flow.finished());
+        if let Err(refusal) = self.screened() {
+            return self.cut_off(&refusal);
+        }
+        if let Err(fault) = ended {
             return self.faulty(fault);
         }
-        if let Some(terminal) = flow.terminal() {
+        if let Some(terminal) = terminal {
             self.complete(terminal, Some(context));
-        } else if flow.finished() {
+        } else if finished {
             // Some servers close without an end marker; every choice was finished, so nothing is missing.
             self.complete(Bytes::new(), Some(context));
         } else {
@@ -266,6 +365,7 @@ impl Relay {
                 let id = self.flight.exchange().id.to_string();
                 let flow = self.flight.flow.as_mut().filter(|_| raw.is_empty());
                 let event = flow.map_or(raw, |flow| flow.retold(message.as_deref(), code.as_deref(), &id));
+                let event = self.cleaned(event);
                 self.interrupt("upstream_error");
                 self.ready.push(event);
             }
@@ -300,15 +400,29 @@ impl Relay {
             self.broken_off = Some(refusal.code_name());
             return;
         }
-        let id = self.flight.exchange().id.to_string();
-        let flow = self.flight.flow.as_mut();
-        let event =
-            flow.and_then(|flow| flow.error(&refusal.failing(&id))).unwrap_or_else(|| refusal.event());
+        let event = self.error_event(refusal);
         self.interrupt(refusal.code_name());
         self.ready.push(event);
     }
 
+    /// An error of ours as the event that ends the client's stream.
+    fn error_event(&mut self, refusal: &Refusal) -> Bytes {
+        let id = self.flight.exchange().id.to_string();
+        let flow = self.flight.flow.as_mut();
+        let event = flow.and_then(|flow| flow.error(&refusal.failing(&id)));
+        self.cleaned(event.unwrap_or_else(|| refusal.event()))
+    }
+
+    /// An error without what guardrails have not seen.
+    fn cleaned(&self, event: Bytes) -> Bytes {
+        match &self.screen {
+            Some(screen) => screen.clean(event),
+            None => event,
+        }
+    }
+
     fn interrupt(&mut self, error: &'static str) {
+        self.tell();
         let (usage, _) = self.flight.usage_so_far(false);
         self.flight.cancel();
         let mut ending = Ending::interrupted(usage, error);
@@ -320,10 +434,23 @@ impl Relay {
 
     /// Keeps a bounded copy of what passes, where bodies are logged.
     fn keep(&mut self) {
+        self.keep_from(0);
+    }
+
+    fn keep_from(&mut self, first: usize) {
         let Some(kept) = self.kept.as_mut() else { return };
-        for piece in &self.ready {
+        for piece in self.ready.iter().skip(first) {
             let room = MAX_KEPT.saturating_sub(kept.len());
             kept.extend_from_slice(&piece[..piece.len().min(room)]);
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        // The client went away: what was decided until now belongs into the record too.
+        if !matches!(self.state, State::Over) && !std::thread::panicking() {
+            self.tell();
         }
     }
 }

@@ -30,6 +30,9 @@ use crate::lanes::Lane;
 use crate::refusal::{Code, Refusal};
 use crate::vectors;
 
+/// Connections at once to somebody who is no provider.
+const MOST_ASIDE: u32 = 64;
+
 /// What calls of one provider share.
 pub(crate) struct Upstream {
     pub(crate) origin: Arc<Origin>,
@@ -321,6 +324,17 @@ impl Upstreams {
             authority: provider.ca.clone(),
             max_connections: provider.max_connections,
         };
+        self.origin_at(place)
+    }
+
+    /// Who is asked besides providers; with connections of its own.
+    pub(crate) fn at(&self, origin: &policy::Origin) -> Result<Arc<Origin>, String> {
+        let policy::Origin { tls, host, port } = origin;
+        let host = Arc::clone(host);
+        self.origin_at(Place { tls: *tls, host, port: *port, authority: None, max_connections: MOST_ASIDE })
+    }
+
+    fn origin_at(&self, place: Place) -> Result<Arc<Origin>, String> {
         if let Some(origin) = self.origins.read().get(&place) {
             return Ok(Arc::clone(origin));
         }

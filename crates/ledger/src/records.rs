@@ -238,6 +238,8 @@ pub struct RequestLog {
 const OWN_TAGS: &str = "tidegate.";
 const RECALLED: &str = "tidegate.cache";
 const SAVED: &str = "tidegate.saved";
+/// Before the name of a guardrail.
+const GUARDRAIL: &str = "tidegate.guardrail.";
 
 /// Whether a tag of this name is one of the gateway's own.
 #[must_use]
@@ -271,6 +273,11 @@ impl RequestLog {
     /// The client's own tags.
     pub fn client_tags(&self) -> impl Iterator<Item = &(Name, Name)> {
         self.tags.iter().filter(|(name, _)| !is_own_tag(name))
+    }
+
+    /// What guardrails decided: each by its name.
+    pub fn guardrails(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.tags.iter().filter_map(|(name, value)| Some((name.strip_prefix(GUARDRAIL)?, &**value)))
     }
 
     fn own(&self, wanted: &str) -> Option<&str> {

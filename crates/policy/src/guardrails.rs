@@ -1,32 +1,47 @@
 //! Guardrails: what a text must not hold, found and masked. Pure: no clock, no I/O; who asks and what is done about it is the
 //! gateway's.
 //!
-//! Everything is one kind of thing, a regular expression with a proof, so there is one loop that finds, and it is linear: the
+//! What has a place in a text is one kind of thing, a regular expression with a proof, so there is one loop that finds, and it is linear: the
 //! engine never backtracks, and shapes of the built-in entities are bounded. Words are an expression too, since case of all
 //! scripts and edges of words are what the engine knows best.
 
+mod beginnings;
 mod checksums;
 mod entities;
+mod languages;
+mod places;
+mod schema;
+mod sieve;
 
 use crate::ids::Name;
+use crate::key::Secret;
 use crate::nearest;
-use entities::{Entity, PII, Proof, SECRETS};
-use regex::{Regex, RegexBuilder};
+use crate::snapshot::Origin;
+use entities::{Entity, PII, SECRETS};
+use places::compiled;
 use serde::Serialize;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::ops::Range;
+use std::time::Duration;
 
-/// The largest compiled expression, bytes.
-const MAX_COMPILED: usize = 4 << 20;
+pub use languages::{Languages, is_language};
+pub use places::Places;
+pub use schema::Schema;
+pub use sieve::Sieve;
+
 /// How often a text that was masked is looked at again.
 const MAX_ROUNDS: usize = 4;
+/// Bytes of a streamed text that are held at most, where a match has no longest form.
+const WINDOW: usize = 256;
+/// The same of secrets: what a private key has between its lines.
+const SECRET_WINDOW: usize = 4_096;
 
 /// What is done about a finding.
 #[derive(Copy, Clone, Debug, Default, Eq, PartialEq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// The request is refused.
+    /// The request, or the answer, is refused.
     #[default]
     Block,
     /// What was found is replaced by the name of its kind in brackets.
@@ -52,6 +67,25 @@ impl Action {
     }
 }
 
+/// When a guardrail looks.
+#[derive(Copy, Clone, Debug, Eq, PartialEq)]
+pub enum Stage {
+    /// Before the call.
+    Request,
+    /// At the answer.
+    Response,
+}
+
+impl Stage {
+    /// As settings, logs and metrics spell it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Request => "request",
+            Self::Response => "response",
+        }
+    }
+}
+
 /// One guardrail of an environment, ready to look.
 #[derive(Debug)]
 pub struct Guardrail {
@@ -59,32 +93,69 @@ pub struct Guardrail {
     pub name: Name,
     /// What is done about a finding.
     pub action: Action,
-    /// Where it cannot look at all: `true` lets the request pass, `false` refuses it.
+    /// It looks at requests.
+    pub request: bool,
+    /// It looks at answers.
+    pub response: bool,
+    /// Where it cannot look at all: `true` lets pass, `false` refuses.
     pub fail_open: bool,
+    /// Bytes of a streamed text that are held at most, where a match has no longest form.
+    pub window: Option<usize>,
+    /// Changes whenever it would decide otherwise.
+    pub fingerprint: Name,
     /// What it looks for.
     pub detector: Detector,
+}
+
+impl Guardrail {
+    /// Whether it looks at this stage.
+    pub fn is_at(&self, stage: Stage) -> bool {
+        match stage {
+            Stage::Request => self.request,
+            Stage::Response => self.response,
+        }
+    }
+
+    /// What looks at one text that comes in pieces, where it looks for places.
+    pub fn sieve(&self) -> Option<Sieve> {
+        let Detector::Places(places) = &self.detector else { return None };
+        let usual = if places.are_secrets() { SECRET_WINDOW } else { WINDOW };
+        Some(Sieve::new(places, self.action == Action::Mask, self.window.unwrap_or(usual)))
+    }
+
+    /// More of that text, or with `last` its end: appends to `out` what may go on, and tells what was found.
+    pub fn sift(&self, sieve: &mut Sieve, more: &str, last: bool, out: &mut String, found: &mut Found) {
+        let Detector::Places(places) = &self.detector else { return out.push_str(more) };
+        sieve.push(places, more, last, out, found);
+    }
 }
 
 /// What a guardrail looks for.
 #[derive(Debug)]
 pub enum Detector {
     /// Places in a text.
-    Places(Box<[Pattern]>),
+    Places(Places),
     /// More characters than this in all texts together.
     Length(u64),
+    /// Texts in other languages than these.
+    Language(Languages),
+    /// An answer whose text does not keep to a schema.
+    Schema(Schema),
+    /// Somebody else decides.
+    Hook(Box<Hook>),
 }
 
-/// One kind of thing that is looked for.
-pub struct Pattern {
-    kind: &'static str,
-    regex: Regex,
-    proof: Proof,
-}
-
-impl std::fmt::Debug for Pattern {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.kind)
-    }
+/// Who is asked over HTTP, and how.
+#[derive(Debug)]
+pub struct Hook {
+    /// Where it is.
+    pub origin: Origin,
+    /// The path, `/` at least.
+    pub path: String,
+    /// What it is sent as a bearer token.
+    pub credential: Option<Secret>,
+    /// How long it may take.
+    pub timeout: Duration,
 }
 
 /// What was found: kinds and how many of each; never the text.
@@ -119,16 +190,33 @@ impl Found {
     }
 }
 
-fn compiled(pattern: &str, kind: &'static str, proof: Proof) -> Result<Pattern, String> {
-    let regex = RegexBuilder::new(pattern).size_limit(MAX_COMPILED).dfa_size_limit(MAX_COMPILED).build();
-    let regex = regex.map_err(|error| match error {
-        regex::Error::CompiledTooBig(_) => "the pattern is too large".to_owned(),
-        // The last line says why; those before it draw the place.
-        other => {
-            other.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
+impl Found {
+    /// What was found elsewhere too.
+    pub fn join(&mut self, other: &Found) {
+        for (kind, count) in &other.kinds {
+            match self.kinds.iter_mut().find(|(known, _)| known == kind) {
+                Some((_, known)) => *known += *count,
+                None => self.kinds.push((kind, *count)),
+            }
         }
-    })?;
-    Ok(Pattern { kind, regex, proof })
+    }
+
+    /// Of the same text seen again, under another name: the larger count is the true one.
+    pub fn at_least(&mut self, other: &Found) {
+        for (kind, count) in &other.kinds {
+            match self.kinds.iter_mut().find(|(known, _)| known == kind) {
+                Some((_, known)) => *known = (*known).max(*count),
+                None => self.kinds.push((kind, *count)),
+            }
+        }
+    }
+}
+
+/// The kind's name as it stands in place of what was found.
+fn mask_into(kind: &str, out: &mut String) {
+    out.push('[');
+    out.extend(kind.chars().map(|c| c.to_ascii_uppercase()));
+    out.push(']');
 }
 
 fn any(_: &str, _: usize, end: usize) -> Option<usize> {
@@ -141,11 +229,11 @@ impl Detector {
     /// # Errors
     /// What is wrong with it.
     pub fn regex(pattern: &str) -> Result<Detector, String> {
-        let pattern = compiled(pattern, "pattern", any)?;
-        if pattern.regex.is_match("") {
+        let places = Places::of([compiled(pattern, "pattern", any)?]);
+        if places.is_match("") {
             return Err("the pattern matches an empty text".to_owned());
         }
-        Ok(Detector::Places(Box::new([pattern])))
+        Ok(Detector::Places(places))
     }
 
     /// Words or phrases, whole and in any case.
@@ -166,7 +254,7 @@ impl Detector {
             format!("{}{}{}", edge(word.chars().next()), regex::escape(word), edge(word.chars().next_back()))
         };
         let pattern = format!("(?i){}", words.iter().map(one).collect::<Vec<_>>().join("|"));
-        Ok(Detector::Places(Box::new([compiled(&pattern, "word", any)?])))
+        Ok(Detector::Places(Places::of([compiled(&pattern, "word", any)?])))
     }
 
     /// Built-in entities: of `pii`, else of `secrets`. Without names all of them.
@@ -187,31 +275,32 @@ impl Detector {
         }
         let wanted = known.iter().filter(|entity| names.is_empty() || names.contains(&entity.name));
         let made = wanted.map(|Entity { name, pattern, proof }| compiled(pattern, name, *proof));
-        Ok(Detector::Places(made.collect::<Result<_, _>>().map_err(|problem| (0, problem))?))
+        let made: Vec<_> = made.collect::<Result<_, _>>().map_err(|problem| (0, problem))?;
+        Ok(Detector::Places(Places::of(made)))
+    }
+
+    /// Makes ready for answers, which may come in pieces.
+    ///
+    /// # Errors
+    /// It cannot look at such.
+    pub fn begin(&mut self) -> Result<(), String> {
+        match self {
+            Detector::Places(places) => places.begin(),
+            _ => Ok(()),
+        }
     }
 
     /// Whether what it finds has a place in a text, and so can be masked.
     pub fn has_places(&self) -> bool {
-        matches!(self, Detector::Places(_))
+        matches!(self, Detector::Places(_) | Detector::Hook(_))
     }
 
     /// Looks at one text. Places are in order and do not overlap.
     pub fn find(&self, text: &str) -> Vec<(Range<usize>, &'static str)> {
-        let Detector::Places(patterns) = self else { return Vec::new() };
-        let mut all = Vec::new();
-        for pattern in patterns {
-            pattern.find(text, &mut all);
+        match self {
+            Detector::Places(places) => places.find_from(text, 0),
+            _ => Vec::new(),
         }
-        all.sort_by_key(|(range, _): &(Range<usize>, _)| (range.start, std::cmp::Reverse(range.end)));
-        // What overlaps is one place, so that nothing of a second finding is left beside the first.
-        let mut joined: Vec<(Range<usize>, &'static str)> = Vec::with_capacity(all.len());
-        for (range, kind) in all {
-            match joined.last_mut() {
-                Some((last, _)) if range.start < last.end => last.end = last.end.max(range.end),
-                _ => joined.push((range, kind)),
-            }
-        }
-        joined
     }
 
     /// The text with every finding replaced by its kind, such as `[EMAIL]`; adds to `found`.
@@ -219,8 +308,7 @@ impl Detector {
         let mut masked = self.mask_once(text, found);
         // What stood right beside a number was a part of it, and may be a finding now that the number is gone. A pattern of the
         // user's own could find the name of its kind for ever.
-        let Detector::Places(patterns) = self else { return masked };
-        let built_in = patterns.iter().all(|pattern| !matches!(pattern.kind, "pattern" | "word"));
+        let built_in = matches!(self, Detector::Places(places) if places.are_built_in());
         for _ in 0..MAX_ROUNDS {
             match &masked {
                 Cow::Owned(text) if built_in => match self.mask_once(text, found) {
@@ -243,32 +331,11 @@ impl Detector {
         for (range, kind) in places {
             found.add(kind);
             masked.push_str(&text[at..range.start]);
-            masked.push('[');
-            masked.push_str(&kind.to_ascii_uppercase());
-            masked.push(']');
+            mask_into(kind, &mut masked);
             at = range.end;
         }
         masked.push_str(&text[at..]);
         Cow::Owned(masked)
-    }
-}
-
-impl Pattern {
-    fn find(&self, text: &str, all: &mut Vec<(Range<usize>, &'static str)>) {
-        let mut at = 0;
-        while let Some(hit) = self.regex.find_at(text, at) {
-            let proven = (self.proof)(text, hit.start(), hit.end()).filter(|end| *end > hit.start());
-            if let Some(end) = proven {
-                all.push((hit.start()..end, self.kind));
-            }
-            at = proven.unwrap_or(hit.start() + 1);
-            while at < text.len() && !text.is_char_boundary(at) {
-                at += 1;
-            }
-            if at > text.len() {
-                return;
-            }
-        }
     }
 }
 

@@ -31,7 +31,7 @@ pub mod window;
 pub use catalogue::{Quirk, ThroughChat};
 pub use compile::{Compiled, Discovered, FileKey, Secrets, compile};
 pub use discover::document_from_environment;
-pub use guardrails::{Action, Detector, Found, Guardrail};
+pub use guardrails::{Action, Detector, Found, Guardrail, Hook, Sieve, Stage};
 pub use ids::{IdError, KeyId, Name, NameMap, RequestId};
 pub use key::{KeyFormatError, KeyHash, Pepper, Presented, Secret};
 pub use keyring::{

@@ -7,7 +7,7 @@
 //!
 //! Reading order: [`json`] (the scanner everything stands on), [`request`] (what is asked, and the
 //! surgical edits), [`sse`] (events out of bytes), [`tap`] (reads a stream as it passes), [`answer`]
-//! (a whole answer), [`usage`] (what the provider counted), [`tokens`] (what a text counts before anybody
+//! (a whole answer), [`said`] (what a model said in it), [`usage`] (what the provider counted), [`tokens`] (what a text counts before anybody
 //! tells), [`failure`] (whose fault an upstream's refusal is), [`quirks`] (where vendors differ),
 //! [`tool_names`] (and what their alphabets refuse), [`other_door`] (the one refusal that names another way
 //! in), [`error_event`] (errors in the caller's dialect).
@@ -27,6 +27,7 @@ pub mod other_door;
 mod output;
 pub mod quirks;
 pub mod request;
+pub mod said;
 pub mod sse;
 mod steps;
 pub mod tap;

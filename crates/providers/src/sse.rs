@@ -35,6 +35,35 @@ pub struct Event {
     pub continues: bool,
 }
 
+impl Event {
+    /// Its bytes with other data; all else of it stays.
+    pub fn with_data(&self, data: &[u8]) -> Bytes {
+        let (whole, part) = (self.raw.as_ptr() as usize, self.data.as_ptr() as usize);
+        match part.checked_sub(whole).filter(|at| at + self.data.len() <= self.raw.len()) {
+            Some(at) => {
+                let mut out = Vec::with_capacity(self.raw.len() + data.len());
+                out.extend_from_slice(&self.raw[..at]);
+                out.extend_from_slice(data);
+                out.extend_from_slice(&self.raw[at + self.data.len()..]);
+                out.into()
+            }
+            // Data of several lines were joined; between tokens a line end is a space.
+            None => {
+                let mut out = Vec::with_capacity(self.raw.len() + data.len());
+                if let Some(name) = &self.name {
+                    out.extend_from_slice(b"event: ");
+                    out.extend_from_slice(name);
+                    out.extend_from_slice(b"\n");
+                }
+                out.extend_from_slice(b"data: ");
+                out.extend(data.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }));
+                out.extend_from_slice(b"\n\n");
+                out.into()
+            }
+        }
+    }
+}
+
 /// Why a stream cannot be framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SseError {

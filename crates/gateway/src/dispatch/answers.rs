@@ -14,10 +14,12 @@ use crate::body::Body;
 use crate::exchange::Exchange;
 use crate::flight::{Flight, Trouble};
 use crate::lanes::{self, Lane, NoAnswer};
+use crate::refusal::Refusal;
 use crate::relay::{self, FirstEvent, Relay};
+use crate::screen::stream::Screen;
 use crate::settle::{self, Ending};
 use crate::upstream::wire::Head;
-use crate::{headers, stored};
+use crate::{headers, screen, stored};
 
 /// An error object where an answer should be: the status 200 was not true. `known` is what the dialect's reader made of it.
 fn false_success(
@@ -65,6 +67,15 @@ pub(super) async fn streamed(mut flight: Box<Flight>, head: Head) -> Result<http
     let first = flight.last_byte();
     let exchange = flight.exchange();
     exchange.times.first_byte = Some(first);
+    let (mut ready, mut screen) = (ready, Screen::of(exchange));
+    if let Some(screen) = &mut screen {
+        let passed = screen.pass(&mut ready);
+        screen.announce(exchange);
+        if let Err(refusal) = passed {
+            screen.tell(exchange);
+            return Ok(refused_at_once(flight, &refusal));
+        }
+    }
     if exchange.stored.is_some() {
         Box::pin(stored::note_stream(exchange, lane, &ready)).await;
     }
@@ -86,8 +97,31 @@ pub(super) async fn streamed(mut flight: Box<Flight>, head: Head) -> Result<http
     down.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("text/event-stream"));
     down.entry(http::header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-cache"));
     headers::add_ours(exchange, down, own);
-    let relay = Box::new(Relay::new(flight, ready));
+    let relay = Box::new(Relay::new(flight, ready, screen));
     Ok(answer.map(|()| Body::stream(relay)))
+}
+
+/// A stream that a guardrail refuses before anything of it left: an answer with a status of its own. What came is paid.
+fn refused_at_once(mut flight: Box<Flight>, refusal: &Refusal) -> http::Response<Body> {
+    let (usage, _) = flight.usage_so_far(false);
+    flight.cancel();
+    let mut ending = Ending::interrupted(usage, refusal.code_name());
+    ending.status = refusal.status();
+    flight.settle(&ending);
+    let exchange = flight.exchange();
+    exchange.leave();
+    told_instead(exchange, refusal, None)
+}
+
+/// A refusal in place of an answer that was made.
+fn told_instead(exchange: &Exchange, refusal: &Refusal, cost: Option<Money>) -> http::Response<Body> {
+    let mut answer = refusal.answer_in(exchange.operation.dialect(), &exchange.id.to_string());
+    let own = exchange.own_time(exchange.gateway.clock.moment(), exchange.times.dispatched);
+    headers::add_ours(exchange, answer.headers_mut(), own);
+    if let Some(cost) = cost {
+        answer.headers_mut().insert(headers::COST, headers::text(&cost.decimal()));
+    }
+    answer
 }
 
 fn is_event_stream(head: &HeaderMap) -> bool {
@@ -164,18 +198,32 @@ pub(super) async fn whole(mut flight: Box<Flight>, head: Head) -> Result<http::R
         }
     };
     let cost = settle::cost(&deployment, &usage);
+    let screened = match exchange.answer_guards.is_empty() {
+        true => Ok(read.body),
+        false => Box::pin(screen::answers::whole(exchange, read.body)).await,
+    };
     let mut ending = Ending::completed(usage, basis, read.finish_reason);
-    ending.answer = exchange.request_body.is_some().then(|| read.body.clone());
+    match &screened {
+        Ok(body) => ending.answer = exchange.request_body.is_some().then(|| body.clone()),
+        Err(refusal) => (ending.status, ending.error) = (refusal.status(), Some(refusal.code_name())),
+    }
     let ended = flight.say_end(&ending);
     runtime::others_first().await;
     settle::write(flight.exchange(), ended);
     sync_if_durable(&mut flight).await;
     let exchange = flight.exchange();
+    let body = match screened {
+        Ok(body) => body,
+        Err(refusal) => {
+            exchange.leave();
+            return Ok(told_instead(exchange, &refusal, cost));
+        }
+    };
     if exchange.stored.is_some() {
-        Box::pin(stored::keep_whole(exchange, lane, &read.body)).await;
+        Box::pin(stored::keep_whole(exchange, lane, &body)).await;
     }
     exchange.leave();
-    let answer = tell(exchange, lane, head, read.body, cost, first);
+    let answer = tell(exchange, lane, head, body, cost, first);
     runtime::failpoint!("gateway.ack");
     Ok(answer)
 }

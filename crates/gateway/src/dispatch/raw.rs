@@ -106,7 +106,7 @@ pub(super) async fn answer(
     *answer.status_mut() = head.status;
     *answer.headers_mut() = downwards(exchange, &deployment, head.headers);
     headers::add_ours(exchange, answer.headers_mut(), own);
-    let relay = Box::new(Relay::new(flight, ready));
+    let relay = Box::new(Relay::new(flight, ready, None));
     Ok(answer.map(|()| Body::stream(relay)))
 }
 

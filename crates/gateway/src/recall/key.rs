@@ -11,8 +11,8 @@
 //! route or provider is another key. The number of the release is not in it, since most releases change other
 //! things; nor are prices, which make no answer wrong: what a hit saves is told at the price of the moment.
 //!
-//! Guardrails on answers: what is kept is what left the gateway, after them. So when they come, what is in force for a
-//! request has to be part of [`answer`], or a stricter rule would be passed by with older answers.
+//! Guardrails on answers: what is kept is what left the gateway, after them. So what is in force for a request is part of
+//! the key, of what was promised too, or a stricter rule would be passed by with older answers.
 
 use http::HeaderMap;
 use policy::{Choice, Deployment, Said, Target};
@@ -88,6 +88,7 @@ pub(super) fn answer(exchange: &Exchange, plan: &Plan, client: &HeaderMap, print
         // Who is to stay with one place gets no other's answer.
         mix.add("sticky").add(&*first.deployment.name);
     }
+    guardrails(&mut mix, exchange);
     told(&mut mix, client);
     mix.digest()
 }
@@ -135,7 +136,15 @@ pub(super) fn asked(exchange: &Exchange, body: &Digest) -> Digest {
 pub(super) fn promise(exchange: &Exchange, idempotency: &str) -> Digest {
     let mut mix = Mix::of(b"tidegate promise 1");
     mix.add(exchange.caller.key.record.id.0.as_bytes()).add(idempotency);
+    guardrails(&mut mix, exchange);
     mix.digest()
+}
+
+/// Those that looked at an answer before it was kept. Where there are none, keys are what they were without any.
+fn guardrails(mix: &mut Mix, exchange: &Exchange) {
+    for guardrail in &exchange.answer_guards {
+        mix.add("guardrail").add(&*guardrail.fingerprint);
+    }
 }
 
 /// A body that has no fingerprint, by its bytes.

@@ -19,7 +19,7 @@ use crate::exchange::Exchange;
 use crate::plan::{Plan, Step};
 use crate::refusal::{Code, Refusal};
 use crate::shelf::Kept;
-use crate::{admit, dispatch, endpoints, headers, raw, settle, urls};
+use crate::{admit, dispatch, endpoints, headers, raw, screen, settle, urls};
 
 /// What of it.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -38,12 +38,23 @@ pub(crate) async fn serve(
 ) -> Response<Body> {
     match look(&mut exchange, call, parts).await {
         Ok(Looked::Here(answer)) => answered(&mut exchange, answer),
-        Ok(Looked::At(kept)) => match ask(&mut exchange, &kept, call, parts).await {
-            Ok((plan, reservation)) => relay(exchange, &kept, plan, reservation, parts, body).await,
-            Err(refusal) => endpoints::refuse(&mut exchange, &refusal),
-        },
+        Ok(Looked::At(kept)) => {
+            if let Err(refusal) = unguarded(&mut exchange, call, parts) {
+                return endpoints::refuse(&mut exchange, &refusal);
+            }
+            match ask(&mut exchange, &kept, call, parts).await {
+                Ok((plan, reservation)) => relay(exchange, &kept, plan, reservation, parts, body).await,
+                Err(refusal) => endpoints::refuse(&mut exchange, &refusal),
+            }
+        }
         Err(refusal) => endpoints::refuse(&mut exchange, &refusal),
     }
+}
+
+/// What a provider tells of an answer was seen by no guardrail of ours.
+fn unguarded(exchange: &mut Exchange, call: &urls::Call<'_>, parts: &Parts) -> Result<(), Box<Refusal>> {
+    let tells = named(call.rest).1 != Of::InputItems && parts.method != Method::DELETE;
+    if tells && exchange.caller.environment.guards { screen::kept_elsewhere(exchange) } else { Ok(()) }
 }
 
 enum Looked {

@@ -1,12 +1,16 @@
 //! Guardrails: from what the settings say to what can look at a text.
 
 use super::Work;
-use crate::guardrails::{Action, Detector, Guardrail};
+use crate::guardrails::{Action, Detector, Guardrail, Hook, Languages, Schema};
 use crate::ids::Name;
 use crate::nearest;
-use crate::settings::{EnvironmentDocument, GuardrailDocument, Placed};
+use crate::settings::{EnvironmentDocument, GuardrailDocument, Placed, base_url};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
+
+/// How long a hook may take where nobody says.
+const HOOK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// By name, in the order of their names.
 pub(super) type Made = BTreeMap<Name, Arc<Guardrail>>;
@@ -14,50 +18,101 @@ pub(super) type Made = BTreeMap<Name, Arc<Guardrail>>;
 pub(super) fn compile(work: &mut Work<'_>, described: &EnvironmentDocument) -> Made {
     let mut made = Made::new();
     for (name, said) in &described.guardrails {
-        if let Some(detector) = detector(work, name, said) {
-            if said.action == Action::Mask && !detector.has_places() {
-                let message = format!("guardrail `{name}`: a length cannot be masked");
-                work.findings.error(said.at, message, Some("use `action = \"block\"`".to_owned()));
-            }
-            let (action, fail_open) = (said.action, said.fail_open);
-            made.insert(
-                name.clone(),
-                Arc::new(Guardrail { name: name.clone(), action, fail_open, detector }),
-            );
+        let Some(mut detector) = detector(work, name, said) else { continue };
+        let action = said.action.unwrap_or_default();
+        for (message, help) in impossible(name, said, &detector, action) {
+            work.findings.error(said.at, message, Some(help.to_owned()));
         }
+        if said.response
+            && let Err(problem) = detector.begin()
+        {
+            work.findings.error(said.at, format!("guardrail `{name}`: {problem}"), None);
+        }
+        // The place in the file and the credential change nothing of what it decides.
+        let fingerprint = super::digest(&(name, said), b"guardrail");
+        let guardrail = Guardrail {
+            name: name.clone(),
+            action,
+            request: said.request,
+            response: said.response,
+            fail_open: said.fail_open,
+            window: said.window.and_then(|window| usize::try_from(window).ok()),
+            fingerprint: fingerprint.into(),
+            detector,
+        };
+        made.insert(name.clone(), Arc::new(guardrail));
     }
     made
 }
 
+/// What is said of a guardrail that cannot be together.
+fn impossible(
+    name: &Name,
+    said: &GuardrailDocument,
+    detector: &Detector,
+    action: Action,
+) -> Vec<(String, &'static str)> {
+    let mut all = Vec::new();
+    if action == Action::Mask && !detector.has_places() {
+        let what = match detector {
+            Detector::Length(_) => "a length",
+            Detector::Language(_) => "a language",
+            _ => "what a schema says",
+        };
+        all.push((format!("guardrail `{name}`: {what} cannot be masked"), "use `action = \"block\"`"));
+    }
+    if matches!(detector, Detector::Schema(_)) && said.request {
+        let message = format!("guardrail `{name}`: a schema is for answers alone");
+        all.push((message, "leave `stage` out, or use `stage = \"response\"`"));
+    }
+    if !said.request && !said.response {
+        all.push((format!("guardrail `{name}` never looks"), "use `stage = \"request\"`, or leave it out"));
+    }
+    all
+}
+
+/// What a kind takes of its own, and what it needs; the first is what a help names.
+fn fields(kind: &str) -> (&'static [&'static str], Option<&'static str>) {
+    match kind {
+        "regex" => (&["pattern"], Some("pattern")),
+        "words" => (&["words"], Some("words")),
+        "max_length" => (&["max"], Some("max")),
+        "language" => (&["languages"], Some("languages")),
+        "json_schema" => (&["schema"], Some("schema")),
+        "hook" => (&["url", "credential", "timeout"], Some("url")),
+        _ => (&["entities"], None),
+    }
+}
+
 fn detector(work: &mut Work<'_>, name: &Name, said: &GuardrailDocument) -> Option<Detector> {
     let kind = &*said.kind;
-    let wanted = match kind {
-        "regex" => "pattern",
-        "words" => "words",
-        "max_length" => "max",
-        _ => "entities",
-    };
+    let (takes, needs) = fields(kind);
     for (field, at) in &said.told {
-        if *field != wanted {
+        if !takes.contains(field) {
             let message = format!("guardrail `{name}`: `{field}` is not a field of kind \"{kind}\"");
-            work.findings.error(*at, message, Some(format!("that kind takes `{wanted}`")));
+            work.findings.error(*at, message, Some(format!("that kind takes `{}`", takes.join("`, `"))));
         }
     }
-    let missing = wanted != "entities" && !said.told.iter().any(|(field, _)| *field == wanted);
-    if missing {
-        let message = format!("guardrail `{name}`: kind \"{kind}\" needs `{wanted}`");
+    if let Some(needs) = needs.filter(|needs| !said.told.iter().any(|(field, _)| field == needs)) {
+        let message = format!("guardrail `{name}`: kind \"{kind}\" needs `{needs}`");
         work.findings.error(said.at, message, None);
         return None;
     }
-    let at = said.told.iter().find(|(field, _)| *field == wanted).map_or(said.at, |(_, at)| *at);
+    let at = said.told.iter().find(|(field, _)| takes.first() == Some(field)).map_or(said.at, |(_, at)| *at);
     let names: Vec<&str> = said.entities.iter().map(|entity| &*entity.value).collect();
+    let plain = |problem| (at, problem, None);
     let made = match kind {
-        "regex" => Detector::regex(&said.pattern).map_err(|problem| (at, problem, None)),
-        "words" => {
-            let words = said.words.iter().map(|word| &*word.value);
-            Detector::words(words).map_err(|problem| (at, problem, None))
-        }
+        "regex" => Detector::regex(&said.pattern).map_err(plain),
+        "words" => Detector::words(said.words.iter().map(|word| &*word.value)).map_err(plain),
         "max_length" => Ok(Detector::Length(said.max)),
+        "language" if said.languages.is_empty() => Err(plain("no language is allowed".to_owned())),
+        "language" => {
+            Ok(Detector::Language(Languages::of(said.languages.iter().map(|language| &*language.value))))
+        }
+        "json_schema" => {
+            Schema::of(said.schema.as_deref().unwrap_or_default()).map(Detector::Schema).map_err(plain)
+        }
+        "hook" => hook(work, name, said).map_err(plain),
         _ => Detector::entities(kind == "pii", &names).map_err(|(which, help)| {
             let at = said.entities.get(which).map_or(at, |entity| entity.at);
             let given = names.get(which).copied().unwrap_or_default();
@@ -71,6 +126,26 @@ fn detector(work: &mut Work<'_>, name: &Name, said: &GuardrailDocument) -> Optio
             None
         }
     }
+}
+
+fn hook(work: &mut Work<'_>, name: &Name, said: &GuardrailDocument) -> Result<Detector, String> {
+    let (origin, path) = base_url(said.url.as_deref().unwrap_or_default())?;
+    let mut credential = None;
+    if let Some(reference) = &said.credential {
+        match work.secret(&reference.value) {
+            Ok(secret) if secret.expose().bytes().all(|byte| byte.is_ascii_graphic()) => {
+                credential = Some(secret);
+            }
+            Ok(_) => return Err("its credential cannot be sent in a header".to_owned()),
+            Err(why) => {
+                let message = format!("the credential of guardrail `{name}`: {why}");
+                work.no_secret(reference.at, message, None);
+            }
+        }
+    }
+    let path = if path.is_empty() { "/".to_owned() } else { path };
+    let timeout = said.timeout.unwrap_or(HOOK_TIMEOUT);
+    Ok(Detector::Hook(Box::new(Hook { origin, path, credential, timeout })))
 }
 
 /// The guardrails that a route names.

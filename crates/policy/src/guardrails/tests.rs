@@ -143,7 +143,160 @@ fn long_texts_of_near_misses_end() {
     }
 }
 
+/// What leaves of a text that comes in these pieces, and what was found.
+fn sifted(guardrail: &Guardrail, pieces: &[&str]) -> (String, String) {
+    let (mut sieve, mut out, mut found) = (guardrail.sieve().unwrap(), String::new(), Found::default());
+    for piece in pieces {
+        guardrail.sift(&mut sieve, piece, false, &mut out, &mut found);
+    }
+    guardrail.sift(&mut sieve, "", true, &mut out, &mut found);
+    assert_eq!(sieve.held(), 0);
+    (out, found.told())
+}
+
+fn rail(mut detector: Detector, window: Option<usize>) -> Guardrail {
+    detector.begin().unwrap();
+    Guardrail {
+        name: "g".into(),
+        action: Action::Mask,
+        request: false,
+        response: true,
+        fail_open: false,
+        window,
+        fingerprint: "".into(),
+        detector,
+    }
+}
+
+/// The text in pieces of these lengths in characters, over and over.
+fn cut<'t>(text: &'t str, lengths: &[usize]) -> Vec<&'t str> {
+    let (mut pieces, mut rest) = (Vec::new(), text);
+    for length in lengths.iter().cycle() {
+        if rest.is_empty() {
+            break;
+        }
+        let end = rest.char_indices().nth(*length).map_or(rest.len(), |(at, _)| at);
+        pieces.push(&rest[..end]);
+        rest = &rest[end..];
+    }
+    pieces
+}
+
+#[test]
+fn only_what_could_begin_something_is_held() {
+    let card = rail(pii(&["card"]), None);
+    let (mut sieve, mut found) = (card.sieve().unwrap(), Found::default());
+    let mut say = |text: &str, last: bool| {
+        let mut out = String::new();
+        card.sift(&mut sieve, text, last, &mut out, &mut found);
+        out
+    };
+    assert_eq!(say("pay with ", false), "pay with ");
+    assert_eq!(say("4111 1111", false), "");
+    assert_eq!(say(" 1111 111", false), "");
+    assert_eq!(say("1", false), "");
+    assert_eq!(say(", or ", false), "[CARD], or ");
+    assert_eq!(say("4111 1111 no", false), "4111 1111 no");
+    assert_eq!(say(" 41", false), " ");
+    assert_eq!(say("", true), "41");
+    assert_eq!(found.told(), "card=1");
+}
+
+#[test]
+fn a_pattern_without_an_end_is_looked_at_within_its_window() {
+    let endless = rail(Detector::regex(r"ACME-[0-9]+").unwrap(), Some(64));
+    let text = format!("see ACME-{}, and ACME-7.", "1".repeat(100));
+    // What is longer than the window is masked as far as it was seen.
+    let (out, found) = sifted(&endless, &cut(&text, &[1]));
+    assert!(out.starts_with("see [PATTERN]1111") && out.ends_with(", and [PATTERN]."), "{out}");
+    assert_eq!(found, "pattern=2");
+    for lengths in [&[3usize][..], &[1000], &[7, 1, 90], &[64], &[65]] {
+        assert_eq!(sifted(&endless, &cut(&text, lengths)).0, out, "{lengths:?}");
+    }
+    // What is not found by then goes on.
+    let far = rail(Detector::regex("begin.*end").unwrap(), Some(64));
+    let text = format!("begin{}end begin end", ".".repeat(200));
+    assert_eq!(sifted(&far, &cut(&text, &[5])).0, format!("begin{}end [PATTERN]", ".".repeat(200)));
+}
+
+#[test]
+fn a_private_key_in_a_stream_is_masked_whole() {
+    let secrets = rail(Detector::entities(false, &[]).unwrap(), None);
+    let key = format!(
+        "-----BEGIN RSA PRIVATE KEY-----\n{}-----END RSA PRIVATE KEY-----",
+        "MIIEowIBAAKCAQEA7bq\n".repeat(80)
+    );
+    for length in [1, 4, 50, 9_999] {
+        let text = format!("here: {key}\nbye");
+        assert_eq!(sifted(&secrets, &cut(&text, &[length])).0, "here: [PRIVATE_KEY]\nbye");
+    }
+}
+
+#[test]
+fn words_that_are_too_many_for_a_search_are_held_by_their_length() {
+    let all: Vec<String> = (0..60).map(|n| format!("wört{n}{}", "x".repeat(180))).collect();
+    let words = rail(Detector::words(all.iter().map(String::as_str)).unwrap(), None);
+    let text = format!("one {} two {} {}", all[17], &all[18][..100], all[59]);
+    for length in [1, 30, 10_000] {
+        let wanted = format!("one [WORD] two {} [WORD]", &all[18][..100]);
+        assert_eq!(sifted(&words, &cut(&text, &[length])).0, wanted);
+    }
+}
+
+fn texts() -> impl Strategy<Value = String> {
+    let word = prop_oneof![
+        Just("4111 1111 1111 1111".to_owned()),
+        Just("4111111111111111".to_owned()),
+        Just("ann@example.com".to_owned()),
+        Just("+49 30 901820".to_owned()),
+        Just("(415) 555-2671".to_owned()),
+        Just("078-05-1120".to_owned()),
+        Just("DE89370400440532013000".to_owned()),
+        Just("RSSMRA85T10A562S".to_owned()),
+        Just("foo bar".to_owned()),
+        Just("food".to_owned()),
+        Just("ACME-12".to_owned()),
+        Just("密码".to_owned()),
+        Just("AKIAIOSFODNN7EXAMPLE".to_owned()),
+        Just(" ".to_owned()),
+        "[0-9a-zé ,.@+-]{0,12}",
+    ];
+    prop::collection::vec(word, 0..10).prop_map(|words| words.concat())
+}
+
 proptest! {
+    /// However a text is cut, the same leaves of it, and it is what is masked of the whole.
+    #[test]
+    fn pieces_make_no_difference(text in texts(), lengths in prop::collection::vec(1usize..24, 1..6)) {
+        for (detector, window) in [
+            (pii(&[]), None),
+            (Detector::entities(false, &["aws_key", "openai_key", "github_token"]).unwrap(), None),
+            (Detector::words(["foo", "foo bar", "bar", "密码", "straße"]).unwrap(), None),
+            (Detector::regex(r"ACME-\d{2,5}|(?i)\bfoo\b|@e$").unwrap(), None),
+            (Detector::regex(r"(?m)^[a-z]{1,3}\b|o{2}d?").unwrap(), None),
+        ] {
+            let rail = rail(detector, window);
+            let mut found = Found::default();
+            let whole = rail.detector.mask(&text, &mut found).into_owned();
+            let (out, told) = sifted(&rail, &cut(&text, &lengths));
+            prop_assert_eq!(&out, &whole, "{:?} {:?}", rail.detector, lengths);
+            prop_assert_eq!(told.split(' ').count(), found.told().split(' ').count());
+            prop_assert_eq!(sifted(&rail, &[&text]).0, whole);
+        }
+    }
+
+    /// The same where a window is too short for what is looked for.
+    #[test]
+    fn nor_at_the_edge_of_a_window(text in texts(), lengths in prop::collection::vec(1usize..40, 1..6)) {
+        for pattern in [r"[0-9 ]+1", "4.*x", "[a-z]+@[a-z.]+", "(?s)f.*"] {
+            let rail = rail(Detector::regex(pattern).unwrap(), Some(64));
+            let long = format!("{text} {text}{text}");
+            let one = sifted(&rail, &cut(&long, &[1]));
+            prop_assert_eq!(&sifted(&rail, &cut(&long, &lengths)), &one, "{}", pattern);
+            prop_assert_eq!(&sifted(&rail, &[&long]), &one, "{}", pattern);
+        }
+    }
+
     #[test]
     fn masking_leaves_nothing_to_mask(
         parts in prop::collection::vec(prop_oneof![

@@ -462,7 +462,7 @@ pub struct GuardrailDocument {
     pub at: Place,
     /// `kind`.
     pub kind: Name,
-    /// Which of `pattern`, `words`, `entities` and `max` are said, and where.
+    /// Which of the fields are said that belong to some kinds, and where.
     #[serde(skip)]
     pub told: Vec<(&'static str, Place)>,
     /// `pattern`.
@@ -471,10 +471,26 @@ pub struct GuardrailDocument {
     pub words: Vec<Placed<Name>>,
     /// `entities`; empty is all.
     pub entities: Vec<Placed<Name>>,
+    /// `languages`.
+    pub languages: Vec<Placed<Name>>,
+    /// `schema`, as JSON.
+    pub schema: Option<String>,
+    /// `url`.
+    pub url: Option<String>,
+    /// `credential`.
+    pub credential: Option<Placed<SecretRef>>,
+    /// `timeout`.
+    pub timeout: Option<Duration>,
     /// `max`.
     pub max: u64,
     /// `action`.
-    pub action: Action,
+    pub action: Option<Action>,
+    /// `stage` has `request`.
+    pub request: bool,
+    /// `stage` has `response`.
+    pub response: bool,
+    /// `window`.
+    pub window: Option<u64>,
     /// `everywhere`.
     pub everywhere: bool,
     /// `on_failure = "open"`.

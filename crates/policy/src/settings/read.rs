@@ -3,13 +3,14 @@
 //! It runs only on a tree without errors, so a value that is there has its form; where it asks, it takes
 //! absence for "not said".
 
+mod guardrails;
+
 use super::check::weight;
 use super::document::*;
 use super::finding::Findings;
 use super::shape::{Field, ROOT, Shape, fields};
 use super::source::{Spot, Tree, Value, integer, json};
 use super::value;
-use crate::guardrails::Action;
 use crate::ids::Name;
 use crate::keyring::{BudgetRule, SharedBudget};
 use crate::limits::{LimitRule, Limits, Per};
@@ -289,7 +290,7 @@ fn environment(node: &Node<'_, '_>, base: EnvironmentDocument, notes: &mut Notes
     let read = EnvironmentDocument {
         log_bodies: logs.unwrap_or(false),
         cache: cache(node),
-        guardrails: node.named("guardrails", guardrail),
+        guardrails: node.named("guardrails", guardrails::guardrail),
         providers,
         models: node.named("models", model),
         routes: node.named("routes", route),
@@ -298,24 +299,6 @@ fn environment(node: &Node<'_, '_>, base: EnvironmentDocument, notes: &mut Notes
         budgets,
         ..base
     };
-    let guards = node.find("guardrails").and_then(|(spot, _)| spot.get_ref().as_table());
-    for (name, guard) in guards.into_iter().flatten() {
-        let stage = guard.get_ref().as_table().and_then(|table| table.get("stage"));
-        let answers = |value: &Spot<'_>| value.get_ref().as_str() == Some("response");
-        let of = |stage: &Spot<'_>| {
-            answers(stage) || stage.get_ref().as_array().is_some_and(|all| all.iter().any(answers))
-        };
-        if let Some(stage) = stage.filter(|stage| of(stage)) {
-            notes.error(
-                node.findings.place(stage.span().start),
-                format!(
-                    "guardrail `{}`: stage \"response\" is not available in this version",
-                    name.get_ref()
-                ),
-                "use `stage = \"request\"`",
-            );
-        }
-    }
     for (name, route) in &read.routes {
         if route.targets.iter().map(|target| target.weight).sum::<f64>() <= 0.0 {
             notes.error(
@@ -427,23 +410,6 @@ fn route(node: &Node<'_, '_>) -> RouteDocument {
         timeouts: timeouts(node),
         cache: cache(node),
         guardrails: node.names("guardrails"),
-    }
-}
-
-fn guardrail(node: &Node<'_, '_>) -> GuardrailDocument {
-    let told = ["pattern", "words", "entities", "max"].into_iter();
-    let action = |wanted: &str| Action::NAMES.iter().find(|(name, _)| *name == wanted).map(|(_, it)| *it);
-    GuardrailDocument {
-        at: node.at,
-        kind: node.name("kind").unwrap_or_default(),
-        told: told.filter(|name| node.find(name).is_some()).map(|name| (name, node.place(name))).collect(),
-        pattern: node.text("pattern").unwrap_or_default().to_owned(),
-        words: node.names("words"),
-        entities: node.names("entities"),
-        max: node.count("max").unwrap_or(0),
-        action: node.text("action").and_then(action).unwrap_or_default(),
-        everywhere: node.boolean("everywhere").unwrap_or(false),
-        fail_open: node.text("on_failure") == Some("open"),
     }
 }
 

@@ -3,7 +3,10 @@
 //! The check walks a document along it, the reader may only ask for fields that stand in it, and the JSON
 //! Schema is printed from it.
 
+mod guardrails;
+
 use super::value::{self, Fault};
+use guardrails::GUARDRAIL;
 
 /// The form of a text.
 pub(super) struct Form {
@@ -91,6 +94,7 @@ forms! {
     CONDITION: "a condition such as \"tokens > 20000\"", "", value::condition;
     MEMBER: "the name of a member", "^[A-Za-z0-9_.-]{1,64}$", value::member;
     HEADER_NAME: "the name of a header", "^[A-Za-z0-9!#$%&'*+.^_`|~-]+$", value::header_name;
+    LANGUAGE: "a language such as \"en\"", "^[a-z]{2,3}$", value::language;
     EXPRESSION: "an expression", "", value::expression;
     WORD: "a word or a phrase", "", value::word;
     HEADER_VALUE: "the value of a header", "", value::header_value;
@@ -208,48 +212,13 @@ static ENVIRONMENT: &[Field] = &[
     field(
         "guardrails",
         Shape::Named(&NAME, &Shape::Table(&[GUARDRAIL])),
-        "What requests must not hold, by name. See docs/guardrails.md.",
+        "What requests and answers must not hold, by name. See docs/guardrails.md.",
     ),
     reserved("alerts"),
     field(
         "cache",
         Shape::Table(&[CACHE]),
         "Whether answers are kept and given again to the same request. Default: off.",
-    ),
-];
-
-static GUARDRAIL: &[Field] = &[
-    required("kind", Shape::Choice(&["regex", "words", "pii", "secrets", "max_length"]), "What it is."),
-    field("pattern", Shape::Text(&EXPRESSION), "For regex: an expression in the syntax of Rust's `regex`."),
-    field(
-        "words",
-        Shape::List(&Shape::Text(&WORD), 5_000),
-        "For words: whole words or phrases, in any case.",
-    ),
-    field(
-        "entities",
-        Shape::List(&Shape::Text(&NAME), 50),
-        "For pii and secrets: which of the known ones. Default: all.",
-    ),
-    field("max", COUNT, "For max_length: characters of all texts of a request together."),
-    field(
-        "action",
-        Shape::Choice(&["block", "mask", "annotate", "observe"]),
-        "What is done: refuse, replace what was found, tell the client by a header, or only log. Default: block.",
-    ),
-    field(
-        "stage",
-        Shape::Either(
-            &Shape::Choice(&["request", "response"]),
-            &Shape::List(&Shape::Choice(&["request", "response"]), 2),
-        ),
-        "When it looks. Default: request; response is not available in this version.",
-    ),
-    field("everywhere", Shape::Bool, "It looks at every request of the environment. Default: false."),
-    field(
-        "on_failure",
-        Shape::Choice(&["open", "closed"]),
-        "What is done with a request that it cannot read: let it pass, or refuse it. Default: closed.",
     ),
 ];
 
@@ -404,7 +373,7 @@ static ROUTE: &[Field] = &[
     field(
         "guardrails",
         Shape::List(&Shape::Text(&NAME), 50),
-        "Names of guardrails that look at requests which ask for this route.",
+        "Names of guardrails that look at requests which ask for this route, and at their answers.",
     ),
     reserved("strict"),
 ];

@@ -234,6 +234,17 @@ pub(super) fn expression(text: &str) -> Result<(), Fault> {
     Err(fault("an expression has from 1 to 4096 bytes", "split it into several guardrails"))
 }
 
+/// A language by its code of two or three letters.
+pub(super) fn language(text: &str) -> Result<(), Fault> {
+    if crate::guardrails::is_language(text) {
+        return Ok(());
+    }
+    Err(fault(
+        format!("`{}` is no language that can be told from others", shown(text)),
+        "write a code of ISO 639, such as \"en\", \"de\" or \"zh\"",
+    ))
+}
+
 /// An entry of a list of words.
 pub(super) fn word(text: &str) -> Result<(), Fault> {
     if !text.trim().is_empty() && text.len() <= 200 {

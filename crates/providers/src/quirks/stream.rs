@@ -125,7 +125,7 @@ impl Cleaner {
         if splices.is_empty() {
             return Some(event.raw);
         }
-        Some(rewritten(&event, splices))
+        Some(event.with_data(&splices.apply(&event.data)))
     }
 
     /// Whether a think tag may still come or end.
@@ -239,28 +239,6 @@ fn quoted(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() + 2);
     encode(text, &mut out);
     out
-}
-
-/// The event with its data edited; all else of it stays.
-fn rewritten(event: &Event, splices: Splices) -> Bytes {
-    let data = splices.apply(&event.data);
-    let (whole, part) = (event.raw.as_ptr() as usize, event.data.as_ptr() as usize);
-    match part.checked_sub(whole).filter(|at| at + event.data.len() <= event.raw.len()) {
-        Some(at) => {
-            let mut out = Vec::with_capacity(event.raw.len() + data.len());
-            out.extend_from_slice(&event.raw[..at]);
-            out.extend_from_slice(&data);
-            out.extend_from_slice(&event.raw[at + event.data.len()..]);
-            out.into()
-        }
-        // Data of several lines were joined; between tokens a line end is a space.
-        None => {
-            let mut out = b"data: ".to_vec();
-            out.extend(data.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }));
-            out.extend_from_slice(b"\n\n");
-            out.into()
-        }
-    }
 }
 
 /// Whether an object of counts holds numbers and all of them are zero.
