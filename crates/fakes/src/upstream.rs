@@ -357,13 +357,16 @@ async fn request<S: Stream>(
 }
 
 /// Paths below these are answered without a dialect of their own.
-const GENERIC: [&str; 13] = [
+const GENERIC: [&str; 16] = [
     "/v1/moderations",
     "/v1/rerank",
     "/v1/images/",
     "/v1/audio/",
     "/v1/files",
     "/v1/batches",
+    "/v1/messages",
+    "/v1/models/m:",
+    "/v1/responses",
     "/v1/messages/batches",
     "/v1/videos",
     "/v1/messages/count_tokens",

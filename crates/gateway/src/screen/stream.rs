@@ -67,6 +67,8 @@ pub(crate) struct Screen {
     hides_logs: bool,
     /// Events of ours so far: those that follow have numbers.
     added: u64,
+    /// The number of the event that went on last.
+    number: u64,
     told: bool,
 }
 
@@ -110,6 +112,7 @@ impl Screen {
                 acts && matches!(guardrail.detector, Detector::Places(_))
             }),
             added: 0,
+            number: 0,
             told: false,
             guardrails,
         }))
@@ -366,19 +369,28 @@ impl Screen {
             out.extend_from_slice(b"\n");
         }
         out.extend_from_slice(b"data: ");
-        out.extend_from_slice(&data);
+        out.extend_from_slice(&self.numbered(data));
         out.extend_from_slice(b"\n\n");
-        self.added += 1;
         Ok(())
     }
 
-    /// An event that has a number, behind events of ours.
-    fn renumber(&self, said: &Said, data: &[u8], changes: &mut Vec<(providers::json::Span, Vec<u8>)>) {
-        let Some(span) = said.sequence.filter(|_| self.added > 0) else { return };
+    /// Counts an event that has a number, and gives it another behind events of ours.
+    fn renumber(&mut self, said: &Said, data: &[u8], changes: &mut Vec<(providers::json::Span, Vec<u8>)>) {
+        let Some(span) = said.sequence else { return };
         let number = std::str::from_utf8(span.of(data)).ok().and_then(|number| number.parse::<u64>().ok());
-        if let Some(number) = number {
-            changes.push((span, (number + self.added).to_string().into_bytes()));
+        let Some(number) = number else { return };
+        self.number = number.saturating_add(self.added);
+        if self.added > 0 {
+            changes.push((span, self.number.to_string().into_bytes()));
         }
+    }
+
+    /// An event of ours takes the next number.
+    fn numbered(&mut self, data: Vec<u8>) -> Bytes {
+        let sequence = said::in_event(self.operation, &data).ok().and_then(|said| said.sequence);
+        let Some(span) = sequence else { return data.into() };
+        (self.added, self.number) = (self.added + 1, self.number + 1);
+        said::with(&data, &mut [(span, self.number.to_string().into_bytes())])
     }
 
     /// At the end: those that look at an answer as a whole.

@@ -354,50 +354,40 @@ async fn streams_are_masked_across_their_pieces_in_every_dialect() {
 async fn a_block_in_mid_stream_is_one_error_and_no_end() {
     let stand = stand(&rail("block", "")).await;
     let long = "and so on and on, ".repeat(20);
-    for provider in PROVIDERS {
+    for (provider, client) in pairs() {
         let said = [&["first ", &long][..], &SAID].concat();
-        stand.upstream.set_plan(Plan {
-            events: Some(events(provider, &said, &GIVEN)),
-            delay: 20,
-            ..Plan::default()
-        });
-        for client in STREAMS {
-            let (path, ask) = ask(client, &format!("{provider}/m"), true);
-            let reply = stand.client().post(&path, ask).await;
-            let text = reply.text();
-            let what = format!("{client} of {provider}: {text}");
-            assert_eq!(reply.status, 200, "{what}");
-            assert!(
-                text.contains("and so on") && text.contains("guardrail `personal` refuses the answer"),
-                "{what}"
-            );
-            assert!(!has_ended(client, &text), "{what}");
-            assert!(!leaks(&text), "{what}");
-            let all = datas(&text);
-            let last = all.last().unwrap().to_string();
-            assert!(last.contains("guardrail"), "{what}");
-        }
+        stand.upstream.set_plan(Plan { delay: 20, ..plan(provider, client, &said, &GIVEN) });
+        let (path, ask) = ask(client, &format!("{provider}/m"), true);
+        let reply = stand.client().post(&path, ask).await;
+        let text = reply.text();
+        let what = format!("{client} of {provider}: {text}");
+        assert_eq!(reply.status, 200, "{what}");
+        assert!(
+            text.contains("and so on") && text.contains("guardrail `personal` refuses the answer"),
+            "{what}"
+        );
+        assert!(!has_ended(client, &text), "{what}");
+        assert!(!leaks(&text), "{what}");
+        let all = datas(&text);
+        let last = all.last().unwrap().to_string();
+        assert!(last.contains("guardrail"), "{what}");
     }
 }
 
 #[tokio::test]
 async fn a_block_at_the_beginning_has_a_status() {
     let mut stand = stand(&rail("block", "")).await;
-    for provider in PROVIDERS {
-        stand
-            .upstream
-            .set_plan(Plan { events: Some(events(provider, &[&SAID.concat()], &[])), ..Plan::default() });
-        for client in STREAMS {
-            let (path, ask) = ask(client, &format!("{provider}/m"), true);
-            let reply = stand.client().post(&path, ask).await;
-            let what = format!("{client} of {provider}: {}", reply.text());
-            assert!(
-                reply.status == 400 || (reply.status == 200 && reply.text().contains("guardrail `personal`")),
-                "{what}"
-            );
-            assert!(!leaks(&reply.text()), "{what}");
-            assert!(!has_ended(client, &reply.text()), "{what}");
-        }
+    for (provider, client) in pairs() {
+        stand.upstream.set_plan(plan(provider, client, &[&SAID.concat()], &[]));
+        let (path, ask) = ask(client, &format!("{provider}/m"), true);
+        let reply = stand.client().post(&path, ask).await;
+        let what = format!("{client} of {provider}: {}", reply.text());
+        assert!(
+            reply.status == 400 || (reply.status == 200 && reply.text().contains("guardrail `personal`")),
+            "{what}"
+        );
+        assert!(!leaks(&reply.text()), "{what}");
+        assert!(!has_ended(client, &reply.text()), "{what}");
     }
     stand.wait_drained().await;
 }
