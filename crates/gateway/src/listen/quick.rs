@@ -39,7 +39,7 @@ use crate::{Gateway, authenticate, endpoints};
 
 /// A larger body is read by hyper, piece by piece and within the bounds that all bodies together have.
 const MAX_BODY: usize = 64 * 1024;
-/// What a connection that rests keeps for its next request.
+/// What is read at once of a request.
 const ROOM: usize = 8 * 1024;
 /// Up to this bytes of an answer are joined before they are written.
 const JOINED: usize = 16 * 1024;
@@ -125,8 +125,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Quick<S> {
                         Taken::Other => return Poll::Ready(Ok(self.leave())),
                         Taken::More => match self.poll_fill(context) {
                             Poll::Pending => {
-                                // A connection that rests keeps no room for answers.
+                                // A connection that rests keeps no room, neither for requests nor for answers.
                                 self.outbox = BytesMut::new();
+                                if self.inbox.is_empty() {
+                                    self.inbox = BytesMut::new();
+                                }
                                 return Poll::Pending;
                             }
                             Poll::Ready(Ok(0)) if self.inbox.is_empty() => self.state = State::Closing,

@@ -31,7 +31,7 @@ fn a_clock_that_is_set_by_an_hour_loses_nothing_and_resets_nothing() {
         match next(&mut state) % 40 {
             0 => {
                 (offset, steps) =
-                    (3_600_000_000 * (i64::try_from(next(&mut state) % 3).unwrap() - 1), steps + 1)
+                    (3_600_000_000 * (i64::try_from(next(&mut state) % 3).unwrap() - 1), steps + 1);
             }
             1 => true_now = true_now.plus(Duration::from_secs(next(&mut state) % 120)),
             2 if next(&mut state).is_multiple_of(4) => (bench, kills) = (bench.after_kill(), kills + 1),
