@@ -4,7 +4,7 @@
 //! comparison, and the timer finds out when it fires too early.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
@@ -61,7 +61,8 @@ impl Alarm {
             if sleep.is_elapsed() || sleep.deadline() > due + SLACK {
                 sleep.as_mut().reset(due);
             }
-            if sleep.as_mut().poll(context).is_pending() {
+            // Out of its turn's budget, a task would be told to come again and the timer would not be set.
+            if pin!(tokio::task::unconstrained(sleep.as_mut())).poll(context).is_pending() {
                 let rings = now.plus(sleep.deadline().saturating_duration_since(Instant::now()));
                 self.set = Some((rings, context.waker().clone()));
                 return Poll::Pending;
@@ -73,5 +74,30 @@ impl Alarm {
     fn will_ring(&self, deadline: Moment, waker: &Waker) -> bool {
         let (Some(sleep), Some((rings, woken))) = (&self.sleep, &self.set) else { return false };
         *rings <= deadline.plus(SLACK) && woken.will_wake(waker) && !sleep.is_elapsed()
+    }
+}
+
+#[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "tests")]
+mod tests {
+    use super::*;
+
+    /// A task that has used up the budget of its turn when it sets the alarm is woken all the same.
+    #[tokio::test(start_paused = true)]
+    async fn an_alarm_that_is_set_at_the_end_of_a_turn_rings() {
+        let clock = Clock::system();
+        let (mut alarm, deadline) = (Alarm::default(), clock.moment().plus(Duration::from_millis(30)));
+        let (full, mut work) = tokio::sync::mpsc::unbounded_channel();
+        for number in 0..1_000 {
+            full.send(number).unwrap();
+        }
+        let mut turns = 0;
+        let rings = std::future::poll_fn(|context| {
+            turns += 1;
+            while turns == 1 && work.poll_recv(context).is_ready() {}
+            alarm.poll(&clock, deadline, context)
+        });
+        let rung = tokio::time::timeout(Duration::from_secs(3_600), rings).await;
+        assert!(rung.is_ok(), "it never rang");
     }
 }
