@@ -17,7 +17,7 @@ pub(crate) struct Variant {
 
 const LIMITS: &str = "\n[[limits]]\nname = \"users\"\nper = \"end_user\"\nrequests_per_minute = 1000000000\ntokens_per_minute = 1000000000000\n\
     \n[[limits]]\nname = \"addresses\"\nper = \"address\"\nrequests_per_second = 1000000000\nconcurrency = 100000\n\
-    \n[[limits]]\nname = \"models\"\nper = \"model\"\noutput_tokens_per_day = 1000000000000000\n\
+    \n[[limits]]\nname = \"models\"\nper = \"model\"\noutput_tokens_per_day = 1000000000000\n\
     \n[[limits]]\nname = \"places\"\nper = \"deployment\"\nrequests_per_minute = 1000000000\n";
 
 const BUDGETS: &str = "\n[[budgets]]\nname = \"users\"\nper = \"end_user\"\namount = \"1000000.00\"\nwindow = \"day\"\n\
