@@ -47,12 +47,14 @@ fn subject(exchange: &Exchange, asked: &Name, shared: &SharedBudget) -> Option<N
 /// Under which name the ledger counts it: `environment dev/users/end_user/u1`; what several environments have in common is
 /// counted together.
 fn scope(environment: &Environment, shared: &SharedBudget, subject: &str) -> Name {
-    let within = match shared.per {
-        Per::Organization => String::new(),
-        Per::Workspace => format!("organization {}/", environment.organization),
-        _ => format!("environment {}/", environment.name),
+    let (level, name) = match shared.per {
+        Per::Organization => ("", ""),
+        Per::Workspace => ("organization ", &*environment.organization),
+        _ => ("environment ", &*environment.name),
     };
-    format!("{within}{}/{}/{subject}", shared.rule.name, shared.per.as_str()).into()
+    let slash = if level.is_empty() { "" } else { "/" };
+    // For each request and budget: put together at once, and not piece by piece.
+    [level, name, slash, &*shared.rule.name, "/", shared.per.as_str(), "/", subject].concat().into()
 }
 
 impl Gateway {

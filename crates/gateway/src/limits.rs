@@ -91,7 +91,7 @@ struct Limit<'a> {
     part: Part,
 }
 
-type Limits<'a> = SmallVec<[Limit<'a>; 2]>;
+type Limits<'a> = SmallVec<[Limit<'a>; 4]>;
 
 impl Limit<'_> {
     fn is_shadow(&self) -> bool {
@@ -346,6 +346,12 @@ fn ruled<'a>(
 ) -> Limits<'a> {
     let mut limits = Limits::new();
     let named = (!rule.models.is_empty() || rule.per == Per::Model) && !rule.covers_model(model);
+    // Where it counts no tokens there is nothing to look up for them.
+    let parts: SmallVec<[Part; 2]> =
+        parts.iter().copied().filter(|part| takes(&rule.limits, *part)).collect();
+    if parts.is_empty() {
+        return limits;
+    }
     let Some(subject) = subject(exchange, caller, rule.per, model, deployment).filter(|_| !named) else {
         return limits;
     };
@@ -355,11 +361,19 @@ fn ruled<'a>(
     }
     let scope = scope(&caller.environment, rule.per);
     let meters = exchange.gateway.limiter.meters(scope, rule, &subject, now);
-    for part in parts {
+    if let [first, _] = *parts {
         let meters = Cow::Owned(meters.clone());
-        limits.push(Limit { rule: Some((rule, subject.clone())), meters, part: *part });
+        limits.push(Limit { rule: Some((rule, subject.clone())), meters, part: first });
+    }
+    if let Some(last) = parts.last() {
+        limits.push(Limit { rule: Some((rule, subject)), meters: Cow::Owned(meters), part: *last });
     }
     limits
+}
+
+/// Whether a part takes anything. Requests under way are counted also where they are not limited.
+fn takes(limits: &policy::Limits, part: Part) -> bool {
+    matches!(part, Part::Turn) || limits.rates.iter().any(|(rate, _)| part.of(*rate).is_some())
 }
 
 /// Within what a limit and its subjects have their names: what several environments have in common is counted once for all that

@@ -39,7 +39,7 @@ use crate::exchange::Exchange;
 use crate::plan::Plan;
 use crate::refusal::{Code, Refusal, SHOULD_RETRY};
 use crate::{headers, limits, settle};
-use keep::{Asks, Bounds, Digest, End, Found, Keep, Ticket};
+use keep::{Asks, Bounds, Digest, End, Found, Keep, Lasting, Ticket};
 use larder::Beyond;
 
 pub(crate) use keep::Kept;
@@ -412,8 +412,9 @@ fn find(exchange: &Exchange, plan: &Plan, model: &Name) -> Option<Arc<Deployment
     })
 }
 
-/// Which headers of an answer belong to it and not to the request that it was made for.
-fn lasting(head: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
+/// Which headers of an answer belong to it and not to the request that it was made for. Copies: a value from a provider is a part of
+/// the buffer that its answer was read into, and would keep all of that for as long as itself.
+fn lasting(head: &HeaderMap) -> Lasting {
     let names = [
         CONTENT_TYPE,
         CONTENT_ENCODING,
@@ -423,6 +424,27 @@ fn lasting(head: &HeaderMap) -> Vec<(HeaderName, HeaderValue)> {
         headers::ESTIMATED,
         SHOULD_RETRY,
     ];
-    let both = names.into_iter().filter_map(|name| head.get(&name).cloned().map(|value| (name, value)));
-    both.collect()
+    let copy = |value: &HeaderValue| match value.as_bytes() {
+        b"application/json" => Some(HeaderValue::from_static("application/json")),
+        b"text/event-stream" => Some(HeaderValue::from_static("text/event-stream")),
+        bytes => HeaderValue::from_bytes(bytes).ok(),
+    };
+    names.into_iter().filter_map(|name| head.get(&name).and_then(copy).map(|value| (name, value))).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_head_holds_no_buffer() {
+        let buffer = Bytes::from(b"text/plain; and much of an answer behind it".to_vec());
+        let mut head = HeaderMap::new();
+        let value = HeaderValue::from_maybe_shared(buffer.slice(..10));
+        head.extend(value.ok().map(|value| (CONTENT_TYPE, value)));
+        let kept = lasting(&head);
+        drop(head);
+        assert_eq!(kept[..], [(CONTENT_TYPE, HeaderValue::from_static("text/plain"))]);
+        assert!(buffer.is_unique());
+    }
 }

@@ -13,7 +13,7 @@ mod hook;
 pub(crate) mod stream;
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -28,12 +28,15 @@ use crate::exchange::Exchange;
 use crate::refusal::{Code, Refusal};
 
 /// Guardrails, in the order in which they look.
-pub(crate) type InForce = SmallVec<[Arc<Guardrail>; 4]>;
+pub(crate) type InForce = SmallVec<[Arc<Guardrail>; 8]>;
 
 /// Of the environment, then of the routes that the request names, each once.
 fn in_force(exchange: &Exchange) -> InForce {
     let environment = &exchange.caller.environment;
     let mut all: InForce = environment.guardrails.iter().cloned().collect();
+    if !environment.guards_routes {
+        return all;
+    }
     for name in std::iter::once(&exchange.asked.model).chain(&exchange.asked.fallbacks) {
         if let Ok(Target::Route(route)) = environment.resolve(name) {
             for guardrail in &route.guardrails {
@@ -118,7 +121,7 @@ impl Masked {
     /// The same of what is kept of a conversation, whose whole was looked at with what came before.
     fn again(&self, operation: Operation, body: &Bytes) -> Bytes {
         let Ok(read) = texts::texts(operation, body) else { return body.clone() };
-        let known = |text: texts::Text| Some((text.span, self.texts.get(&text.text)?.clone()));
+        let known = |text: texts::Text| Some((text.span, self.texts.get(&*text.text)?.clone()));
         let changes: Vec<_> = read.texts.into_iter().filter_map(known).collect();
         texts::with_texts(body, &changes)
     }
@@ -137,13 +140,13 @@ async fn screened(
     exchange: &mut Exchange,
     guardrails: &InForce,
     body: &Bytes,
-    mut read: Texts,
+    mut read: Texts<'_>,
 ) -> Result<Option<Masked>, Box<Refusal>> {
     if read.has_tokens {
         unreadable(exchange, guardrails, "the input is given as tokens", Stage::Request)?;
     }
     // What was before, of those that changed.
-    let mut before: Vec<Option<String>> = vec![None; read.texts.len()];
+    let mut before: BTreeMap<usize, String> = BTreeMap::new();
     for guardrail in guardrails {
         let mut found = Found::default();
         match &guardrail.detector {
@@ -162,9 +165,9 @@ async fn screened(
             Detector::Hook(_) => {
                 let now: Vec<&str> = read.texts.iter().map(|text| &*text.text).collect();
                 if let Some(masked) = asked(exchange, guardrail, Stage::Request, &now).await? {
-                    for ((text, before), masked) in read.texts.iter_mut().zip(&mut before).zip(masked) {
+                    for (at, (text, masked)) in read.texts.iter_mut().zip(masked).enumerate() {
                         if text.text != masked {
-                            let _ = before.get_or_insert(std::mem::replace(&mut text.text, masked));
+                            replace(&mut before, at, text, masked);
                         }
                     }
                 }
@@ -172,11 +175,11 @@ async fn screened(
             // For answers alone.
             Detector::Schema(_) => {}
             detector @ Detector::Places(_) => {
-                for (text, before) in read.texts.iter_mut().zip(&mut before) {
+                for (at, text) in read.texts.iter_mut().enumerate() {
                     if let Cow::Owned(masked) = detector.mask(&text.text, &mut found)
                         && guardrail.action == Action::Mask
                     {
-                        before.get_or_insert(std::mem::replace(&mut text.text, masked));
+                        replace(&mut before, at, text, masked);
                     }
                 }
             }
@@ -188,14 +191,22 @@ async fn screened(
             }
         }
     }
-    let (mut changes, mut known) = (Vec::new(), HashMap::new());
-    for (text, before) in read.texts.into_iter().zip(before) {
-        let Some(before) = before else { continue };
-        known.insert(before, text.text.clone());
-        changes.push((text.span, text.text));
+    if before.is_empty() {
+        return Ok(None);
     }
-    let body = || texts::with_texts(body, &changes);
-    Ok((!changes.is_empty()).then(|| Masked { body: body(), texts: known }))
+    let (mut changes, mut known) = (Vec::new(), HashMap::new());
+    for (at, before) in before {
+        let text = &read.texts[at];
+        known.insert(before, text.text.clone().into_owned());
+        changes.push((text.span, text.text.clone().into_owned()));
+    }
+    Ok(Some(Masked { body: texts::with_texts(body, &changes), texts: known }))
+}
+
+/// Puts what is masked in place of a text; what was there first is remembered.
+fn replace(before: &mut BTreeMap<usize, String>, at: usize, text: &mut texts::Text<'_>, masked: String) {
+    let was = std::mem::replace(&mut text.text, Cow::Owned(masked));
+    before.entry(at).or_insert_with(|| was.into_owned());
 }
 
 /// Asks a hook about texts, and does what it says as far as its settings let it: gives the texts that go on, where others do.

@@ -202,6 +202,7 @@ fn environment(work: &mut Work<'_>, described: &EnvironmentDocument) -> Environm
         cache: described.cache.within(CacheDocument::default()),
         guardrails: everywhere.map(|(name, _)| name).filter_map(|name| guards.get(name).cloned()).collect(),
         guards: !guards.is_empty(),
+        guards_routes: false,
         names: NameMap::default(),
         providers,
         closed: HashSet::new(),

@@ -12,6 +12,7 @@ mod languages;
 mod places;
 mod schema;
 mod sieve;
+mod signs;
 
 use crate::ids::Name;
 use crate::key::Secret;
@@ -20,6 +21,7 @@ use crate::snapshot::Origin;
 use entities::{Entity, PII, SECRETS};
 use places::compiled;
 use serde::Serialize;
+use signs::Sign;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::ops::Range;
@@ -231,7 +233,7 @@ impl Detector {
     /// # Errors
     /// What is wrong with it.
     pub fn regex(pattern: &str) -> Result<Detector, String> {
-        let places = Places::of([compiled(pattern, "pattern", any)?]);
+        let places = Places::of([compiled(pattern, "pattern", Sign::Unsaid, any)?]);
         if places.is_match("") {
             return Err("the pattern matches an empty text".to_owned());
         }
@@ -256,7 +258,7 @@ impl Detector {
             format!("{}{}{}", edge(word.chars().next()), regex::escape(word), edge(word.chars().next_back()))
         };
         let pattern = format!("(?i){}", words.iter().map(one).collect::<Vec<_>>().join("|"));
-        Ok(Detector::Places(Places::of([compiled(&pattern, "word", any)?])))
+        Ok(Detector::Places(Places::of([compiled(&pattern, "word", Sign::Unsaid, any)?])))
     }
 
     /// Built-in entities: of `pii`, else of `secrets`. Without names all of them.
@@ -276,7 +278,7 @@ impl Detector {
             }
         }
         let wanted = known.iter().filter(|entity| names.is_empty() || names.contains(&entity.name));
-        let made = wanted.map(|Entity { name, pattern, proof }| compiled(pattern, name, *proof));
+        let made = wanted.map(|Entity { name, pattern, sign, proof }| compiled(pattern, name, *sign, *proof));
         let made: Vec<_> = made.collect::<Result<_, _>>().map_err(|problem| (0, problem))?;
         Ok(Detector::Places(Places::of(made)))
     }

@@ -9,11 +9,12 @@
 //!
 //! Reading order: [`money`], [`time`], [`ids`] (the words) → [`key`], [`keyring`], [`limits`] (who may
 //! call, how often), [`queue`] (who waits) → [`price`], [`catalogue`] (what it costs) → [`settings`] (the document), [`mod@compile`]
-//! (document to snapshot), [`snapshot`] (what the data plane reads) → [`discover`] (no document at all).
+//! (document to snapshot), [`snapshot`] (what the data plane reads), [`definition`] (what a name leads to, hashed) → [`discover`] (no document at all).
 
 pub mod adaptive;
 pub mod catalogue;
 pub mod compile;
+pub mod definition;
 pub mod discover;
 pub mod guardrails;
 pub mod ids;
@@ -34,6 +35,7 @@ pub mod window;
 pub use adaptive::{Adaptive, Pace};
 pub use catalogue::{Quirk, ThroughChat};
 pub use compile::{Compiled, Discovered, FileKey, Secrets, compile};
+pub use definition::Mix;
 pub use discover::document_from_environment;
 pub use guardrails::{Action, Detector, Found, Guardrail, Hook, Sieve, Stage};
 pub use ids::{IdError, KeyId, Name, NameMap, RequestId};

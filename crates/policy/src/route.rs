@@ -181,6 +181,8 @@ pub struct Route {
     pub cache: Option<Duration>,
     /// Look at requests that ask for it, in this order.
     pub guardrails: Box<[Arc<Guardrail>]>,
+    /// What it leads to, hashed ([`crate::definition`]).
+    pub definition: [u8; 32],
     pub(crate) own_timeouts: TimeoutsDocument,
 }
 

@@ -446,6 +446,8 @@ pub struct Environment {
     pub guardrails: Box<[Arc<Guardrail>]>,
     /// There are guardrails at all, here or at routes.
     pub guards: bool,
+    /// There are some at routes.
+    pub guards_routes: bool,
     pub(crate) names: NameMap<Listed>,
     pub(crate) providers: NameMap<Arc<Provider>>,
     /// Providers that serve what they list and nothing else.

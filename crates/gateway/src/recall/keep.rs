@@ -13,9 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use foldhash::fast::RandomState;
 use http::header::{HeaderName, HeaderValue};
 use parking_lot::Mutex;
 use policy::{Moment, Money, Name, Usage};
+use smallvec::SmallVec;
 use tokio::sync::watch;
 
 /// SHA-256 of what is asked.
@@ -24,13 +26,16 @@ pub(crate) type Digest = [u8; 32];
 /// What an answer takes beside its bytes, roughly.
 const OVERHEAD: usize = 512;
 
+/// What is kept of an answer's head. Mostly its type alone.
+pub(crate) type Lasting = SmallVec<[(HeaderName, HeaderValue); 2]>;
+
 /// An answer as clients got it, without what belonged to one request alone. Plain data, so that it could lie elsewhere.
 #[derive(Clone, Debug)]
 pub(crate) struct Kept {
     pub(crate) status: u16,
     /// Its body is a stream of events.
     pub(crate) stream: bool,
-    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) headers: Lasting,
     pub(crate) body: Bytes,
     /// The deployment that answered; absent where none did.
     pub(crate) model: Option<Name>,
@@ -98,8 +103,8 @@ pub(crate) struct Keep {
 
 #[derive(Default)]
 struct Shelves {
-    slots: HashMap<Digest, Slot>,
-    lines: HashMap<Name, Line>,
+    slots: HashMap<Digest, Slot, RandomState>,
+    lines: HashMap<Name, Line, RandomState>,
     entries: usize,
     bytes: usize,
     number: u64,
@@ -122,8 +127,13 @@ struct Slot {
 }
 
 enum Content {
-    Coming(watch::Receiver<Option<End>>),
-    Kept { kept: Arc<Kept>, until: Moment, again: bool },
+    /// Somebody asks; where its end is told, once others wait for it.
+    Coming(Option<watch::Sender<Option<End>>>),
+    Kept {
+        kept: Arc<Kept>,
+        until: Moment,
+        again: bool,
+    },
 }
 
 impl Keep {
@@ -142,7 +152,10 @@ impl Keep {
                 return Found::Other;
             }
             match &mut slot.content {
-                Content::Coming(end) => return Found::Coming(end.clone()),
+                Content::Coming(end) => {
+                    let end = end.get_or_insert_with(|| watch::Sender::new(None));
+                    return Found::Coming(end.subscribe());
+                }
                 Content::Kept { kept, again, .. } if !past => {
                     *again = true;
                     return Found::Answer(Arc::clone(kept));
@@ -151,28 +164,25 @@ impl Keep {
             }
             shelves.remove(&digest);
         }
-        let (end, coming) = watch::channel(None);
-        let number = shelves.put(&asks, Content::Coming(coming));
-        Found::Nothing(Ticket { keep: Arc::clone(self), asks, number: Some(number), end })
+        let (number, _) = shelves.put(&asks, Content::Coming(None));
+        Found::Nothing(Ticket { keep: Arc::clone(self), asks, number: Some(number) })
     }
 
     /// A place for an answer that is asked for anew whatever there is; nobody waits for it.
     pub(crate) fn anew(self: &Arc<Self>, asks: Asks) -> Ticket {
-        let (end, _) = watch::channel(None);
-        Ticket { keep: Arc::clone(self), asks, number: None, end }
+        Ticket { keep: Arc::clone(self), asks, number: None }
     }
 
-    fn keep(&self, asks: &Asks, kept: Arc<Kept>, now: Moment) {
+    /// Keeps an answer, where it is not too large. Gives what was in its place.
+    fn keep(&self, shelves: &mut Shelves, asks: &Asks, kept: Arc<Kept>, now: Moment) -> Option<Slot> {
         let weight = kept.weight();
-        if kept.body.len() > self.bounds.body || weight > self.bounds.bytes {
-            return;
-        }
-        let mut shelves = self.shelves.lock();
-        shelves.remove(&asks.digest);
-        let number = shelves.put(asks, Content::Kept { kept, until: now.plus(asks.ttl), again: false });
+        let content = Content::Kept { kept, until: now.plus(asks.ttl), again: false };
+        let (number, before) = shelves.put(asks, content);
+        let before = before.and_then(|slot| shelves.forget(slot));
         let line = shelves.lines.entry(Arc::clone(&asks.owner)).or_default();
         line.order.push_back((asks.digest, number));
         (line.entries, line.bytes) = (line.entries + 1, line.bytes + weight);
+        let is_long = line.order.len() > 2 * line.entries + 64;
         (shelves.entries, shelves.bytes) = (shelves.entries + 1, shelves.bytes + weight);
         while shelves.entries > self.bounds.entries || shelves.bytes > self.bounds.bytes {
             let by_number = shelves.entries > self.bounds.entries;
@@ -180,7 +190,14 @@ impl Keep {
                 break;
             }
         }
-        shelves.tidy(&asks.owner);
+        if is_long {
+            shelves.tidy(&asks.owner);
+        }
+        before
+    }
+
+    fn takes(&self, kept: &Kept) -> bool {
+        kept.body.len() <= self.bounds.body && kept.weight() <= self.bounds.bytes
     }
 
     /// Takes out what is past.
@@ -207,17 +224,21 @@ impl Keep {
 }
 
 impl Shelves {
-    fn put(&mut self, asks: &Asks, content: Content) -> u64 {
+    /// Gives the number of the new place, and what was in it before.
+    fn put(&mut self, asks: &Asks, content: Content) -> (u64, Option<Slot>) {
         self.number += 1;
         let slot = Slot { number: self.number, print: asks.print, owner: Arc::clone(&asks.owner), content };
-        self.slots.insert(asks.digest, slot);
-        self.number
+        (self.number, self.slots.insert(asks.digest, slot))
     }
 
     fn remove(&mut self, digest: &Digest) {
-        let Some(Slot { content: Content::Kept { kept, .. }, owner, .. }) = self.slots.remove(digest) else {
-            return;
-        };
+        let slot = self.slots.remove(digest);
+        slot.and_then(|slot| self.forget(slot));
+    }
+
+    /// No longer counts an answer that was taken out; what is no answer is given back.
+    fn forget(&mut self, slot: Slot) -> Option<Slot> {
+        let Slot { content: Content::Kept { kept, .. }, owner, .. } = slot else { return Some(slot) };
         let weight = kept.weight();
         (self.entries, self.bytes) = (self.entries - 1, self.bytes - weight);
         if let Some(line) = self.lines.get_mut(&owner) {
@@ -225,6 +246,30 @@ impl Shelves {
             if line.entries == 0 {
                 self.lines.remove(&owner);
             }
+        }
+        None
+    }
+
+    /// Where the end of an awaited call is told, if somebody waits for it.
+    fn awaited(&self, digest: &Digest, number: u64) -> Option<&watch::Sender<Option<End>>> {
+        match self.slots.get(digest) {
+            Some(Slot { number: own, content: Content::Coming(end), .. }) if *own == number => end.as_ref(),
+            _ => None,
+        }
+    }
+
+    /// Takes out the place of an awaited call, unless it is another's by now.
+    fn give_up(&mut self, digest: &Digest, number: u64) -> Option<watch::Sender<Option<End>>> {
+        let std::collections::hash_map::Entry::Occupied(slot) = self.slots.entry(*digest) else {
+            return None;
+        };
+        match slot.get() {
+            Slot { number: own, content: Content::Coming(_), .. } if *own == number => {}
+            _ => return None,
+        }
+        match slot.remove().content {
+            Content::Coming(end) => end,
+            Content::Kept { .. } => None,
         }
     }
 
@@ -262,13 +307,14 @@ pub(crate) struct Ticket {
     keep: Arc<Keep>,
     asks: Asks,
     number: Option<u64>,
-    end: watch::Sender<Option<End>>,
 }
 
 impl Ticket {
-    /// Whether somebody waits; the place's own receiver does not count.
+    /// Whether somebody waits.
     pub(crate) fn is_awaited(&self) -> bool {
-        self.end.receiver_count() > 1
+        let shelves = self.keep.shelves.lock();
+        let end = self.number.and_then(|number| shelves.awaited(&self.asks.digest, number));
+        end.is_some_and(|end| end.receiver_count() > 0)
     }
 
     /// The longest body that is kept, bytes.
@@ -287,25 +333,40 @@ impl Ticket {
     }
 
     /// Here it is.
-    pub(crate) fn answer(self, kept: &Arc<Kept>, now: Moment) {
-        self.keep.keep(&self.asks, Arc::clone(kept), now);
-        self.end.send_replace(Some(End::Answer(Arc::clone(kept))));
+    pub(crate) fn answer(mut self, kept: &Arc<Kept>, now: Moment) {
+        let mut shelves = self.keep.shelves.lock();
+        let number = self.number.take();
+        let end = if self.keep.takes(kept) {
+            match self.keep.keep(&mut shelves, &self.asks, Arc::clone(kept), now) {
+                Some(Slot { number: own, content: Content::Coming(end), .. }) if number == Some(own) => end,
+                _ => None,
+            }
+        } else {
+            number.and_then(|number| shelves.give_up(&self.asks.digest, number))
+        };
+        drop(shelves);
+        if let Some(end) = end {
+            end.send_replace(Some(End::Answer(Arc::clone(kept))));
+        }
     }
 
     /// There will be nothing that others could have.
-    pub(crate) fn unfit(self) {
-        self.end.send_replace(Some(End::Unfit));
+    pub(crate) fn unfit(mut self) {
+        if let Some(end) = self.leave() {
+            end.send_replace(Some(End::Unfit));
+        }
+    }
+
+    /// Leaves its place. Gives where those who wait are told.
+    fn leave(&mut self) -> Option<watch::Sender<Option<End>>> {
+        let number = self.number.take()?;
+        self.keep.shelves.lock().give_up(&self.asks.digest, number)
     }
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        let Some(number) = self.number else { return };
-        let mut shelves = self.keep.shelves.lock();
-        let own = shelves.slots.get(&self.asks.digest).is_some_and(|slot| slot.number == number);
-        if own {
-            shelves.slots.remove(&self.asks.digest);
-        }
+        drop(self.leave());
     }
 }
 

@@ -5,7 +5,7 @@
 //! asked for; what these lead to now; the body by its fingerprint, with the system prompt and every parameter; whether it
 //! streams; strictness; and those headers of the client that go to the provider. Never the key or any credential.
 //!
-//! What a name leads to is the definition of the route (its places with their weights and what is set for them), where each
+//! What a name leads to is the definition of the route (`policy::definition`: its places with their weights and what is set for them), where each
 //! place is, and which of them the conditions of the route leave open for the request; and not the place that this request
 //! happened to draw, but where a route is sticky: any of them may answer, so any answer of theirs will do. A changed
 //! route or provider is another key. The number of the release is not in it, since most releases change other
@@ -15,7 +15,7 @@
 //! the key, of what was promised too, or a stricter rule would be passed by with older answers.
 
 use http::HeaderMap;
-use policy::{Choice, Deployment, Said, Target};
+use policy::{Mix, Target};
 use providers::request::Print;
 use sha2::Sha256;
 
@@ -25,50 +25,21 @@ use crate::headers;
 use crate::plan::Plan;
 
 /// Begins anew whenever an answer that is kept would mean something else.
-const VERSION: &[u8] = b"tidegate answer 1";
-
-/// Parts, each with its length before it: so that no two lists of parts make one text.
-struct Mix(Sha256);
-
-impl Mix {
-    fn of(kind: &[u8]) -> Self {
-        let mut mix = Self(sha2::Digest::new());
-        mix.add(kind);
-        mix
-    }
-
-    fn add(&mut self, part: impl AsRef<[u8]>) -> &mut Self {
-        let part = part.as_ref();
-        sha2::Digest::update(&mut self.0, (part.len() as u64).to_le_bytes());
-        sha2::Digest::update(&mut self.0, part);
-        self
-    }
-
-    fn digest(self) -> Digest {
-        sha2::Digest::finalize(self.0).into()
-    }
-}
+const VERSION: &[u8] = b"tidegate answer 2";
 
 /// Under which digest the answer to a request is kept for all who may ask it.
 pub(super) fn answer(exchange: &Exchange, plan: &Plan, client: &HeaderMap, print: &Print) -> Digest {
     let environment = &exchange.caller.environment;
     let mut mix = Mix::of(VERSION);
     mix.add(&*environment.organization).add(&*environment.workspace).add(&*environment.name);
-    mix.add(asked(exchange, &print.digest));
-    mix.add([u8::from(exchange.strict)]);
+    asked(&mut mix, exchange, &print.digest);
     let mut sticky = false;
     for name in std::iter::once(&exchange.asked.model).chain(&exchange.asked.fallbacks) {
         match environment.resolve(name) {
-            Ok(Target::Deployment(deployment)) => place(&mut mix, &deployment),
+            Ok(Target::Deployment(deployment)) => mix.place(&deployment),
             Ok(Target::Route(route)) => {
                 sticky |= route.sticky.is_some();
-                mix.add("route").add(&*route.name);
-                for one in &route.targets {
-                    mix.add(one.weight.to_le_bytes());
-                    choice(&mut mix, one);
-                }
-                mix.add("fallbacks");
-                route.fallbacks.iter().for_each(|(one, _)| choice(&mut mix, one));
+                mix.add("route").add(route.definition);
             }
             Err(_) => {
                 mix.add("nowhere");
@@ -84,7 +55,7 @@ pub(super) fn answer(exchange: &Exchange, plan: &Plan, client: &HeaderMap, print
     mix.add("open").add((open.len() as u64).to_le_bytes());
     for (name, set) in open {
         mix.add(&**name);
-        said(&mut mix, set.as_ref());
+        mix.said(set.as_ref());
     }
     if sticky && let Some(first) = plan.attempts.first() {
         // Who is to stay with one place gets no other's answer.
@@ -115,7 +86,7 @@ const ASKING: [&str; 5] =
 /// What an idempotency key was used for: for anything else it cannot be used again.
 pub(super) fn promised(exchange: &Exchange, client: &HeaderMap, body: &Digest) -> Digest {
     let mut mix = Mix::of(b"promised");
-    mix.add(asked(exchange, body)).add([u8::from(exchange.strict)]);
+    asked(&mut mix, exchange, body);
     mix.add(exchange.end_user.as_deref().unwrap_or_default());
     for name in ASKING {
         for value in client.get_all(name) {
@@ -126,17 +97,15 @@ pub(super) fn promised(exchange: &Exchange, client: &HeaderMap, body: &Digest) -
 }
 
 /// What is asked, without whom and where.
-pub(super) fn asked(exchange: &Exchange, body: &Digest) -> Digest {
+fn asked(mix: &mut Mix, exchange: &Exchange, body: &Digest) {
     let asked = &exchange.asked;
-    let mut mix = Mix::of(b"asked");
     mix.add(exchange.endpoint()).add(&asked.model);
-    mix.add([u8::from(asked.stream), u8::from(exchange.as_array)]).add(body);
-    mix.digest()
+    mix.add([u8::from(asked.stream), u8::from(exchange.as_array), u8::from(exchange.strict)]).add(body);
 }
 
 /// Under which digest the answer is kept that a virtual key was promised for an idempotency key of its own.
 pub(super) fn promise(exchange: &Exchange, idempotency: &str) -> Digest {
-    let mut mix = Mix::of(b"tidegate promise 1");
+    let mut mix = Mix::of(b"tidegate promise 2");
     mix.add(exchange.caller.key.record.id.0.as_bytes()).add(idempotency);
     guardrails(&mut mix, exchange);
     mix.digest()
@@ -151,36 +120,8 @@ fn guardrails(mix: &mut Mix, exchange: &Exchange) {
 
 /// A body that has no fingerprint, by its bytes.
 pub(super) fn bytes(body: &[u8]) -> Digest {
-    let mut mix = Mix::of(b"bytes");
-    mix.add(body);
-    mix.digest()
-}
-
-/// Who may answer, and what is said to them in place of the client.
-fn choice(mix: &mut Mix, choice: &Choice) {
-    place(mix, &choice.deployment);
-    said(mix, choice.set.as_ref());
-}
-
-fn said(mix: &mut Mix, set: Option<&Said>) {
-    let set = set.map(|set| &**set).unwrap_or_default();
-    mix.add((set.len() as u64).to_le_bytes());
-    for (name, value) in set {
-        mix.add(&**name).add(&**value);
-    }
-}
-
-/// Who answers, and how it is asked.
-fn place(mix: &mut Mix, deployment: &Deployment) {
-    let provider = &deployment.provider;
-    mix.add("place").add(&*deployment.name).add(&*deployment.upstream_model);
-    mix.add(&*provider.vendor).add(provider.dialect.as_str());
-    mix.add(provider.origin.to_string()).add(&*provider.base_path);
-    mix.add(provider.api_version.as_deref().unwrap_or_default());
-    mix.add((provider.headers.len() as u64).to_le_bytes());
-    for (name, value) in &provider.headers {
-        mix.add(&**name).add(&**value);
-    }
+    use sha2::Digest as _;
+    Sha256::new_with_prefix(b"bytes").chain_update(body).finalize().into()
 }
 
 /// Headers that say who asks, with what, or for which trace, and change no answer. All others that go to a provider are

@@ -159,7 +159,9 @@ mod tests {
         Kept {
             status: 400,
             stream: true,
-            headers: vec![(http::header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))],
+            headers: [(http::header::CONTENT_TYPE, HeaderValue::from_static("text/event-stream"))]
+                .into_iter()
+                .collect(),
             body: Bytes::from_static(b"data: \xf0\x9f\x8c\x8a\n\n"),
             model: Some("p/m".into()),
             usage: Usage { input: Some(3), output: Some(4), ..Usage::default() },

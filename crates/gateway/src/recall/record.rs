@@ -5,18 +5,19 @@
 //! the call is carried on to its end without it, within the same bounds as other answers without a client.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::Response;
-use http::header::{HeaderName, HeaderValue};
+use http::header::HeaderValue;
 use policy::{Moment, Taken};
 use tokio::sync::OwnedSemaphorePermit;
+use tokio_util::sync::CancellationToken;
 
-use super::keep::{Kept, Ticket};
+use super::keep::{Kept, Lasting, Ticket};
 use super::{Noted, Told, larder, lasting};
 use crate::Gateway;
 use crate::body::Body;
@@ -53,15 +54,13 @@ pub(crate) struct Lead {
 struct Head {
     status: u16,
     stream: bool,
-    headers: Vec<(HeaderName, HeaderValue)>,
+    headers: Lasting,
 }
 
 impl Lead {
     pub(super) fn new(exchange: &mut Exchange, promise: Option<Ticket>, cache: Option<Ticket>) -> Self {
         let noted = Arc::<Noted>::default();
         exchange.recall.noted = Some(Arc::clone(&noted));
-        // It may go on in a task of its own.
-        exchange.http1 = false;
         let gateway = Arc::clone(&exchange.gateway);
         let hasty = exchange.limit.is_some();
         Self { gateway, promise, cache, noted, hasty, places: Taken::default(), alone: None }
@@ -217,7 +216,7 @@ impl Drop for Carried {
         if !lead.go_alone() {
             return;
         }
-        let tasks = lead.gateway.tasks.clone();
+        let (tasks, cut) = (lead.gateway.tasks.clone(), lead.gateway.lifecycle.cut.clone());
         tasks.spawn("carried-call", async move {
             let whole = async move {
                 let answer = lead.head(answering.await);
@@ -225,9 +224,24 @@ impl Drop for Carried {
                     recorded.read_on().await;
                 }
             };
-            let _ = tokio::time::timeout(UNATTENDED, whole).await;
+            let _ = tokio::time::timeout(UNATTENDED, woken_by(cut, whole)).await;
         });
     }
+}
+
+/// What no connection's task polls any more is polled once when the gateway cuts what still runs: it asks whether that is so.
+async fn woken_by<T>(cut: CancellationToken, going: impl Future<Output = T>) -> T {
+    let (mut cut, mut going) = (pin!(cut.cancelled_owned()), pin!(going));
+    let mut is_cut = false;
+    std::future::poll_fn(|context| {
+        let done = going.as_mut().poll(context);
+        if done.is_pending() && !is_cut && cut.as_mut().poll(context).is_ready() {
+            is_cut = true;
+            return going.as_mut().poll(context);
+        }
+        done
+    })
+    .await
 }
 
 struct Record {
@@ -318,10 +332,32 @@ impl Drop for Recorded {
         if relay.is_over() || !record.lead.go_alone() {
             return;
         }
-        let tasks = record.lead.gateway.tasks.clone();
+        let (tasks, cut) = (record.lead.gateway.tasks.clone(), record.lead.gateway.lifecycle.cut.clone());
         let recorded = Self { relay: Some(relay), record: Some(record) };
         tasks.spawn("carried-stream", async move {
-            let _ = tokio::time::timeout(UNATTENDED, recorded.read_on()).await;
+            let _ = tokio::time::timeout(UNATTENDED, woken_by(cut, recorded.read_on())).await;
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    #[tokio::test]
+    async fn who_goes_on_alone_hears_of_the_cut() {
+        let (cut, is_cut) = (CancellationToken::new(), AtomicBool::new(false));
+        let going = std::future::poll_fn(|_| match is_cut.load(Ordering::Acquire) {
+            true => Poll::Ready("cut"),
+            false => Poll::Pending,
+        });
+        let cutting = async {
+            tokio::task::yield_now().await;
+            is_cut.store(true, Ordering::Release);
+            cut.cancel();
+        };
+        let (end, ()) = tokio::join!(woken_by(cut.clone(), going), cutting);
+        assert_eq!(end, "cut");
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Work;
 use super::guardrails::{self, Made};
+use crate::definition;
 use crate::ids::Name;
 use crate::route::{Causes, Choice, Condition, Route};
 use crate::settings::{EnvironmentDocument, Placed, RouteDocument, TargetDocument};
@@ -19,6 +20,8 @@ pub(super) fn compile(
     for (name, said) in &described.routes {
         let mut route = route(work, described, environment, name, said);
         route.guardrails = guardrails::named(work, described, guards, name, &said.guardrails);
+        route.definition = definition::of_route(&route);
+        environment.guards_routes |= !route.guardrails.is_empty();
         routes.push(route);
     }
     for route in routes {
@@ -68,6 +71,7 @@ fn route(
         timeouts: said.timeouts.over(Timeouts::default()),
         cache: said.cache.within(described.cache),
         guardrails: Box::default(),
+        definition: [0; 32],
         own_timeouts: said.timeouts,
     }
 }

@@ -1,10 +1,12 @@
 //! Expressions with their proofs, and the one loop that finds: in a text that is there, and in one that still comes.
 
+use aho_corasick::AhoCorasick;
 use regex::{Regex, RegexBuilder};
 use std::ops::Range;
 
 use super::beginnings;
 use super::entities::Proof;
+use super::signs::{self, Shown, Sign};
 
 /// The largest compiled expression, bytes.
 const MAX_COMPILED: usize = 4 << 20;
@@ -20,6 +22,7 @@ pub(super) struct Pattern {
     pub(super) kind: &'static str,
     source: String,
     regex: Regex,
+    sign: Sign,
     proof: Proof,
 }
 
@@ -33,6 +36,8 @@ impl std::fmt::Debug for Pattern {
 #[derive(Debug)]
 pub struct Places {
     patterns: Box<[Pattern]>,
+    /// Matches every text in which one of those without a sign could begin.
+    gate: Option<AhoCorasick>,
     begun: Begun,
     /// The most bytes of a match, where that is bounded.
     longest: Option<usize>,
@@ -48,7 +53,12 @@ enum Begun {
     Within(usize),
 }
 
-pub(super) fn compiled(pattern: &str, kind: &'static str, proof: Proof) -> Result<Pattern, String> {
+pub(super) fn compiled(
+    pattern: &str,
+    kind: &'static str,
+    sign: Sign,
+    proof: Proof,
+) -> Result<Pattern, String> {
     let regex = RegexBuilder::new(pattern).size_limit(MAX_COMPILED).dfa_size_limit(MAX_COMPILED).build();
     let regex = regex.map_err(|error| match error {
         regex::Error::CompiledTooBig(_) => "the pattern is too large".to_owned(),
@@ -57,12 +67,15 @@ pub(super) fn compiled(pattern: &str, kind: &'static str, proof: Proof) -> Resul
             other.to_string().lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned()
         }
     })?;
-    Ok(Pattern { kind, source: pattern.to_owned(), regex, proof })
+    Ok(Pattern { kind, source: pattern.to_owned(), regex, sign, proof })
 }
 
 impl Places {
     pub(super) fn of(patterns: impl Into<Box<[Pattern]>>) -> Self {
-        Self { patterns: patterns.into(), begun: Begun::Unknown, longest: None }
+        let patterns = patterns.into();
+        let unsaid = patterns.iter().filter(|pattern| pattern.sign == Sign::Unsaid);
+        let gate = signs::gate(unsaid.map(|pattern| &*pattern.source));
+        Self { patterns, gate, begun: Begun::Unknown, longest: None }
     }
 
     pub(super) fn is_match(&self, text: &str) -> bool {
@@ -119,11 +132,25 @@ impl Places {
         floor(text, start.max(at))
     }
 
+    /// Whether one of those without a sign may begin behind `at`.
+    fn is_open(&self, text: &str, at: usize) -> bool {
+        let rest = text.as_bytes().get(at..).unwrap_or_default();
+        self.gate.as_ref().is_none_or(|gate| gate.is_match(rest))
+    }
+
     /// Looks at a text from a place on. What is found is in order and does not overlap.
     pub(super) fn find_from(&self, text: &str, at: usize) -> Vec<(Range<usize>, &'static str)> {
         let mut all = Vec::new();
+        let shown = Shown::of(text.get(at..).unwrap_or_default());
+        let mut open = None;
         for pattern in &self.patterns {
-            pattern.find(text, at, &mut all);
+            let may_be = match pattern.sign {
+                Sign::Unsaid => *open.get_or_insert_with(|| self.is_open(text, at)),
+                sign => shown.has(sign),
+            };
+            if may_be {
+                pattern.find(text, at, &mut all);
+            }
         }
         all.sort_by_key(|(range, _): &(Range<usize>, _)| (range.start, std::cmp::Reverse(range.end)));
         // What overlaps is one place, so that nothing of a second finding is left beside the first.

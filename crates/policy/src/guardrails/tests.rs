@@ -118,6 +118,16 @@ fn patterns_that_cannot_be_are_said_so() {
     assert_eq!(masked(&found, "see ACME-12, ACME-x"), "see [PATTERN], ACME-x");
 }
 
+/// A long s and the sign of Kelvin are letters of the alphabet where case is folded by Unicode.
+#[test]
+fn letters_of_other_alphabets_begin_no_account() {
+    for text in
+        ["aſ12aaaaaaaaaaaaaaa", "aK12aaaaaaaaaaaaaaa", "DE89ſK0400440532013000 DE89370400440532013000"]
+    {
+        assert_eq!(masked(&pii(&["iban"]), text), text.replace("DE89370400440532013000", "[IBAN]"));
+    }
+}
+
 #[test]
 fn what_overlaps_is_one_place() {
     let mut found = Found::default();

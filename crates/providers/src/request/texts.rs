@@ -5,12 +5,15 @@
 //! is a way past whoever looks. So it is the same for every endpoint, and what is no text (a number in the arguments of a tool)
 //! counts as one where the model reads it as such.
 
+use std::borrow::Cow;
+
 use bytes::Bytes;
 
 use super::Operation;
 use crate::json::text::Unescaped;
 use crate::json::text::encode;
 use crate::json::{JsonError, Span, StringToken, Visitor, scan_document};
+use smallvec::{SmallVec, smallvec};
 
 /// Numbers shorter than this identify nobody.
 const SHORT_NUMBER: usize = 7;
@@ -23,18 +26,18 @@ const LONG_NUMBER: usize = 12;
 
 /// One text of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Text {
+pub struct Text<'b> {
     /// The value as it stands, with its quotes.
     pub span: Span,
     /// The text, unescaped.
-    pub text: String,
+    pub text: Cow<'b, str>,
 }
 
 /// The texts of a body.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Texts {
+pub struct Texts<'b> {
     /// In the order of the body.
-    pub texts: Vec<Text>,
+    pub texts: Vec<Text<'b>>,
     /// Some of the input is given as numbers of tokens, which are no text to anybody but the model.
     pub has_tokens: bool,
 }
@@ -43,8 +46,9 @@ pub struct Texts {
 ///
 /// # Errors
 /// It is not.
-pub fn texts(operation: Operation, body: &[u8]) -> Result<Texts, JsonError> {
-    let mut collector = Collector { operation, found: Texts::default(), keys: vec![Key::Other], free: None };
+pub fn texts(operation: Operation, body: &[u8]) -> Result<Texts<'_>, JsonError> {
+    let found = Texts::default();
+    let mut collector = Collector { operation, body, found, keys: smallvec![Key::Other], free: None };
     scan_document(body, &mut collector)?;
     Ok(collector.found)
 }
@@ -101,16 +105,18 @@ impl Key {
     }
 }
 
-struct Collector {
+struct Collector<'b> {
     operation: Operation,
-    found: Texts,
+    /// What is scanned, for as long as its texts are lent.
+    body: &'b [u8],
+    found: Texts<'b>,
     /// The key above the values of each depth.
-    keys: Vec<Key>,
+    keys: SmallVec<[Key; 16]>,
     /// From this depth on names mean nothing.
     free: Option<usize>,
 }
 
-impl Collector {
+impl Collector<'_> {
     fn key_at(&self, depth: usize) -> Key {
         self.keys.get(depth).copied().unwrap_or(Key::Other)
     }
@@ -158,7 +164,7 @@ fn is_name(raw: &[u8]) -> bool {
     raw.len() <= NAME && longest_number < LONG_NUMBER && raw.iter().all(of)
 }
 
-impl Visitor for Collector {
+impl Visitor for Collector<'_> {
     fn key(&mut self, depth: usize, text: &[u8], key: StringToken) {
         let raw = key.inner.of(text);
         // A key that is spelled with escapes may be one of ours all the same; but nothing is passed over for its sake.
@@ -181,27 +187,27 @@ impl Visitor for Collector {
         }
     }
 
-    fn string(&mut self, depth: usize, text: &[u8], string: StringToken) {
-        let raw = string.inner.of(text);
+    fn string(&mut self, depth: usize, _: &[u8], string: StringToken) {
+        let raw = string.inner.of(self.body);
         if raw.is_empty() || self.skips(self.key_at(depth), raw) {
             return;
         }
         let text = match std::str::from_utf8(raw) {
-            Ok(plain) if !string.escaped => plain.to_owned(),
+            Ok(plain) if !string.escaped => Cow::Borrowed(plain),
             _ => Unescaped::new(raw).collect(),
         };
         self.found.texts.push(Text { span: string.outer(), text });
     }
 
-    fn scalar(&mut self, depth: usize, text: &[u8], span: Span) {
-        let raw = span.of(text);
+    fn scalar(&mut self, depth: usize, _: &[u8], span: Span) {
+        let raw = span.of(self.body);
         if !raw.first().is_some_and(|first| first.is_ascii_digit() || *first == b'-') {
             return;
         }
         let of_input = matches!(self.operation, Operation::Completions | Operation::Embeddings);
         self.found.has_tokens |= of_input && self.key_at(depth) == Key::Input;
         if (self.free.is_some() || !self.is_conversation()) && raw.len() >= SHORT_NUMBER {
-            let text = String::from_utf8_lossy(raw).into_owned();
+            let text = String::from_utf8_lossy(raw);
             self.found.texts.push(Text { span, text });
         }
     }
@@ -228,7 +234,12 @@ mod tests {
     use super::*;
 
     fn of(operation: Operation, body: &str) -> Vec<String> {
-        texts(operation, body.as_bytes()).unwrap().texts.into_iter().map(|text| text.text).collect()
+        texts(operation, body.as_bytes())
+            .unwrap()
+            .texts
+            .into_iter()
+            .map(|text| text.text.into_owned())
+            .collect()
     }
 
     #[test]

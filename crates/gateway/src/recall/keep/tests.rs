@@ -29,7 +29,7 @@ fn sized(body: Bytes) -> Arc<Kept> {
     Arc::new(Kept {
         status: 200,
         stream: false,
-        headers: Vec::new(),
+        headers: Lasting::new(),
         body,
         model: None,
         usage: Usage::default(),
