@@ -1,12 +1,14 @@
 //! `GET /api/budgets`: what each budget has spent and holds, and what was lately reached.
 
 use crate::Admin;
+use crate::caller::Caller;
+use crate::permissions::Permission;
 use axum::Json;
 use axum::extract::{Query, State};
 use ledger::Balance;
 use policy::{BudgetRule, Name, Timestamp};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Balances in one answer.
 const MOST: usize = 10_000;
@@ -29,8 +31,33 @@ pub struct KnownBudget {
     pub whole: bool,
     /// Whose it is, in words.
     pub whose: String,
+    /// Where it holds, and so who may see it.
+    pub place: BudgetPlace,
     /// What it says.
     pub rule: BudgetRule,
+}
+
+/// Where a budget holds, by handles.
+#[derive(Clone, Debug)]
+pub enum BudgetPlace {
+    /// In an environment.
+    Environment(Name),
+    /// In each workspace of an organization.
+    Workspaces(Name),
+    /// In each organization.
+    Organizations,
+}
+
+impl KnownBudget {
+    /// Whether the caller may see the balance of this name.
+    fn is_seen(&self, caller: &Caller, scope: &str) -> bool {
+        let subject = scope.strip_prefix(&*self.scope).unwrap_or_default();
+        match &self.place {
+            BudgetPlace::Environment(handle) => caller.scope(Permission::ReadUsage).contains(handle),
+            BudgetPlace::Workspaces(organization) => caller.sees_workspace(organization, subject),
+            BudgetPlace::Organizations => caller.sees_organization(subject),
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -77,7 +104,11 @@ struct Reached {
     currency: String,
 }
 
-pub(crate) async fn list(State(admin): State<Admin>, Query(asked): Query<Asked>) -> Json<BudgetList> {
+pub(crate) async fn list(
+    State(admin): State<Admin>,
+    caller: Caller,
+    Query(asked): Query<Asked>,
+) -> Json<BudgetList> {
     let now = admin.clock.now();
     let mut balances: HashMap<(Name, Timestamp), Balance> = HashMap::new();
     for balance in admin.live.balances() {
@@ -99,7 +130,7 @@ pub(crate) async fn list(State(admin): State<Admin>, Query(asked): Query<Asked>)
             known.spent.nano = known.spent.nano.max(spent.nano);
         }
     }
-    let mut budgets = Vec::new();
+    let (mut budgets, mut seen) = (Vec::new(), HashSet::new());
     for known in admin.live.budgets() {
         let (start, resets) = known.rule.window.span(now, &known.rule.zone);
         let mine =
@@ -110,6 +141,8 @@ pub(crate) async fn list(State(admin): State<Admin>, Query(asked): Query<Asked>)
         if states.is_empty() && known.whole {
             states.push(state(&known, &known.scope, None, start, resets));
         }
+        states.retain(|state| known.is_seen(&caller, &state.scope));
+        seen.extend(states.iter().map(|state| state.scope.clone()));
         budgets.extend(states.into_iter().filter(|state| state.scope.starts_with(&asked.scope)));
     }
     if shares {
@@ -120,7 +153,9 @@ pub(crate) async fn list(State(admin): State<Admin>, Query(asked): Query<Asked>)
     }
     budgets.sort_by(|one, other| one.scope.cmp(&other.scope));
     budgets.truncate(MOST);
-    let reached = admin.live.crossed().into_iter().map(|(at, one)| Reached {
+    let crossed =
+        admin.live.crossed().into_iter().filter(|(_, one)| caller.is_host() || seen.contains(&one.scope));
+    let reached = crossed.map(|(at, one)| Reached {
         at: at.to_string(),
         scope: one.scope,
         budget: one.budget,

@@ -4,7 +4,7 @@
 
 use axum::Json;
 use axum::response::{IntoResponse, Response};
-use http::StatusCode;
+use http::{StatusCode, header};
 use serde_json::json;
 use store::StoreError;
 
@@ -14,12 +14,33 @@ pub enum ApiError {
     /// The request is not what the route takes; the message names the field.
     #[error("{0}")]
     Invalid(String),
-    /// The door by which the request came grants too little.
+    /// Nobody is signed in, or no longer.
     #[error(
-        "this version has no API tokens yet: use the command line on the host, which talks through the \
-         owner-only socket `control.sock` in the data folder"
+        "sign in first (`POST /api/sign-in`), or send an API token as `Authorization: Bearer tgt_…`; the command line on the host \
+         needs neither: it talks through the owner-only socket `control.sock` in the data folder"
     )]
     Unauthorized,
+    /// E-mail and password do not fit together, whichever is wrong.
+    #[error("e-mail or password is wrong")]
+    WrongCredentials,
+    /// A code of the second factor is wrong, over, or was used before.
+    #[error("the code is wrong, or was used before")]
+    WrongCode,
+    /// Whoever asks is known, and may not.
+    #[error("{0}")]
+    Forbidden(String),
+    /// Not to be had here, by this code.
+    #[error("{1}")]
+    Refused(&'static str, String),
+    /// The organization asks for a second factor that was not shown.
+    #[error("your organization asks for a second factor: set one up, then sign in with it")]
+    SecondFactorNeeded,
+    /// Too many attempts; wait so many seconds.
+    #[error("too many attempts; try again in {0} s")]
+    TooMany(u64),
+    /// Too many at this moment.
+    #[error("too many sign in at this moment; try again in a second")]
+    Busy,
     /// Nothing by that name or id.
     #[error("{0}")]
     NotFound(String),
@@ -48,6 +69,13 @@ impl ApiError {
         match self {
             ApiError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
             ApiError::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
+            ApiError::WrongCredentials => (StatusCode::UNAUTHORIZED, "wrong_credentials"),
+            ApiError::WrongCode => (StatusCode::UNAUTHORIZED, "wrong_code"),
+            ApiError::Forbidden(_) => (StatusCode::FORBIDDEN, "forbidden"),
+            ApiError::Refused(code, _) => (StatusCode::FORBIDDEN, code),
+            ApiError::SecondFactorNeeded => (StatusCode::FORBIDDEN, "second_factor_needed"),
+            ApiError::TooMany(_) => (StatusCode::TOO_MANY_REQUESTS, "too_many_attempts"),
+            ApiError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             ApiError::NotFound(_) => (StatusCode::NOT_FOUND, "not_found"),
             ApiError::MethodNotAllowed => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             ApiError::Conflict(_) => (StatusCode::CONFLICT, "conflict"),
@@ -77,6 +105,15 @@ impl IntoResponse for ApiError {
         if status.is_server_error() {
             tracing::warn!(code, error = %self, "admin request failed");
         }
-        (status, Json(json!({ "error": { "code": code, "message": self.to_string() } }))).into_response()
+        let body = Json(json!({ "error": { "code": code, "message": self.to_string() } }));
+        let wait = match self {
+            ApiError::TooMany(seconds) => Some(seconds),
+            ApiError::Busy => Some(1),
+            _ => None,
+        };
+        match wait {
+            Some(seconds) => (status, [(header::RETRY_AFTER, seconds.to_string())], body).into_response(),
+            None => (status, body).into_response(),
+        }
     }
 }

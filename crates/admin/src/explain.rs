@@ -1,5 +1,7 @@
 //! `POST /api/routes/explain`: where a request would go, and why, without making it.
 
+use crate::caller::Caller;
+use crate::permissions::Permission;
 use crate::{Admin, ApiError};
 use axum::Json;
 use axum::extract::State;
@@ -54,12 +56,20 @@ impl Explain {
 
 pub(crate) async fn explain(
     State(admin): State<Admin>,
+    caller: Caller,
     Json(mut asked): Json<Explain>,
 ) -> Result<Json<Value>, ApiError> {
     asked.request = Some(asked.body()?);
+    let scope = caller.scope(Permission::ReadRoutes);
+    let mut environments = admin.live.environments();
+    environments.retain(|handle| scope.contains(handle));
+    let named = asked.environment.map(|named| caller.handle_of(&named));
+    if let Some(named) = named.as_ref().filter(|named| !scope.contains(named)) {
+        return Err(ApiError::Invalid(format!("environment: `{named}` does not run here")));
+    }
+    asked.environment = named.or_else(|| environments.first().cloned()).map(|handle| handle.to_string());
     if asked.environment.is_none() {
-        let environments = admin.live.environments();
-        asked.environment = environments.first().map(|name| name.to_string());
+        return Err(ApiError::Invalid("environment: none runs here that you may see".into()));
     }
     admin.live.explain(asked).map(Json).map_err(ApiError::Invalid)
 }

@@ -9,6 +9,8 @@ mod view;
 
 pub use ask::minted;
 
+use crate::caller::{Caller, Scope};
+use crate::permissions::Permission;
 use crate::read::{Asked, Body};
 use crate::{Admin, ApiError, spans};
 use ask::{NewKey, Rotation};
@@ -66,15 +68,19 @@ pub(crate) struct KeyWithSecret {
 /// `GET /api/keys`: from the database, or from the data plane's memory while that is away.
 pub(crate) async fn list(
     State(admin): State<Admin>,
+    caller: Caller,
     Asked(query): Asked<ListQuery>,
 ) -> Result<Json<KeyList>, ApiError> {
+    let scope = caller.scope(Permission::ReadKeys);
+    let environment = query.environment.as_deref().map(|asked| caller.handle_of(asked));
     let mut records = match admin.store.find() {
         Some(store) => store.keys().await?,
         None => admin.live.keys(),
     };
     records.retain(|record| {
         (query.revoked || record.revoked_at.is_none())
-            && query.environment.as_ref().is_none_or(|name| *record.environment == **name)
+            && scope.contains(&record.environment)
+            && environment.as_ref().is_none_or(|handle| record.environment == *handle)
             && query.name.as_ref().is_none_or(|name| *record.name == **name)
     });
     records.sort_by(|a, b| {
@@ -90,10 +96,14 @@ pub(crate) async fn list(
 /// `POST /api/keys`.
 pub(crate) async fn create(
     State(admin): State<Admin>,
+    caller: Caller,
     Body(asked): Body<NewKey>,
 ) -> Result<(StatusCode, Json<KeyWithSecret>), ApiError> {
     let now = admin.clock.now();
-    let (record, secret) = asked.into_record(&admin.live.environments(), &admin.pepper, now)?;
+    let scope = caller.scope(Permission::WriteKeys);
+    let mut environments = admin.live.environments();
+    environments.retain(|handle| scope.contains(handle));
+    let (record, secret) = asked.into_record(&caller, &environments, &admin.pepper, now)?;
     let added = record.clone();
     let inserted = write(&admin, move |store| async move {
         store.insert_key(&added).await?;
@@ -110,15 +120,16 @@ pub(crate) async fn create(
 /// `POST /api/keys/{id}/rotate`.
 pub(crate) async fn rotate(
     State(admin): State<Admin>,
+    caller: Caller,
     Path(id): Path<String>,
     Body(asked): Body<Rotation>,
 ) -> Result<Json<KeyWithSecret>, ApiError> {
     let now = admin.clock.now();
     let grace = asked.grace(LONGEST_GRACE)?;
     let (secret, hash, hint) = minted(&admin.pepper)?;
-    let live = admin.live.clone();
+    let (live, scope) = (admin.live.clone(), caller.scope(Permission::WriteKeys));
     let changed = write(&admin, move |store| async move {
-        let mut record = load_key(&store, &id).await?;
+        let mut record = load_key(&store, &id, &scope).await?;
         refuse_rotation(&record, live.declares_secret(&record), now)?;
         let until = spans::after(now, grace);
         let old = record.hash.take().filter(|_| !grace.is_zero());
@@ -137,11 +148,12 @@ pub(crate) async fn rotate(
 /// `POST /api/keys/{id}/revoke`: works for every key, whoever declared it; twice is once.
 pub(crate) async fn revoke(
     State(admin): State<Admin>,
+    caller: Caller,
     Path(id): Path<String>,
 ) -> Result<Json<KeyAlone>, ApiError> {
-    let now = admin.clock.now();
+    let (now, scope) = (admin.clock.now(), caller.scope(Permission::WriteKeys));
     let changed = write(&admin, move |store| async move {
-        let mut record = load_key(&store, &id).await?;
+        let mut record = load_key(&store, &id, &scope).await?;
         if record.revoked_at.is_none() {
             record.revoked_at = Some(now);
             record.previous = None;
@@ -173,9 +185,10 @@ fn refuse_rotation(record: &KeyRecord, declared: bool, now: Timestamp) -> Result
     Ok(())
 }
 
-async fn load_key(store: &Store, id: &str) -> Result<KeyRecord, ApiError> {
+/// A key of an environment that is out of reach is as if it did not exist.
+async fn load_key(store: &Store, id: &str, scope: &Scope) -> Result<KeyRecord, ApiError> {
     let id: KeyId = KeyId(id.into());
-    let found = store.find_key_by_id(&id).await?;
+    let found = store.find_key_by_id(&id).await?.filter(|record| scope.contains(&record.environment));
     found.ok_or_else(|| ApiError::NotFound(format!("no key has the id `{id}`")))
 }
 
@@ -187,17 +200,11 @@ where
 {
     let store = admin.store.load()?;
     let (turn, live) = (admin.turn.clone(), admin.live.clone());
-    let (done, outcome) = tokio::sync::oneshot::channel();
-    admin.tasks.spawn("key_change", async move {
+    let changing = async move {
         let _turn = turn.lock().await;
-        let changed = change(store).await;
-        if let Ok(record) = &changed {
-            live.upsert_key(record.clone());
-        }
-        // The caller may have hung up; the change stands all the same.
-        let _ = done.send(changed);
-    });
-    outcome.await.map_err(|_| {
-        ApiError::Internal("the change was cut short; look at the key before trying again".into())
-    })?
+        let record = change(store).await?;
+        live.upsert_key(record.clone());
+        Ok(record)
+    };
+    admin.to_its_end("key_change", changing).await
 }

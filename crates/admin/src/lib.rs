@@ -1,22 +1,26 @@
-//! The control plane: a JSON API over keys, usage, logs, releases and state, and the start page.
+//! The control plane: who may do what, and a JSON API over keys, usage, logs, releases and state, and the start page.
 //!
 //! What it is not: it never sees a model call, never reads the clock or randomness except through
 //! `runtime`, and never holds state of its own. What is durable is in `store`; what is live is behind
 //! the trait [`Live`], which the binary implements, so that `gateway` and this crate never meet.
 //!
-//! Reading order: [`routes`] (the whole API on one screen), `keys` (the only writer), `usage`, `logs`,
+//! Reading order: [`routes`] (the whole API on one screen), [`permissions`] (who may do what), [`access`] and `caller` (who asks),
+//! `identity/` (people: how they come in and what they are given), `keys` (what clients present), `usage`, `logs`,
 //! `releases`, `status` (readers), `page` (what a browser sees), `error` (what every failure looks like).
 
 pub mod access;
 mod budgets;
+pub mod caller;
 mod error;
 mod explain;
+mod identity;
 mod keys;
 pub mod live;
 mod logs;
 mod nodes;
 mod openapi;
 mod page;
+pub mod permissions;
 mod read;
 mod releases;
 pub mod routes;
@@ -26,9 +30,12 @@ mod store_handle;
 mod usage;
 
 pub use access::Access;
-pub use budgets::KnownBudget;
+pub use budgets::{BudgetPlace, KnownBudget};
+pub use caller::Caller;
 pub use error::ApiError;
 pub use explain::Explain;
+pub use identity::Identity;
+pub use identity::sign_up::ensure_places;
 pub use keys::minted;
 pub use live::{Live, LiveState};
 pub use page::ApiAddress;
@@ -38,6 +45,7 @@ pub use store_handle::StoreHandle;
 
 use policy::Pepper;
 use runtime::{Clock, Tasks};
+use std::future::Future;
 use std::sync::Arc;
 
 /// Everything the control plane works with; built once by the binary and shared by both doors.
@@ -55,6 +63,26 @@ pub struct Admin {
     pub pepper: Arc<Pepper>,
     /// Where the model API is reached, as the start page says it.
     pub api: ApiAddress,
+    /// Who may sign up, and who must wait.
+    pub identity: Arc<Identity>,
     /// One key change at a time: each is read, changed and written back.
     pub turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Admin {
+    /// Runs a change in a task of its own: a caller who hangs up cannot stop it half-way.
+    pub(crate) async fn to_its_end<T: Send + 'static>(
+        &self,
+        name: &'static str,
+        change: impl Future<Output = Result<T, ApiError>> + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let (done, outcome) = tokio::sync::oneshot::channel();
+        self.tasks.spawn(name, async move {
+            // The caller may have hung up; the change stands all the same.
+            let _ = done.send(change.await);
+        });
+        outcome.await.map_err(|_| {
+            ApiError::Internal("the change was cut short; look what became of it before trying again".into())
+        })?
+    }
 }

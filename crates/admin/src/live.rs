@@ -6,6 +6,7 @@ use crate::budgets::KnownBudget;
 use crate::explain::Explain;
 use policy::{KeyRecord, Name, Timestamp};
 use serde::Serialize;
+use store::{Declared, PlaceRow};
 
 /// What the control plane needs of the running process.
 pub trait Live: Send + Sync + 'static {
@@ -20,6 +21,13 @@ pub trait Live: Send + Sync + 'static {
 
     /// The environments that run here; the first is the default for new keys.
     fn environments(&self) -> Vec<Name>;
+
+    /// The environments that the settings declare, with the places they lie in.
+    fn places(&self) -> Vec<Declared>;
+
+    /// Serves an environment that somebody new begins with, before its rows are written; or says why it cannot. Rows that are not
+    /// written after all leave an environment without keys.
+    fn adopt_environment(&self, place: &PlaceRow) -> Result<(), String>;
 
     /// What makes an entry of a key's list of models let nothing through now, in a sentence with the way out; `None`
     /// where it is sound.

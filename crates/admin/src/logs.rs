@@ -3,6 +3,8 @@
 //! `before` walks into the past, `after` asks for what is new since a request: that is how a terminal
 //! follows. Request ids order by time, so a cursor is just an id and pages never shift.
 
+use crate::caller::Caller;
+use crate::permissions::Permission;
 use crate::read::Asked;
 use crate::{Admin, ApiError, spans};
 use axum::Json;
@@ -56,19 +58,24 @@ pub(crate) struct LogList {
 
 pub(crate) async fn list(
     State(admin): State<Admin>,
+    caller: Caller,
     Asked(query): Asked<LogsQuery>,
 ) -> Result<Json<LogList>, ApiError> {
     let store = admin.store.load()?;
+    let (scope, told) = (caller.scope(Permission::ReadLogs), caller.scope(Permission::ReadBodies));
+    let view = |log: &RequestLog| view(log, query.bodies && told.contains(&log.labels.environment));
     if let Some(text) = &query.request_id {
         let id = parse_id("request_id", text)?;
-        let found = store.find_log(&id).await?;
-        let logs = found.iter().map(|log| view(log, query.bodies)).collect();
+        let found = store.find_log(&id).await?.filter(|log| scope.contains(&log.labels.environment));
+        let logs = found.iter().map(view).collect();
         return Ok(Json(LogList { logs, next: None }));
     }
-    let filter = filter_of(&query, admin.clock.now())?;
+    let mut filter = filter_of(&query, admin.clock.now())?;
+    filter.environment = query.environment.as_deref().map(|asked| caller.handle_of(asked).to_string());
+    filter.within = scope.within();
     let lines = store.logs(&filter).await?;
     let next = lines.last().filter(|_| lines.len() >= filter.limit).map(|log| log.request_id.to_string());
-    Ok(Json(LogList { logs: lines.iter().map(|log| view(log, query.bodies)).collect(), next }))
+    Ok(Json(LogList { logs: lines.iter().map(view).collect(), next }))
 }
 
 fn filter_of(query: &LogsQuery, now: policy::Timestamp) -> Result<LogFilter, ApiError> {
@@ -82,7 +89,8 @@ fn filter_of(query: &LogsQuery, now: policy::Timestamp) -> Result<LogFilter, Api
         return Err(ApiError::Invalid(format!("limit: `{limit}` is not between 1 and {MOST}")));
     }
     Ok(LogFilter {
-        environment: query.environment.clone(),
+        environment: None,
+        within: None,
         key: query.key.clone(),
         model: query.model.clone(),
         status: query.status,

@@ -19,6 +19,8 @@ const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; i
 pub struct ApiAddress {
     /// `http://127.0.0.1:8080`, as the process knows itself.
     pub origin: String,
+    /// Where the console is reached, in the same form.
+    pub console: String,
     /// The page and the model API share a port, so the name in the browser's address bar is better than ours.
     pub same_port: bool,
 }
@@ -89,7 +91,8 @@ mod tests {
 
     #[test]
     fn the_base_url_follows_the_browser_only_when_it_is_plain() {
-        let address = ApiAddress { origin: "http://127.0.0.1:8080".into(), same_port: true };
+        let address =
+            ApiAddress { origin: "http://127.0.0.1:8080".into(), console: String::new(), same_port: true };
         let with = |host: &'static str| {
             let mut headers = HeaderMap::new();
             headers.insert(header::HOST, HeaderValue::from_static(host));

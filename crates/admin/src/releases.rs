@@ -1,5 +1,7 @@
 //! `GET /api/releases`: every accepted change of what an environment runs on, numbered.
 
+use crate::caller::Caller;
+use crate::permissions::Permission;
 use crate::read::Asked;
 use crate::{Admin, ApiError};
 use axum::Json;
@@ -52,6 +54,7 @@ pub(crate) struct ReleaseView {
 /// `GET /api/releases`.
 pub(crate) async fn list(
     State(admin): State<Admin>,
+    caller: Caller,
     Asked(query): Asked<ReleasesQuery>,
 ) -> Result<Json<ReleaseList>, ApiError> {
     let limit = query.limit.unwrap_or(50);
@@ -61,9 +64,14 @@ pub(crate) async fn list(
     let limit = usize::try_from(limit).unwrap_or(50);
     let running = running(&admin);
     // Environments share one sequence of numbers, so a filter needs at most this many more.
-    let fetched = if query.environment.is_some() { limit * running.len().max(1) } else { limit };
+    let (scope, asked) = (caller.scope(Permission::ReadReleases), query.environment);
+    let asked = asked.map(|asked| caller.handle_of(&asked));
+    let narrow = asked.is_some() || !caller.is_host();
+    let fetched = if narrow { limit * running.len().max(1) } else { limit };
     let mut rows = admin.store.load()?.releases(fetched).await?;
-    rows.retain(|row| query.environment.as_deref().is_none_or(|name| *row.environment == *name));
+    rows.retain(|row| {
+        scope.contains(&row.environment) && asked.as_ref().is_none_or(|handle| row.environment == *handle)
+    });
     rows.truncate(limit);
     Ok(Json(ReleaseList { releases: rows.into_iter().map(|row| view(row, &running, false)).collect() }))
 }
@@ -71,12 +79,14 @@ pub(crate) async fn list(
 /// `GET /api/releases/{number}`.
 pub(crate) async fn one(
     State(admin): State<Admin>,
+    caller: Caller,
     Path(number): Path<u64>,
     Asked(query): Asked<OneQuery>,
 ) -> Result<Json<ReleaseView>, ApiError> {
-    let environment = query.environment.unwrap_or_else(|| "dev".to_owned());
+    let environment = caller.handle_of(query.environment.as_deref().unwrap_or("dev"));
     let found = admin.store.load()?.find_release(&environment, number).await?;
     let row = found
+        .filter(|row| caller.scope(Permission::ReadReleases).contains(&row.environment))
         .ok_or_else(|| ApiError::NotFound(format!("environment `{environment}` has no release {number}")))?;
     Ok(Json(view(row, &running(&admin), true)))
 }

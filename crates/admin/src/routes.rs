@@ -1,13 +1,18 @@
 //! The whole admin API on one screen: method, path, permission, what it does.
 //!
-//! The router, the refusals on the network and the OpenAPI document are all built from this table, so none
+//! The router, the guard before every handler and the OpenAPI document are all built from this table, so none
 //! can know a route that the others do not.
 
-use crate::access::{Access, Permission};
+use crate::access::{self, Access, Guard};
+use crate::identity::{
+    invitations, me, members, organizations, resets, sessions, sign_in, sign_up, tokens, totp,
+};
+use crate::permissions::Permission;
 use crate::{Admin, ApiError, budgets, explain, keys, logs, nodes, openapi, page, releases, status, usage};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{MethodRouter, get, post};
+use axum::middleware;
+use axum::routing::{MethodRouter, delete, get, patch, post};
 use http::Method;
 
 /// The largest body that the API reads; a key with two hundred models is far below it.
@@ -44,7 +49,44 @@ pub fn table() -> Vec<Route> {
     let write = |path, permission, operation, summary, takes, gives, handler| Route {
         method: Method::POST, path, permission, operation, summary, query: &[], takes, gives: Some(gives), handler,
     };
+    let change = |path, permission, operation, summary, takes, gives, handler| Route {
+        method: Method::PATCH, path, permission, operation, summary, query: &[], takes: Some(takes), gives: Some(gives), handler,
+    };
+    let remove = |path, permission, operation, summary, handler| Route {
+        method: Method::DELETE, path, permission, operation, summary, query: &[], takes: None, gives: Some("Ended"), handler,
+    };
     vec![
+        write("/api/sign-up", Public, "signUp", "Make an account: organization, workspace, environment and first key exist when it answers", Some("NewAccount"), "SignedUp", || post(sign_up::sign_up)),
+        write("/api/sign-in", Public, "signIn", "Begin a session; its cookie is set", Some("Credentials"), "SignedIn", || post(sign_in::sign_in)),
+        write("/api/sign-out", Session, "signOut", "End the session that asks", None, "SignedOut", || post(sign_in::sign_out)),
+        read("/api/me", Known, "readMe", "Who one is, and what one may do where", &[], "Me", || get(me::read)),
+        read("/api/sessions", Session, "listSessions", "List one's own sessions", &[], "SessionList", || get(sessions::list)),
+        remove("/api/sessions/{id}", Session, "endSession", "End one of one's own sessions at once", || delete(sessions::end)),
+        write("/api/password", Session, "setPassword", "Set a new password; every other session ends", Some("NewPassword"), "Changed", || post(sessions::set_password)),
+
+        write("/api/sign-in/totp", Public, "signInTotp", "Answer the challenge of a sign-in with a code", Some("Answered"), "SignedIn", || post(totp::sign_in)),
+        write("/api/totp", Session, "enrolTotp", "Begin a second factor; its secret is answered once", Some("Confirmed"), "Enrolled", || post(totp::enrol)),
+        write("/api/totp/confirm", Session, "confirmTotp", "Ask for it from now on; recovery codes are answered once", Some("Code"), "RecoveryCodes", || post(totp::confirm)),
+        write("/api/totp/disable", Session, "disableTotp", "Take the second factor away", Some("Confirmed"), "Changed", || post(totp::disable)),
+        read("/api/organizations/{id}", ReadOrganization, "readOrganization", "An organization and its policy", &[], "Organization", || get(organizations::read)),
+        change("/api/organizations/{id}", WriteOrganization, "setOrganization", "Rename it, or set its policy", "OrganizationChange", "Organization", || patch(organizations::change)),
+        write("/api/password-resets", WriteUsers, "createPasswordReset", "A token with which somebody sets a new password; answered once", Some("Forgotten"), "PasswordReset", || post(resets::create)),
+        write("/api/password-resets/accept", Public, "acceptPasswordReset", "Set a new password with such a token; every session ends", Some("Reset"), "Changed", || post(resets::accept)),
+
+        read("/api/members", ReadMembers, "listMembers", "Who has which role", members::QUERY, "MemberList", || get(members::list)),
+        change("/api/members/{id}", WriteMembers, "setRole", "Give a member another role", "NewRole", "Ended", || patch(members::change)),
+        remove("/api/members/{id}", WriteMembers, "removeMember", "Take a member's role away", || delete(members::remove)),
+        read("/api/invitations", ReadMembers, "listInvitations", "List invitations, without their tokens", members::QUERY, "InvitationList", || get(invitations::list)),
+        write("/api/invitations", WriteMembers, "createInvitation", "Invite; the token is answered once", Some("NewInvitation"), "Invited", || post(invitations::create)),
+        remove("/api/invitations/{id}", WriteMembers, "revokeInvitation", "Take an invitation back", || delete(invitations::revoke)),
+        write("/api/invitations/accept", Public, "acceptInvitation", "Accept an invitation: with a new password, or signed in", Some("Acceptance"), "Joined", || post(invitations::accept)),
+        read("/api/tokens", Session, "listTokens", "List one's own API tokens", &[], "TokenList", || get(tokens::list)),
+        write("/api/tokens", Session, "createToken", "Make an API token of one's own; its secret is answered once", Some("NewToken"), "TokenWithSecret", || post(tokens::create)),
+        remove("/api/tokens/{id}", Session, "revokeToken", "End one of one's own tokens at once", || delete(tokens::revoke)),
+        read("/api/service-tokens", ReadTokens, "listServiceTokens", "List the tokens of an organization's programs", members::QUERY, "TokenList", || get(tokens::list_service)),
+        write("/api/service-tokens", WriteTokens, "createServiceToken", "Make a token for a program; its secret is answered once", Some("NewServiceToken"), "TokenWithSecret", || post(tokens::create_service)),
+        remove("/api/service-tokens/{id}", WriteTokens, "revokeServiceToken", "End a program's token at once", || delete(tokens::revoke_service)),
+
         read("/api/keys", ReadKeys, "listKeys", "List virtual keys, without their secrets", keys::LIST_QUERY, "KeyList", || get(keys::list)),
         write("/api/keys", WriteKeys, "createKey", "Make a virtual key; its secret is answered once", Some("NewKey"), "KeyWithSecret", || post(keys::create)),
         write("/api/keys/{id}/rotate", WriteKeys, "rotateKey", "Give a key a new secret; the old one works for `grace`", Some("Rotation"), "KeyWithSecret", || post(keys::rotate)),
@@ -56,7 +98,7 @@ pub fn table() -> Vec<Route> {
         read("/api/releases", ReadReleases, "listReleases", "List accepted releases, newest first", releases::QUERY, "ReleaseList", || get(releases::list)),
         read("/api/releases/{number}", ReadReleases, "readRelease", "One release with its document", releases::ONE_QUERY, "Release", || get(releases::one)),
         read("/api/status", ReadStatus, "readStatus", "How the process is doing", &[], "Status", || get(status::read)),
-        read("/api/providers", ReadStatus, "listProviders", "Each provider, and what of it is passed over", &[], "ProviderList", || get(status::providers)),
+        read("/api/providers", ReadProviders, "listProviders", "Each provider, and what of it is passed over", &[], "ProviderList", || get(status::providers)),
         read("/api/nodes", ReadStatus, "listNodes", "The gateways on this database; none where it is SQLite", &[], "NodeList", || get(nodes::list)),
         write("/api/nodes/{id}/forget", WriteNodes, "forgetNode", "Give the others what a gateway held of budgets that will not come back", None, "ForgottenNode", || post(nodes::forget)),
         write("/api/routes/explain", ReadRoutes, "explainRoute", "Where a request would go and why, without making it", Some("Explain"), "Explained", || post(explain::explain)),
@@ -64,12 +106,12 @@ pub fn table() -> Vec<Route> {
     ]
 }
 
-/// The router for one door. A route that the door does not grant answers 401, whatever its handler would say.
+/// The router for one door. Before every handler stands who may call it; there is no route without.
 pub fn router(admin: Admin, access: Access) -> Router {
     let mut router = Router::new();
     for route in table() {
-        let method = (route.handler)();
-        let guarded = if access.grants(route.permission) { method } else { refusal(&route.method) };
+        let guard = Guard { admin: admin.clone(), access, permission: route.permission };
+        let guarded = (route.handler)().route_layer(middleware::from_fn_with_state(guard, access::guard));
         router = router.route(route.path, guarded);
     }
     router
@@ -79,11 +121,6 @@ pub fn router(admin: Admin, access: Access) -> Router {
         .method_not_allowed_fallback(|| async { ApiError::MethodNotAllowed })
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(admin)
-}
-
-fn refusal(method: &Method) -> MethodRouter<Admin> {
-    let refuse = || async { ApiError::Unauthorized };
-    if *method == Method::POST { post(refuse) } else { get(refuse) }
 }
 
 async fn not_found(uri: http::Uri) -> ApiError {

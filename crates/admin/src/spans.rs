@@ -51,6 +51,16 @@ pub(crate) fn future_point(field: &str, text: &str, now: Timestamp) -> Result<Ti
     point(field, text, |span| after(now, span))
 }
 
+/// When something ends, that must lie ahead; absent: never.
+pub(crate) fn expiry(asked: Option<&str>, now: Timestamp) -> Result<Option<Timestamp>, ApiError> {
+    let Some(text) = asked else { return Ok(None) };
+    let at = future_point("expires_at", text, now)?;
+    if at <= now {
+        return Err(ApiError::Invalid(format!("expires_at: `{text}` is not in the future")));
+    }
+    Ok(Some(at))
+}
+
 fn point(field: &str, text: &str, from_span: impl Fn(Duration) -> Timestamp) -> Result<Timestamp, ApiError> {
     if let Ok(at) = text.parse::<Timestamp>() {
         return Ok(at);

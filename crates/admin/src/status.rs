@@ -1,7 +1,9 @@
 //! `GET /api/status`: how the process is doing, for `doctor` and for people; `GET /api/providers`: how its providers are.
 
 use crate::Admin;
+use crate::caller::Caller;
 use crate::live::{LiveState, ProviderState};
+use crate::permissions::Permission;
 use axum::Json;
 use axum::extract::State;
 use serde::Serialize;
@@ -16,6 +18,9 @@ pub(crate) struct ProviderList {
     providers: Vec<ProviderState>,
 }
 
-pub(crate) async fn providers(State(admin): State<Admin>) -> Json<ProviderList> {
-    Json(ProviderList { providers: admin.live.state().providers })
+pub(crate) async fn providers(State(admin): State<Admin>, caller: Caller) -> Json<ProviderList> {
+    let scope = caller.scope(Permission::ReadProviders);
+    let mut providers = admin.live.state().providers;
+    providers.retain(|provider| scope.contains(&provider.environment));
+    Json(ProviderList { providers })
 }

@@ -1,5 +1,7 @@
 //! `GET /api/usage`: what was asked, used and paid, summed. Reads hourly sums, never the request log.
 
+use crate::caller::Caller;
+use crate::permissions::Permission;
 use crate::read::Asked;
 use crate::{Admin, ApiError, spans};
 use axum::Json;
@@ -40,6 +42,7 @@ pub(crate) struct UsageList {
 
 pub(crate) async fn read(
     State(admin): State<Admin>,
+    caller: Caller,
     Asked(query): Asked<UsageQuery>,
 ) -> Result<Json<UsageList>, ApiError> {
     let now = admin.clock.now();
@@ -47,8 +50,9 @@ pub(crate) async fn read(
     let until = query.until.as_deref().map(|text| spans::past_point("until", text, now)).transpose()?;
     let words: Vec<String> = split(query.by.as_deref().unwrap_or("key,model"));
     let by = words.iter().map(|word| parse_by(word)).collect::<Result<Vec<_>, _>>()?;
-    let filter =
-        UsageFilter { since: Some(since), until, environment: query.environment, key: query.key, by };
+    let environment = query.environment.map(|asked| caller.handle_of(&asked).to_string());
+    let within = caller.scope(Permission::ReadUsage).within();
+    let filter = UsageFilter { since: Some(since), until, environment, key: query.key, within, by };
     let rows = admin.store.load()?.usage(&filter).await?;
     let usage = rows.iter().map(|row| view(row, &words)).collect();
     Ok(Json(UsageList { since: since.to_string(), until: until.map(|at| at.to_string()), by: words, usage }))

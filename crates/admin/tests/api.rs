@@ -1,23 +1,45 @@
 //! The admin API over a real SQLite store: every route through the router, as a client would call it.
-#![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
 use admin::live::{LiveState, SettingsState, SpoolState, StoreState};
-use admin::{Access, Admin, ApiAddress, Live, StoreHandle};
+use admin::{Access, Admin, ApiAddress, Identity, Live, StoreHandle};
 use axum::Router;
 use axum::body::Body;
 use http::{Request, StatusCode};
-use policy::{KeyRecord, Keyring, Name, Pepper, StoreUrl, Timestamp};
+use policy::{KeyRecord, Keyring, Name, Pepper, Server, StoreUrl, Timestamp};
 use runtime::{Clock, ManualClock, Tasks};
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::time::Duration;
 use store::Store;
 use tower_service::Service;
 
+#[path = "api/matrix.rs"]
+mod matrix;
+
 struct Process {
     keyring: Keyring,
     declared: Vec<Name>,
+    /// The environments that were taken up; `None`: it takes up none.
+    adopted: Mutex<Option<Vec<Name>>>,
+}
+
+impl Process {
+    /// From now on it takes up environments.
+    fn adopts(&self) {
+        *self.adopted.lock().unwrap() = Some(Vec::new());
+    }
+}
+
+/// One call, as a client makes it.
+struct Call<'a> {
+    access: Access,
+    method: &'a str,
+    path: &'a str,
+    body: Option<Value>,
+    headers: Vec<(&'a str, String)>,
 }
 
 impl Live for Process {
@@ -31,7 +53,23 @@ impl Live for Process {
         self.declared.contains(&record.name)
     }
     fn environments(&self) -> Vec<Name> {
-        vec!["dev".into(), "prod".into()]
+        let adopted = self.adopted.lock().unwrap();
+        ["dev".into(), "prod".into()].into_iter().chain(adopted.iter().flatten().cloned()).collect()
+    }
+    fn places(&self) -> Vec<store::Declared> {
+        let place = |environment: &str| store::Declared {
+            organization: "local".into(),
+            workspace: "default".into(),
+            environment: environment.into(),
+            layer: "development".into(),
+        };
+        vec![place("dev"), place("prod")]
+    }
+    fn adopt_environment(&self, place: &store::PlaceRow) -> Result<(), String> {
+        let mut adopted = self.adopted.lock().unwrap();
+        let adopted = adopted.as_mut().ok_or("no other environments run here")?;
+        adopted.push(place.handle.clone());
+        Ok(())
     }
     fn doubt_model(&self, _: &Name, allowed: &str) -> Option<String> {
         allowed.starts_with("nope").then(|| format!("`{allowed}` matches no model"))
@@ -101,7 +139,11 @@ impl Bench {
         std::fs::create_dir_all(&dir).unwrap();
         let store = StoreHandle::away("not yet");
         store.set(Store::open(&StoreUrl::Sqlite, &dir, clock.clone()).await.unwrap());
-        let process = Arc::new(Process { keyring: Keyring::new(), declared: vec!["declared".into()] });
+        let process = Arc::new(Process {
+            keyring: Keyring::new(),
+            declared: vec!["declared".into()],
+            adopted: Mutex::default(),
+        });
         let pepper = Arc::new(Pepper::derive(&[7; 32]));
         let admin = Admin {
             store: store.clone(),
@@ -109,7 +151,12 @@ impl Bench {
             clock,
             tasks: Tasks::new(),
             pepper: pepper.clone(),
-            api: ApiAddress { origin: "http://127.0.0.1:8080".into(), same_port: true },
+            api: ApiAddress {
+                origin: "http://127.0.0.1:8080".into(),
+                console: "http://127.0.0.1:8080".into(),
+                same_port: true,
+            },
+            identity: Arc::new(Identity::new(&Server::default())),
             turn: Arc::default(),
         };
         Self { process, store, admin, hand, pepper, dir }
@@ -122,16 +169,26 @@ impl Bench {
         path: &str,
         body: Option<Value>,
     ) -> (StatusCode, Value) {
-        let mut router: Router = admin::router(self.admin.clone(), access);
-        let mut request = Request::builder().method(method).uri(path);
-        if body.is_some() {
+        let (status, _, body) = self.ask(Call { access, method, path, body, headers: Vec::new() }).await;
+        (status, body)
+    }
+
+    /// Status, cookie that was set, body.
+    async fn ask(&self, call: Call<'_>) -> (StatusCode, Option<String>, Value) {
+        let mut router: Router = admin::router(self.admin.clone(), call.access);
+        let mut request = Request::builder().method(call.method).uri(call.path);
+        if call.body.is_some() {
             request = request.header("content-type", "application/json");
         }
-        let body = body.map_or_else(Body::empty, |value| Body::from(value.to_string()));
+        for (name, value) in call.headers {
+            request = request.header(name, value);
+        }
+        let body = call.body.map_or_else(Body::empty, |value| Body::from(value.to_string()));
         let answer = router.call(request.body(body).unwrap()).await.unwrap();
         let status = answer.status();
+        let cookie = answer.headers().get("set-cookie").map(|value| value.to_str().unwrap().to_owned());
         let bytes = axum::body::to_bytes(answer.into_body(), 1 << 20).await.unwrap();
-        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+        (status, cookie, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
     }
 
     async fn get(&self, path: &str) -> (StatusCode, Value) {
@@ -278,8 +335,10 @@ async fn the_network_sees_nothing_but_what_is_public() {
     for route in admin::routes::table() {
         let path = route.path.replace("{id}", "key_x").replace("{number}", "1");
         let (status, answer) = bench.call(Access::Network, route.method.as_str(), &path, None).await;
-        let public = route.permission == admin::access::Permission::Public;
-        assert_eq!(status == StatusCode::OK, public, "{path}: {answer}");
+        let public = route.permission == admin::permissions::Permission::Public;
+        // Without a body, a write that is for all is a bad request.
+        let let_through = if route.takes.is_some() { StatusCode::BAD_REQUEST } else { StatusCode::OK };
+        assert_eq!(status == let_through, public, "{path}: {answer}");
         if !public {
             assert_eq!(status, StatusCode::UNAUTHORIZED);
             assert!(answer["error"]["message"].as_str().unwrap().contains("control.sock"));

@@ -61,7 +61,13 @@ pub(crate) async fn answer(
             Box::pin(turns::answer(gateway, &client, request)).await
         }
         Endpoint::Session(asked) => Box::pin(realtime::answer(gateway, &client, asked, request)).await,
-        Endpoint::Aside if gateway.serves_admin => gateway.aside.call(request).await.map(Body::aside),
+        Endpoint::Aside if gateway.serves_admin => {
+            // Whoever signs in is counted by it.
+            if let Some(address) = limits::address(&gateway, peer, request.headers()) {
+                request.extensions_mut().insert(address);
+            }
+            gateway.aside.call(request).await.map(Body::aside)
+        }
         _ => {
             let (parts, body) = request.into_parts();
             let answer = small(&gateway, &parts);

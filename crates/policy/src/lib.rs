@@ -57,8 +57,8 @@ pub use route::{
 };
 pub use settings::{
     ByteSize, ClusterSettings, CountedBy, Document, DrainTimes, EnvironmentDocument, Finding, LogFormat,
-    Network, Overload, Place, Placed, RedisUrl, SecretRef, Server, Severity, StoreSettings, StoreUrl, Tls,
-    json_schema,
+    Network, Overload, Place, Placed, RedisUrl, SecretRef, Server, Severity, SignUp, StoreSettings, StoreUrl,
+    Tls, json_schema,
 };
 pub use snapshot::{
     Auth, Deployment, Dialect, Doubt, Endpoint, Environment, Layer, ModelEntry, Origin, Provider,

@@ -20,8 +20,8 @@ pub use cluster::{ClusterSettings, CountedBy, RedisUrl};
 pub use document::{
     Api, BudgetDocument, ByteSize, CacheDocument, CredentialDocument, Document, DrainTimes,
     EnvironmentDocument, GuardrailDocument, KeyDocument, LogFormat, ModelDocument, ModelList, Network, Place,
-    Placed, ProviderDocument, RouteDocument, SecretRef, Server, StoreSettings, StoreUrl, TargetDocument,
-    TimeoutsDocument, Tls,
+    Placed, ProviderDocument, RouteDocument, SecretRef, Server, SignUp, StoreSettings, StoreUrl,
+    TargetDocument, TimeoutsDocument, Tls,
 };
 pub(crate) use finding::Findings;
 pub use finding::{Finding, Severity};

@@ -306,7 +306,7 @@ fn sqlite_arguments(
             Value::Int(number) => arguments.add(number),
             Value::Text(text) => arguments.add(text),
             Value::Bytes(bytes) => arguments.add(bytes),
-            Value::NoInt | Value::NoText => arguments.add(None::<i64>),
+            Value::NoInt | Value::NoText | Value::NoBytes => arguments.add(None::<i64>),
         }
         .map_err(refused)?;
     }
@@ -326,6 +326,7 @@ fn postgres_arguments(
             Value::Bytes(bytes) => arguments.add(bytes),
             Value::NoInt => arguments.add(None::<i64>),
             Value::NoText => arguments.add(None::<&str>),
+            Value::NoBytes => arguments.add(None::<&[u8]>),
         }
         .map_err(refused)?;
     }

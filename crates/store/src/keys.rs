@@ -36,7 +36,14 @@ impl Store {
     /// [`StoreError::Exists`] when a key of its environment that is not revoked has its name, or any key has
     /// its id or secret.
     pub async fn insert_key(&self, record: &KeyRecord) -> Result<(), StoreError> {
-        let values = vec![
+        let values = self.new_key(record)?;
+        self.execute(&text::INSERT_KEY, values).await.map_err(|error| named(error, record))?;
+        Ok(())
+    }
+
+    /// The values of a new key, for [`text::INSERT_KEY`].
+    pub(crate) fn new_key(&self, record: &KeyRecord) -> Result<Vec<Value>, StoreError> {
+        Ok(vec![
             Value::from(&record.id),
             Value::from(&record.environment),
             Value::from(&record.name),
@@ -45,9 +52,7 @@ impl Store {
             Value::from(self.clock.now()),
             Value::from(record.revoked_at),
             document(record)?,
-        ];
-        self.execute(&text::INSERT_KEY, values).await.map_err(|error| named(error, record))?;
-        Ok(())
+        ])
     }
 
     /// Replaces the record of the same id: after a rotation or a revocation.

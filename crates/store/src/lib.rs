@@ -8,7 +8,8 @@
 //!
 //! Reading order: `statements/text.rs` (all the SQL), `database.rs` (how it is run), `drain.rs` (the one hot path:
 //! a batch of the ledger's records), `sums.rs`, then `leases.rs` (what several nodes divide), `keys.rs`, `releases.rs`, `logs.rs`, `usage.rs`,
-//! `responses.rs`, `retention.rs`.
+//! `responses.rs`, `retention.rs`; who may do what: `statements/identity.rs`, `places.rs`, `users.rs`, `members.rs`, `sessions.rs`,
+//! `invitations.rs`, `tokens.rs`.
 
 use std::future::Future;
 use std::path::Path;
@@ -24,25 +25,37 @@ mod database;
 mod drain;
 mod entries;
 mod error;
+mod invitations;
 mod keys;
 mod leases;
 mod logs;
+mod members;
 mod migrations;
+mod places;
 mod releases;
 mod request_log;
 mod responses;
 mod retention;
+mod sessions;
 mod statements;
 mod sums;
+mod tokens;
 mod usage;
+mod users;
 mod value;
 
 pub use error::StoreError;
+pub use invitations::InvitationRow;
 pub use leases::{Node, Office};
 pub use logs::LogFilter;
+pub use members::{MemberRow, MemberView, Membership};
+pub use places::{Declared, Founding, OrganizationRow, PlaceRow, WorkspaceRow};
 pub use releases::ReleaseRow;
 pub use responses::ResponseRow;
+pub use sessions::{SessionRow, SignedIn};
+pub use tokens::TokenRow;
 pub use usage::{UsageBy, UsageFilter, UsageRow};
+pub use users::UserRow;
 
 use database::{Database, Place};
 use statements::text;
@@ -156,6 +169,46 @@ impl Store {
                     Err(error)
                 }
             }
+        })
+        .await
+    }
+}
+
+/// One of several statements of control data that hold together or not at all.
+struct Step {
+    statement: &'static statements::Statement,
+    values: Vec<Value>,
+    /// What there is none of where it changes nothing; empty where that is no matter.
+    wanted: &'static str,
+}
+
+impl Step {
+    fn any(statement: &'static statements::Statement, values: Vec<Value>) -> Self {
+        Self { statement, values, wanted: "" }
+    }
+
+    /// Where it changes nothing, nothing of all is done: there is none of `wanted`.
+    fn must(statement: &'static statements::Statement, values: Vec<Value>, wanted: &'static str) -> Self {
+        Self { statement, values, wanted }
+    }
+}
+
+impl Store {
+    /// Does all, or nothing.
+    async fn together(&self, steps: Vec<Step>) -> Result<(), StoreError> {
+        bounded(async {
+            let mut session = self.database.write(Place::Control).await?;
+            for step in steps {
+                let failed = match session.execute(step.statement, step.values).await {
+                    Ok(0) if !step.wanted.is_empty() => StoreError::Missing(step.wanted.into()),
+                    Ok(_) => continue,
+                    Err(error) => error,
+                };
+                // The refusal is what the caller needs to know; a rollback that fails closes the connection.
+                let _ = session.roll_back().await;
+                return Err(failed);
+            }
+            session.commit().await
         })
         .await
     }

@@ -7,12 +7,12 @@
 //! model, status) 31 % and 35 %. Every request would pay that for a question that a person asks now and then.
 
 use ledger::RequestLog;
-use policy::{RequestId, Timestamp};
+use policy::{Name, RequestId, Timestamp};
 
 use crate::database::day::Day;
 use crate::database::{Database, Place};
 use crate::statements::{Statement, text};
-use crate::value::Value;
+use crate::value::{Value, within};
 use crate::{Store, StoreError, bounded, request_log};
 
 /// A page never has more lines than this.
@@ -23,6 +23,8 @@ const MOST: usize = 1000;
 pub struct LogFilter {
     /// Of this environment.
     pub environment: Option<String>,
+    /// Of these environments alone; `None` is all.
+    pub within: Option<Vec<Name>>,
     /// Of the key with this name or id.
     pub key: Option<String>,
     /// Asked for, or answered by, this model.
@@ -121,6 +123,7 @@ const DAY: std::time::Duration = std::time::Duration::from_secs(24 * 3600);
 /// A filter with its bounds filled in.
 struct Page {
     values: [Value; 4],
+    within: Value,
     since: Timestamp,
     until: Timestamp,
     cursor: RequestId,
@@ -143,6 +146,7 @@ impl Page {
                 text(&filter.model),
                 Value::Int(filter.status.map_or(-1, i64::from)),
             ],
+            within: within(filter.within.as_deref()),
             since: filter.since.unwrap_or(Timestamp::from_micros(0)),
             until: filter.until.unwrap_or(Timestamp::from_micros(i64::MAX)),
             cursor,
@@ -162,6 +166,7 @@ impl Page {
             Value::from(self.until),
             Value::from(&self.cursor),
             Value::Int(i64::try_from(limit).unwrap_or(i64::MAX)),
+            self.within.clone(),
         ]);
         values
     }

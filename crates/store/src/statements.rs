@@ -16,6 +16,7 @@ use crate::database::day::Day;
 use crate::database::{Dialect, Place};
 use crate::{Store, StoreError};
 
+pub(crate) mod identity;
 pub(crate) mod text;
 
 /// Which databases know a statement.
@@ -186,7 +187,8 @@ impl Store {
             Dialects::Sqlite => dialect == Dialect::Sqlite,
             Dialects::Postgres => dialect == Dialect::Postgres,
         };
-        let single = text::STATEMENTS.iter().filter(|statement| known(statement.dialects));
+        let all = text::STATEMENTS.iter().chain(&identity::STATEMENTS);
+        let single = all.filter(|statement| known(statement.dialects));
         let single = single.map(|statement| (statement.name, statement.home, statement.sql()));
         let bulk = text::BULKS.iter().map(|bulk| (bulk.name, bulk.home, bulk.probe()));
         let mut prepared = 0;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use policy::{Currency, Money, Name, Timestamp};
 
 use crate::statements::text;
-use crate::value::{Row, Value};
+use crate::value::{Row, Value, within};
 use crate::{Store, StoreError, currency};
 
 /// A page never has more rows than this; narrow the span or group by less.
@@ -45,6 +45,8 @@ pub struct UsageFilter {
     pub environment: Option<String>,
     /// Of the key with this name or id.
     pub key: Option<String>,
+    /// Of these environments alone; `None` is all.
+    pub within: Option<Vec<Name>>,
     /// Groups; none gives one row for each currency.
     pub by: Vec<UsageBy>,
 }
@@ -117,6 +119,7 @@ impl Store {
             by(UsageBy::Release),
             by(UsageBy::Endpoint),
             Value::Int(MOST),
+            within(filter.within.as_deref()),
         ];
         let rows = self.fetch(&text::USAGE, values).await?;
         let rows = rows.into_iter().map(|row| read(row, &filter.by)).collect::<Result<Vec<_>, _>>()?;

@@ -18,6 +18,7 @@ pub(crate) enum Value {
     Bytes(Vec<u8>),
     NoInt,
     NoText,
+    NoBytes,
 }
 
 impl From<i64> for Value {
@@ -117,6 +118,14 @@ impl From<Option<String>> for Value {
     }
 }
 
+/// A list of environments as statements take it: `,one,other,`, and empty for all. A list of none is `,` and fits nothing.
+pub(crate) fn within(environments: Option<&[Name]>) -> Value {
+    let list = |environments: &[Name]| {
+        format!(",{}", environments.iter().map(|name| format!("{name},")).collect::<String>())
+    };
+    Value::from(environments.map(list).unwrap_or_default())
+}
+
 /// A text that a client or a provider chose. PostgreSQL's texts cannot hold NUL, and one such byte would hold up a whole
 /// batch: it becomes U+FFFD, in both databases alike.
 pub(crate) fn foreign(text: &Name) -> Value {
@@ -194,6 +203,14 @@ impl Row {
     pub(crate) fn bytes(&mut self) -> Result<Vec<u8>, StoreError> {
         match self.next() {
             Some(Value::Bytes(bytes)) => Ok(bytes),
+            _ => Err(self.unexpected("bytes")),
+        }
+    }
+
+    pub(crate) fn optional_bytes(&mut self) -> Result<Option<Vec<u8>>, StoreError> {
+        match self.next() {
+            Some(Value::Bytes(bytes)) => Ok(Some(bytes)),
+            Some(Value::NoInt | Value::NoText | Value::NoBytes) => Ok(None),
             _ => Err(self.unexpected("bytes")),
         }
     }

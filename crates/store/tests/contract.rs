@@ -10,6 +10,8 @@ mod away;
 mod control;
 #[path = "contract/draining.rs"]
 mod draining;
+#[path = "contract/identity.rs"]
+mod identity;
 #[path = "contract/leases.rs"]
 mod leases;
 #[path = "contract/log.rs"]
@@ -77,6 +79,15 @@ contract! {
     responses::a_chain_is_read_to_its_end_or_its_bounds,
     responses::a_response_that_is_being_made_ends_once,
     responses::responses_go_when_their_time_is_over,
+    identity::declared_places_have_one_row_each,
+    identity::an_organization_is_taken_over_once_and_whole,
+    identity::a_session_ends_at_once_and_with_its_password,
+    identity::a_reset_works_once_and_ends_every_session,
+    identity::an_organization_keeps_an_owner,
+    identity::an_invitation_is_accepted_once,
+    identity::who_is_invited_first_takes_the_organization_over,
+    identity::a_token_is_found_until_it_is_taken_back,
+    identity::a_code_works_once,
 }
 
 /// What only several nodes need, and so only PostgreSQL has.

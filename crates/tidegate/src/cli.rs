@@ -2,7 +2,7 @@
 
 use crate::commands::{
     budgets, chat, check, doctor, import, keys, logs, nodes, providers, releases, routes, schema, serve,
-    usage,
+    usage, users,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -13,7 +13,8 @@ const AFTER: &str = "Start here:
   tidegate chat demo/story \"Hello\"     talk to a model
 
 Commands on the server's own host find its data folder by --data-dir, else --config, else ./tidegate.toml,
-else ./tidegate-data, and talk through the owner-only socket in it.";
+else ./tidegate-data, and talk through the owner-only socket in it. With TIDEGATE_TOKEN set they talk to the gateway at
+TIDEGATE_URL [default: http://127.0.0.1:8080] instead, with what the token allows.";
 
 /// One AI gateway, from the first prompt to the millionth user.
 #[derive(Debug, Parser)]
@@ -60,6 +61,8 @@ pub(crate) enum Command {
     Providers(providers::Args),
     /// Show the gateways on one database
     Nodes(nodes::Args),
+    /// Show who may do what; invite; reset a password
+    Users(users::Args),
     /// Say what is wrong and what to do about it
     Doctor(doctor::Args),
 }
@@ -123,6 +126,8 @@ mod tests {
             "tidegate releases list",
             "tidegate releases show 3",
             "tidegate routes explain chat --tokens 50000 --image --user u1 --tag tier=gold --json",
+            "tidegate users invite ann@example.com --role owner --json",
+            "tidegate users reset-password ann@example.com",
             "tidegate doctor --json",
         ] {
             parse(line).unwrap();

@@ -14,3 +14,4 @@ pub(crate) mod routes;
 pub(crate) mod schema;
 pub(crate) mod serve;
 pub(crate) mod usage;
+pub(crate) mod users;

@@ -5,10 +5,12 @@
 
 use std::io::IsTerminal;
 
-/// Base URL of a gateway for `chat`: with or without `/v1`.
+/// Base URL of a gateway: for `chat` with or without `/v1`, and for commands with a token.
 pub(crate) const URL: &str = "TIDEGATE_URL";
 /// The virtual key for `chat`.
 pub(crate) const API_KEY: &str = "TIDEGATE_API_KEY";
+/// An API token: commands talk to the gateway at `TIDEGATE_URL` instead of through the socket.
+pub(crate) const TOKEN: &str = "TIDEGATE_TOKEN";
 /// What is logged, in the syntax of `tracing`'s filter: `info`, `gateway=debug,info`.
 pub(crate) const LOG: &str = "TIDEGATE_LOG";
 /// Set to anything: no colours (no-color.org).

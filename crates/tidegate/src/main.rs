@@ -71,6 +71,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Routes(args) => commands::routes::run(&place, args).await,
         Command::Nodes(args) => commands::nodes::run(&place, args).await,
         Command::Providers(args) => commands::providers::run(&place, args).await,
+        Command::Users(args) => commands::users::run(&place, args).await,
         Command::Doctor(args) => Box::pin(commands::doctor::run(&place, args)).await,
     }
 }

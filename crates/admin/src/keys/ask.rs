@@ -1,6 +1,6 @@
 //! What a caller may ask of a key, checked field by field before anything is made.
 
-use crate::{ApiError, parse_span, spans};
+use crate::{ApiError, Caller, parse_span, spans};
 use policy::{
     BudgetRule, Currency, KeyHash, KeyId, KeyOrigin, KeyRecord, Limits, Money, Name, Pepper, Secret,
     Timestamp, Window, Zone,
@@ -80,16 +80,18 @@ impl NewKey {
     /// Checks everything and makes the record with a fresh secret.
     pub(crate) fn into_record(
         self,
+        caller: &Caller,
         environments: &[Name],
         pepper: &Pepper,
         now: Timestamp,
     ) -> Result<(KeyRecord, Secret), ApiError> {
         check_name("name", &self.name)?;
-        let environment = pick_environment(self.environment.as_deref(), environments)?;
+        let environment =
+            pick_environment(self.environment.as_deref().map(|asked| caller.handle_of(asked)), environments)?;
         let models = check_models(self.models)?;
         let limits = self.limits.check()?;
         let budgets = check_budgets(&self.budgets)?;
-        let expires_at = check_expiry(self.expires_at.as_deref(), now)?;
+        let expires_at = spans::expiry(self.expires_at.as_deref(), now)?;
         let (secret, hash, hint) = minted(pepper)?;
         let record = KeyRecord {
             id: KeyId::new(runtime::random_bytes()),
@@ -147,10 +149,10 @@ fn check_name(field: &str, name: &str) -> Result<(), ApiError> {
     )))
 }
 
-fn pick_environment(asked: Option<&str>, environments: &[Name]) -> Result<Name, ApiError> {
+fn pick_environment(asked: Option<Name>, environments: &[Name]) -> Result<Name, ApiError> {
     let known = || environments.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
     match asked {
-        Some(asked) => environments.iter().find(|name| ***name == *asked).cloned().ok_or_else(|| {
+        Some(asked) => environments.iter().find(|name| **name == asked).cloned().ok_or_else(|| {
             ApiError::Invalid(format!("environment: `{asked}` does not run here; there are {}", known()))
         }),
         None => environments
@@ -233,13 +235,4 @@ impl NewBudget {
         let warn_at = (!warn_at.is_empty()).then(|| warn_at.into());
         Ok(BudgetRule { zone, warn_at, ..BudgetRule::new(name.into(), amount, window) })
     }
-}
-
-fn check_expiry(asked: Option<&str>, now: Timestamp) -> Result<Option<Timestamp>, ApiError> {
-    let Some(text) = asked else { return Ok(None) };
-    let at = spans::future_point("expires_at", text, now)?;
-    if at <= now {
-        return Err(ApiError::Invalid(format!("expires_at: `{text}` is not in the future")));
-    }
-    Ok(Some(at))
 }

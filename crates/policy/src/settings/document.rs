@@ -122,6 +122,21 @@ pub struct Server {
     pub log: LogFormat,
     /// Providers may be at loopback and private addresses.
     pub allow_private_upstreams: bool,
+    /// Who may sign up. `None`: everybody on loopback, elsewhere whoever is invited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sign_up: Option<SignUp>,
+}
+
+/// Who may sign up to the console.
+#[derive(Copy, Clone, Eq, PartialEq, Debug, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SignUp {
+    /// Everybody.
+    Open,
+    /// Whoever is invited.
+    Invite,
+    /// Nobody.
+    Closed,
 }
 
 impl Default for Server {
@@ -141,6 +156,7 @@ impl Default for Server {
             segment_bytes: ByteSize(64 << 20),
             log: LogFormat::Text,
             allow_private_upstreams: true,
+            sign_up: None,
         }
     }
 }

@@ -212,6 +212,12 @@ fn server(node: &Node<'_, '_>, notes: &mut Notes) -> Server {
         allow_private_upstreams: node
             .boolean("allow_private_upstreams")
             .unwrap_or(base.allow_private_upstreams),
+        sign_up: match node.text("sign_up") {
+            Some("open") => Some(SignUp::Open),
+            Some("invite") => Some(SignUp::Invite),
+            Some("closed") => Some(SignUp::Closed),
+            _ => None,
+        },
     };
     if !server.listen.ip().is_loopback() && server.admin_listen.is_none() && !server.admin_on_public_port {
         notes.error(

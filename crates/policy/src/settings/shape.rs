@@ -163,7 +163,11 @@ static SERVER: &[Field] = &[
         Shape::Bool,
         "Providers may be at loopback and private addresses. Addresses of clouds' metadata are never called. Default: true.",
     ),
-    reserved("sign_up"),
+    field(
+        "sign_up",
+        Shape::Choice(&["open", "invite", "closed"]),
+        "Who may sign up to the console: everybody, whoever is invited, nobody. Default: open where `listen` and the address that is asked are loopback, else invite.",
+    ),
 ];
 
 static TLS: &[Field] = &[

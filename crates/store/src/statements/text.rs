@@ -218,7 +218,8 @@ pub(crate) static BALANCES: Statement = Statement::control(
      ORDER BY scope, window_start, currency",
 );
 
-/// $1 from, $2 to, $3 environment, $4 key (name or id); then for each group, whether to group by it.
+/// $1 from, $2 to, $3 environment, $4 key (name or id); then for each group, whether to group by it. $15: only these
+/// environments, as `,one,other,`; they hold no comma.
 pub(crate) static USAGE: Statement = Statement::control(
     "usage",
     "SELECT CASE WHEN $5 = 1 THEN hour WHEN $6 = 1 THEN hour - hour % 86400000000 ELSE -1 END AS period, \
@@ -236,7 +237,7 @@ pub(crate) static USAGE: Statement = Statement::control(
      CAST(SUM(reasoning_tokens) AS BIGINT), CAST(SUM(cost) AS BIGINT), \
      CAST(SUM(unknown_cost_requests) AS BIGINT), CAST(SUM(estimated_requests) AS BIGINT) \
      FROM usage_hourly WHERE hour >= $1 AND hour < $2 AND ($3 = '' OR environment = $3) \
-     AND ($4 = '' OR key_name = $4 OR key_id = $4) \
+     AND ($4 = '' OR key_name = $4 OR key_id = $4) AND ($15 = '' OR REPLACE($15, ',' || environment || ',', '') <> $15) \
      GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9 ORDER BY 1, 2, 3, 4, 5, 6, 7, 8, 9 LIMIT $14",
 );
 
@@ -260,7 +261,7 @@ pub(crate) static INSERT_PLAIN_LOGS: Bulk = Bulk::new(
 );
 
 /// The filters of a page of the log: $1 environment, $2 key (name or id), $3 model (asked or answered), $4 status or
-/// -1, $5 and $6 the span of time in which it lies, $7 the cursor.
+/// -1, $5 and $6 the span of time in which it lies, $7 the cursor, $9 only these environments, as `,one,other,`.
 macro_rules! log_page {
     ($cursor:literal, $order:literal) => {
         concat!(
@@ -272,7 +273,7 @@ macro_rules! log_page {
             rare_log_columns!(),
             " FROM request_log WHERE ($1 = '' OR environment = $1) AND ($2 = '' OR key_name = $2 OR key_id = $2) ",
             "AND ($3 = '' OR model_asked = $3 OR model_answered = $3) AND ($4 = -1 OR status = $4) ",
-            "AND at >= $5 AND at < $6 AND request_id ",
+            "AND at >= $5 AND at < $6 AND ($9 = '' OR REPLACE($9, ',' || environment || ',', '') <> $9) AND request_id ",
             $cursor,
             " $7 ORDER BY request_id ",
             $order,

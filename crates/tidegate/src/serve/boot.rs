@@ -15,7 +15,7 @@ use crate::located::Place;
 use crate::outcome::Outcome;
 use crate::secrets::ProcessSecrets;
 use crate::terminal::complain;
-use admin::{Access, Admin, ApiAddress, StoreHandle};
+use admin::{Access, Admin, ApiAddress, Identity, StoreHandle};
 use anyhow::Context;
 use gateway::{Gateway, Parts, ServerLimits};
 use ledger::{Ledger, Options};
@@ -220,7 +220,12 @@ async fn open_doors(
         clock: engine.clock.clone(),
         tasks: engine.tasks.clone(),
         pepper: engine.pepper.clone(),
-        api: ApiAddress { origin: origin.clone(), same_port: ports.admin.is_none() },
+        api: ApiAddress {
+            console: admin_origin.clone().unwrap_or_else(|| origin.clone()),
+            origin: origin.clone(),
+            same_port: ports.admin.is_none(),
+        },
+        identity: Arc::new(Identity::new(&engine.server)),
         turn: Arc::default(),
     };
     console.open(admin::router(admin.clone(), Access::Network));

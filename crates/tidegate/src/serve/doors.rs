@@ -127,7 +127,9 @@ pub(super) fn serve_admin_port(
     let listener = tokio::net::TcpListener::from_std(listener)?;
     let stopping = tasks.stopping();
     tasks.spawn("admin_port", async move {
-        if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stopping).await {
+        // Whoever signs in is counted by address.
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stopping).await {
             tracing::error!(%error, "the admin port stopped");
         }
     });

@@ -23,6 +23,7 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use store::Declared;
 use tokio::sync::Notify;
 
 /// Releases kept for a database that is away; older ones are dropped, their numbers are not reused.
@@ -62,6 +63,8 @@ pub(crate) struct Engine {
     pub(crate) came_up: Notify,
     /// Something waits for the database.
     pub(crate) wake_keeper: Notify,
+    /// The environments that the database has rows for.
+    pub(crate) places_written: Mutex<Vec<Declared>>,
     /// What is remembered on disk is out of date.
     pub(crate) wake_saver: Notify,
     /// Providers may have changed.
@@ -149,6 +152,7 @@ impl Engine {
             draining: AtomicBool::new(false),
             saving: Mutex::new(()),
             news: Mutex::default(),
+            places_written: Mutex::default(),
             came_up: Notify::new(),
             wake_keeper: Notify::new(),
             wake_saver: Notify::new(),
@@ -367,6 +371,7 @@ fn restart_needed(
             "server.allow_private_upstreams",
             now.allow_private_upstreams == server.allow_private_upstreams,
         ),
+        differs("server.sign_up", now.sign_up == server.sign_up),
         differs("store.url", document.store.url == store.url),
         differs("store.retention", document.store.retention == store.retention),
         differs("cluster", same_cluster(document.cluster.as_ref(), cluster)),

@@ -7,6 +7,7 @@ use super::banner;
 use super::engine::{Engine, State};
 use super::last::Accepted;
 use super::nodes;
+use admin::Live;
 use policy::{KeyId, KeyOrigin, KeyRecord, Limits, Secret, StoreUrl};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -194,6 +195,7 @@ async fn come_up(engine: &Arc<Engine>) -> Result<(), StoreError> {
 /// Writes releases and keys that the database has not seen; asks it for a sign of life when there are none.
 async fn write_down(engine: &Engine) -> Result<(), StoreError> {
     let Some(store) = engine.store.find() else { return Ok(()) };
+    write_places(engine, &store).await?;
     let (releases, keys) = {
         let state = engine.state.lock();
         (state.unsaved_releases.clone(), state.unsaved_keys.values().cloned().collect::<Vec<_>>())
@@ -214,6 +216,17 @@ async fn write_down(engine: &Engine) -> Result<(), StoreError> {
         }
     }
     engine.wake_saver.notify_one();
+    Ok(())
+}
+
+/// Rows for the environments that the settings declare, when they declare others than before.
+async fn write_places(engine: &Engine, store: &Store) -> Result<(), StoreError> {
+    let declared = engine.places();
+    if *engine.places_written.lock() == declared {
+        return Ok(());
+    }
+    settle(admin::ensure_places(store, &declared).await, "place")?;
+    *engine.places_written.lock() = declared;
     Ok(())
 }
 

@@ -3,11 +3,12 @@
 use super::discovery::full_name;
 use super::engine::Engine;
 use super::keeper::kind_of;
-use admin::Live;
 use admin::live::{
     BearingState, EnvironmentState, LiveState, ProviderState, SpoolState, StandingState, StoreState,
 };
+use admin::{BudgetPlace, Live};
 use policy::{KeyOrigin, KeyRecord, Name};
+use store::{Declared, PlaceRow};
 
 impl Live for Engine {
     fn upsert_key(&self, record: KeyRecord) {
@@ -30,6 +31,23 @@ impl Live for Engine {
         environments.map(|environment| environment.name.clone()).collect()
     }
 
+    fn places(&self) -> Vec<Declared> {
+        let state = self.state.lock();
+        let environments = state.document.iter().flat_map(|document| &document.environments);
+        let place = |environment: &policy::EnvironmentDocument| Declared {
+            organization: environment.organization.clone(),
+            workspace: environment.workspace.clone(),
+            environment: environment.name.clone(),
+            layer: environment.layer.as_str().into(),
+        };
+        environments.map(place).collect()
+    }
+
+    fn adopt_environment(&self, _: &PlaceRow) -> Result<(), String> {
+        Err("this gateway serves the environments of its settings alone, and its organization has an owner: ask them for an invitation"
+            .to_owned())
+    }
+
     fn doubt_model(&self, environment: &Name, allowed: &str) -> Option<String> {
         let snapshot = self.gateway.snapshot()?;
         let doubt = snapshot.environments.get(environment)?.doubt_allowed(allowed)?;
@@ -48,12 +66,14 @@ impl Live for Engine {
                 scope: key.budget_scope(rule),
                 whole: true,
                 whose: format!("key {}", key.record.name),
+                place: BudgetPlace::Environment(key.record.environment.clone()),
                 rule: rule.clone(),
             }));
         }
         all.extend(
             self.gateway.shared_budgets().into_iter().filter(|(_, shared)| adds_up(&shared.rule)).map(
                 |(scope, shared)| admin::KnownBudget {
+                    place: place_of(&scope, shared.per),
                     scope,
                     whole: false,
                     whose: shared.per.words().to_owned(),
@@ -116,6 +136,17 @@ impl Live for Engine {
             keys: self.keyring.len(),
             providers: self.provider_states(),
         }
+    }
+}
+
+/// The place that the name of a shared budget begins with; see where the gateway makes these names.
+fn place_of(scope: &str, per: policy::Per) -> BudgetPlace {
+    let within =
+        |kind: &str| scope.strip_prefix(kind).and_then(|rest| rest.split('/').next()).unwrap_or_default();
+    match per {
+        policy::Per::Organization => BudgetPlace::Organizations,
+        policy::Per::Workspace => BudgetPlace::Workspaces(within("organization ").into()),
+        _ => BudgetPlace::Environment(within("environment ").into()),
     }
 }
 

@@ -103,8 +103,10 @@ impl Client {
         let connection = tokio::spawn(async move {
             let _ = connection.await;
         });
-        let mut request =
-            http::Request::builder().method(method).uri(path).header("host", self.address.to_string());
+        let mut request = http::Request::builder().method(method).uri(path);
+        if !self.headers.iter().any(|(name, _)| name == "host") {
+            request = request.header("host", self.address.to_string());
+        }
         if !self.headers.iter().any(|(name, _)| name == "content-type") {
             request = request.header("content-type", "application/json");
         }

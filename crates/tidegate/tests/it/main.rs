@@ -21,6 +21,7 @@ mod failpoints;
 mod faults;
 mod guardrails;
 mod hostile;
+mod identity;
 mod idle;
 mod kills;
 mod limits;
