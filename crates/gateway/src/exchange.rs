@@ -167,13 +167,19 @@ impl Exchange {
 
     /// The refusal of a request whose client's own limit is over.
     pub(crate) fn late(&self) -> Option<Box<Refusal>> {
-        let limit = self.limit.filter(|limit| self.gateway.clock.moment() >= limit.ends)?;
+        let is_over = |limit: Limit| self.gateway.clock.moment() >= limit.ends;
+        self.limit.is_some_and(is_over).then(|| self.too_late())
+    }
+
+    /// The same, where it is known that the limit is over.
+    pub(crate) fn too_late(&self) -> Box<Refusal> {
+        let timeout = self.limit.map_or(Duration::ZERO, |limit| limit.timeout);
         let message = format!(
             "the answer was not complete within {} (`{}` of the request)",
-            headers::go_duration(limit.timeout),
+            headers::go_duration(timeout),
             headers::TIMEOUT
         );
-        Some(Refusal::new(Code::UpstreamTimeout, message))
+        Refusal::new(Code::UpstreamTimeout, message)
     }
 
     /// The id that a provider is told: the request's own, and from the second attempt on with the attempt's number.

@@ -75,6 +75,14 @@ impl Trouble {
     }
 }
 
+/// What a client was told in place of an answer, or of the rest of one.
+pub(crate) struct Refused {
+    pub(crate) status: u16,
+    pub(crate) error: &'static str,
+    /// What it had before, where bodies are logged.
+    pub(crate) answer: Option<Bytes>,
+}
+
 /// One attempt and all that belongs to it.
 pub(crate) struct Flight {
     exchange: Option<Box<Exchange>>,
@@ -83,6 +91,10 @@ pub(crate) struct Flight {
     pub(crate) deployment: Arc<Deployment>,
     pub(crate) lane: Lane,
     pub(crate) flow: Option<Flow>,
+    /// What an answer used that came whole and is still looked at.
+    pub(crate) used: Option<(Usage, Basis)>,
+    /// Its client has its last word already.
+    refused: Option<Refused>,
     timeouts: Timeouts,
     dispatched: Moment,
     last_byte: Moment,
@@ -115,6 +127,8 @@ impl Flight {
             deployment,
             lane,
             flow: None,
+            used: None,
+            refused: None,
             timeouts,
             dispatched: now,
             last_byte: now,
@@ -323,13 +337,25 @@ impl Flight {
         let ending = tokio::time::timeout(UNATTENDED, self.read_unattended()).await;
         let ending = match ending {
             Ok(Some(ending)) => ending,
-            Ok(None) | Err(_) => {
-                let (usage, basis) = self.usage_so_far(false);
-                Ending::client_gone(usage, basis)
-            }
+            Ok(None) | Err(_) => self.ending_alone(),
         };
         self.land(None);
         self.settle(&ending);
+    }
+
+    /// How it ends when nobody hears the end.
+    fn ending_alone(&mut self) -> Ending {
+        let (usage, basis) = self.usage_so_far(false);
+        let Some(Refused { status, error, answer }) = self.refused.take() else {
+            return Ending::client_gone(usage, basis);
+        };
+        let told =
+            basis == Basis::Reported && (self.unattended || self.flow.as_ref().is_some_and(Flow::finished));
+        let ending = match told {
+            true => Ending { error: Some(error), ..Ending::completed(usage, basis, None) },
+            false => Ending::interrupted(usage, error),
+        };
+        Ending { status, answer, ..ending }
     }
 
     /// How it ended, where the provider said so.
@@ -385,36 +411,62 @@ impl Flight {
     /// The client is gone: cancel where that stops the bill, else read on in the background.
     fn abandon(&mut self) {
         self.exchange().leave_limits();
-        if !self.departed() {
-            self.settle(&Ending::never_dispatched(CLIENT_GONE, "client_gone"));
-        } else if let Some(place) = self.place_unattended() {
-            let gateway = Arc::clone(&self.exchange().gateway);
-            let flight = Self {
-                exchange: self.exchange.take(),
-                attempt: self.attempt.take(),
-                call: self.call.take(),
-                deployment: Arc::clone(&self.deployment),
-                lane: self.lane,
-                flow: self.flow.take(),
-                alarm: Alarm::default(),
-                spare: None,
-                cut: None,
-                unattended: true,
-                timeouts: self.timeouts,
-                dispatched: self.dispatched,
-                last_byte: self.last_byte,
-                headed: self.headed,
-                answered: self.answered,
-            };
-            gateway.tasks.spawn("unattended-answer", async move {
-                let _place = place;
-                flight.finish_unattended().await;
-            });
-        } else {
-            self.cancel();
-            let (usage, basis) = self.usage_so_far(false);
+        if let Some((usage, basis)) = self.used {
             self.settle(&Ending::client_gone(usage, basis));
+        } else if !self.departed() {
+            self.settle(&Ending::never_dispatched(CLIENT_GONE, "client_gone"));
+        } else {
+            self.go_alone();
         }
+    }
+
+    /// The client is told a refusal and gets no more of the answer. The provider is treated as where a client is gone.
+    pub(crate) fn refuse(&mut self, refused: Refused) {
+        let deployment = Arc::clone(&self.deployment);
+        let exchange = self.exchange();
+        exchange.leave_limits();
+        if let Some(noted) = &exchange.recall.noted {
+            // Whoever keeps the answer keeps this, also where the bill comes later.
+            noted.refused(Some(&deployment), refused.error, true);
+        }
+        self.refused = Some(refused);
+        self.go_alone();
+        if let Some(exchange) = self.exchange.as_deref_mut() {
+            exchange.leave();
+        }
+    }
+
+    /// Nobody hears the rest: cancels where that stops the bill, else reads on in the background.
+    fn go_alone(&mut self) {
+        let Some(place) = self.place_unattended() else {
+            self.cancel();
+            let ending = self.ending_alone();
+            return self.settle(&ending);
+        };
+        let gateway = Arc::clone(&self.exchange().gateway);
+        let flight = Self {
+            exchange: self.exchange.take(),
+            attempt: self.attempt.take(),
+            call: self.call.take(),
+            deployment: Arc::clone(&self.deployment),
+            lane: self.lane,
+            flow: self.flow.take(),
+            used: None,
+            refused: self.refused.take(),
+            alarm: Alarm::default(),
+            spare: None,
+            cut: None,
+            unattended: true,
+            timeouts: self.timeouts,
+            dispatched: self.dispatched,
+            last_byte: self.last_byte,
+            headed: self.headed,
+            answered: self.answered,
+        };
+        gateway.tasks.spawn("unattended-answer", async move {
+            let _place = place;
+            flight.finish_unattended().await;
+        });
     }
 }
 

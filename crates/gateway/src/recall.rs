@@ -22,6 +22,7 @@ mod larder;
 mod record;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,7 +39,7 @@ use crate::body::Body;
 use crate::exchange::Exchange;
 use crate::plan::Plan;
 use crate::refusal::{Code, Refusal, SHOULD_RETRY};
-use crate::{headers, limits, settle};
+use crate::{headers, limits, screen, settle};
 use keep::{Asks, Bounds, Digest, End, Found, Keep, Lasting, Ticket};
 use larder::Beyond;
 
@@ -120,11 +121,26 @@ pub(crate) struct Said {
     pub(crate) word: Word,
     /// Where its end is told, if somebody keeps the answer.
     pub(crate) noted: Option<Arc<Noted>>,
+    /// A guardrail could not look, and it passed all the same.
+    pub(crate) unseen: bool,
+}
+
+impl Said {
+    /// Nobody but its own client is to have the answer.
+    pub(crate) fn unseen(&mut self) {
+        self.unseen = true;
+        if let Some(noted) = &self.noted {
+            noted.unseen.store(true, Ordering::Relaxed);
+        }
+    }
 }
 
 /// How a request ended whose answer may be kept.
 #[derive(Default)]
-pub(crate) struct Noted(Mutex<Option<Told>>);
+pub(crate) struct Noted {
+    told: Mutex<Option<Told>>,
+    unseen: AtomicBool,
+}
 
 #[derive(Clone)]
 struct Told {
@@ -140,7 +156,7 @@ struct Told {
 impl Noted {
     /// It brought an answer, whole or in part.
     pub(crate) fn ended(&self, deployment: &Deployment, ending: &settle::Ending, cost: Option<Money>) {
-        *self.0.lock() = Some(Told {
+        *self.told.lock() = Some(Told {
             model: Some(Arc::clone(&deployment.name)),
             usage: ending.usage,
             cost,
@@ -152,7 +168,7 @@ impl Noted {
 
     /// It was refused after its attempts.
     pub(crate) fn refused(&self, deployment: Option<&Arc<Deployment>>, error: &'static str, executed: bool) {
-        *self.0.lock() = Some(Told {
+        *self.told.lock() = Some(Told {
             model: deployment.map(|deployment| Arc::clone(&deployment.name)),
             usage: Usage::default(),
             cost: None,
@@ -163,7 +179,7 @@ impl Noted {
     }
 
     fn told(&self) -> Option<Told> {
-        self.0.lock().clone()
+        self.told.lock().clone()
     }
 }
 
@@ -230,7 +246,7 @@ pub(crate) async fn recall(
 /// Whether the answer depends on nothing but what is asked, and nothing is to be kept elsewhere for it.
 fn is_cacheable(exchange: &Exchange, print: &Print) -> bool {
     let kept = exchange.stored.as_ref().is_some_and(|stored| stored.is_kept());
-    exchange.recall.wish != Wish::Off && !print.stateful && !kept
+    exchange.recall.wish != Wish::Off && !print.stateful && !kept && !exchange.recall.unseen
 }
 
 enum Sought {
@@ -388,7 +404,12 @@ async fn replay(
     let mut answer = Response::new(if kept.stream { Body::events(body) } else { Body::whole(body) });
     *answer.status_mut() = StatusCode::from_u16(kept.status).unwrap_or(StatusCode::OK);
     let down = answer.headers_mut();
-    down.extend(kept.headers.iter().cloned());
+    for (name, value) in &kept.headers {
+        match value.to_str() {
+            Ok(told) if *name == headers::GUARDRAILS => screen::told_again(exchange, told),
+            _ => _ = down.insert(name, value.clone()),
+        }
+    }
     headers::add_ours(exchange, down, exchange.own_time(now, None));
     let price = exchange.deployment.as_ref().and_then(|deployment| deployment.price.as_ref());
     let saved = price.map_or(kept.cost, |price| price.cost(&kept.usage));
@@ -422,6 +443,7 @@ fn lasting(head: &HeaderMap) -> Lasting {
         CACHE_CONTROL,
         headers::DROPPED,
         headers::ESTIMATED,
+        headers::GUARDRAILS,
         SHOULD_RETRY,
     ];
     let copy = |value: &HeaderValue| match value.as_bytes() {

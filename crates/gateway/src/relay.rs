@@ -16,7 +16,7 @@ use providers::tap::StreamFault;
 use smallvec::SmallVec;
 
 use crate::admit;
-use crate::flight::{Flight, Trouble};
+use crate::flight::{Flight, Refused, Trouble};
 use crate::lanes;
 use crate::refusal::Refusal;
 use crate::screen::Verdict;
@@ -151,7 +151,7 @@ impl Relay {
         let pushed = flow.push(chunk, &mut self.ready);
         let seen = flow.output_estimate();
         if let Err(refusal) = self.screened() {
-            return self.cut_off(&refusal);
+            return self.blocked(&refusal);
         }
         if let Err(fault) = pushed {
             return self.faulty(fault);
@@ -267,6 +267,10 @@ impl Relay {
         context: &mut Context<'_>,
     ) {
         for (at, verdict) in verdicts {
+            if matches!(verdict, Ok(Verdict::Late)) {
+                let refusal = self.flight.exchange().too_late();
+                return self.refused(&refusal);
+            }
             let heard = self.screen.as_mut().map_or(Ok(()), |screen| screen.hear(at, verdict));
             if let Err(refusal) = heard {
                 return self.refused(&refusal);
@@ -322,7 +326,23 @@ impl Relay {
         self.flight.settle(&ending);
         self.flight.land(None);
         self.flight.exchange().leave();
-        self.ready.push(event);
+        self.last(event);
+    }
+
+    /// A guardrail ends the answer in its midst.
+    fn blocked(&mut self, refusal: &Refusal) {
+        let event = self.error_event(refusal);
+        self.tell();
+        let answer = self.kept.take().map(BytesMut::freeze);
+        self.flight.refuse(Refused { status: 200, error: refusal.code_name(), answer });
+        self.last(event);
+    }
+
+    /// Nothing comes after this.
+    fn last(&mut self, event: Bytes) {
+        if !event.is_empty() {
+            self.ready.push(event);
+        }
         self.state = State::Over;
     }
 
@@ -338,7 +358,7 @@ impl Relay {
         let ended = flow.end(&mut self.ready);
         let (terminal, finished) = (flow.terminal(), flow.finished());
         if let Err(refusal) = self.screened() {
-            return self.cut_off(&refusal);
+            return self.blocked(&refusal);
         }
         if let Err(fault) = ended {
             return self.faulty(fault);
@@ -362,15 +382,32 @@ impl Relay {
                     500.. => self.counts_against(Fault::Failed),
                     _ => {}
                 }
+                let (raw, message) = match self.worded(raw, message) {
+                    Ok(worded) => worded,
+                    Err(refusal) => return self.cut_off(&refusal),
+                };
                 let id = self.flight.exchange().id.to_string();
                 let flow = self.flight.flow.as_mut().filter(|_| raw.is_empty());
                 let event = flow.map_or(raw, |flow| flow.retold(message.as_deref(), code.as_deref(), &id));
                 let event = self.cleaned(event);
                 self.interrupt("upstream_error");
-                self.ready.push(event);
+                self.last(event);
             }
             other => self.broken(&Trouble::NotAnAnswer(other.to_string())),
         }
+    }
+
+    /// Lets guardrails look at a provider's error: at its event, or at its message where the event is written here.
+    fn worded(
+        &mut self,
+        raw: Bytes,
+        message: Option<String>,
+    ) -> Result<(Bytes, Option<String>), Box<Refusal>> {
+        let Some(screen) = &mut self.screen else { return Ok((raw, message)) };
+        Ok(match raw.is_empty() {
+            true => (raw, message.map(|message| screen.worded(message)).transpose()?),
+            false => (screen.failure(&raw)?, message),
+        })
     }
 
     /// The provider died in mid-stream: one error event, and no end marker.
@@ -403,7 +440,7 @@ impl Relay {
         }
         let event = self.error_event(refusal);
         self.interrupt(refusal.code_name());
-        self.ready.push(event);
+        self.last(event);
     }
 
     /// An error of ours as the event that ends the client's stream.

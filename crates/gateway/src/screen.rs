@@ -10,6 +10,8 @@
 
 pub(crate) mod answers;
 mod hook;
+mod items;
+mod look;
 pub(crate) mod stream;
 
 use std::borrow::Cow;
@@ -174,9 +176,9 @@ async fn screened(
             }
             // For answers alone.
             Detector::Schema(_) => {}
-            detector @ Detector::Places(_) => {
+            Detector::Places(_) => {
                 for (at, text) in read.texts.iter_mut().enumerate() {
-                    if let Cow::Owned(masked) = detector.mask(&text.text, &mut found)
+                    if let Cow::Owned(masked) = look::masked(guardrail, &text.text, &mut found)
                         && guardrail.action == Action::Mask
                     {
                         replace(&mut before, at, text, masked);
@@ -223,6 +225,9 @@ async fn asked(
     let verdict = Box::pin(Asking::new(exchange, guardrail, stage, texts, false).ask()).await;
     // Nobody's own time is it.
     exchange.times.lost += exchange.gateway.clock.moment().since(began);
+    if matches!(verdict, Ok(Verdict::Late)) {
+        return Err(exchange.too_late());
+    }
     match judged(guardrail, verdict) {
         Ok(None) => Ok(None),
         Ok(Some((action, masked))) => {
@@ -242,7 +247,7 @@ type Judgement = (Action, Option<Vec<String>>);
 /// What is done about a verdict; `None`: nothing. The settings can make less of it, and never more.
 fn judged(guardrail: &Guardrail, verdict: Result<Verdict, String>) -> Result<Option<Judgement>, String> {
     let (said, masked) = match verdict? {
-        Verdict::Pass => return Ok(None),
+        Verdict::Pass | Verdict::Late => return Ok(None),
         Verdict::Block => (Action::Block, None),
         Verdict::Mask(masked) => (Action::Mask, Some(masked)),
         Verdict::Annotate => (Action::Annotate, None),
@@ -285,14 +290,20 @@ fn unreadable(
     stage: Stage,
 ) -> Result<(), Box<Refusal>> {
     for guardrail in guardrails {
-        let how = if guardrail.fail_open { "failed_open" } else { "failed_closed" };
-        tracing::warn!(request = %exchange.id, guardrail = %guardrail.name, "a guardrail cannot look: {why}");
-        decided(exchange, guardrail, how, "", stage);
+        missed(exchange, guardrail, why, stage);
         if !guardrail.fail_open {
             return Err(failed(guardrail, why, stage));
         }
     }
     Ok(())
+}
+
+/// Tells that one could not look. What passes all the same is nothing for others.
+fn missed(exchange: &mut Exchange, guardrail: &Guardrail, why: &str, stage: Stage) {
+    let how = if guardrail.fail_open { "failed_open" } else { "failed_closed" };
+    tracing::warn!(request = %exchange.id, guardrail = %guardrail.name, "a guardrail cannot look: {why}");
+    exchange.recall.unseen();
+    decided(exchange, guardrail, how, "", stage);
 }
 
 /// Tells a decision: to the log, to `/metrics`, to the request's record, and, unless it only observes, to the client.
@@ -313,11 +324,24 @@ fn decided(exchange: &mut Exchange, guardrail: &Guardrail, action: &'static str,
 
 /// Tells the client, once.
 fn announce(exchange: &mut Exchange, guardrail: &Guardrail, action: &str) {
-    let told = format!("{}={action}", guardrail.name);
+    tell(exchange, &format!("{}={action}", guardrail.name));
+}
+
+/// What those that look at answers did about an answer that is given again. Those that look at requests have looked at this one.
+pub(crate) fn told_again(exchange: &mut Exchange, told: &str) {
+    for told in told.split(", ") {
+        let name = told.split('=').next().unwrap_or_default();
+        if exchange.answer_guards.iter().any(|guardrail| *guardrail.name == *name) {
+            tell(exchange, told);
+        }
+    }
+}
+
+fn tell(exchange: &mut Exchange, told: &str) {
     if exchange.guarded.split(", ").any(|known| known == told) {
         return;
     }
     let comma = if exchange.guarded.is_empty() { "" } else { ", " };
     exchange.guarded.push_str(comma);
-    exchange.guarded.push_str(&told);
+    exchange.guarded.push_str(told);
 }

@@ -205,6 +205,14 @@ impl Found {
         }
     }
 
+    /// What is more than was told before.
+    pub fn beyond(&self, told: &Found) -> Found {
+        let before =
+            |kind| told.kinds.iter().find(|(known, _)| *known == kind).map_or(0, |(_, count)| *count);
+        let more = self.kinds.iter().map(|(kind, count)| (*kind, count.saturating_sub(before(*kind))));
+        Found { kinds: more.filter(|(_, count)| *count > 0).collect() }
+    }
+
     /// Of the same text seen again, under another name: the larger count is the true one.
     pub fn at_least(&mut self, other: &Found) {
         for (kind, count) in &other.kinds {

@@ -313,9 +313,8 @@ impl StreamWriter {
 mod tests {
     use super::*;
 
-    #[test]
-    fn what_is_overloaded_says_so_in_the_status_of_the_client() {
-        let failing = Failing {
+    fn failing() -> Failing<'static> {
+        Failing {
             status: 529,
             code: "overloaded_error",
             kind: "",
@@ -323,7 +322,58 @@ mod tests {
             param: None,
             retry_after: None,
             request_id: "",
-        };
+        }
+    }
+
+    /// What a writer tells before its end, and the error that is told in place of that.
+    fn told(mut writer: StreamWriter, text: Option<&str>) -> (String, String) {
+        let (mut before, mut held, mut error) = (BytesMut::new(), BytesMut::new(), BytesMut::new());
+        let start = Event::Start { id: None, model: None, created: None };
+        writer.write(&start, &mut before);
+        if let Some(text) = text {
+            let head = crate::blocks::PartHead::Text;
+            writer.write(&Event::PartStart { choice: 0, part: 0, head }, &mut before);
+            let delta = crate::blocks::Delta::Text(text.to_owned());
+            writer.write(&Event::Delta { choice: 0, part: 0, delta }, &mut before);
+        }
+        let stop = crate::blocks::Stop::new(crate::blocks::StopKind::End);
+        writer.write(&Event::Stop { choice: 0, stop }, &mut before);
+        writer.write(&Event::End, &mut held);
+        assert!(!held.is_empty());
+        writer.error(&failing(), &mut error);
+        let mut again = BytesMut::new();
+        writer.error(&failing(), &mut again);
+        assert!(again.is_empty(), "one error is told once");
+        let text = |bytes: BytesMut| String::from_utf8_lossy(&bytes).into_owned();
+        (text(before), text(error))
+    }
+
+    #[test]
+    fn an_error_may_stand_in_place_of_the_end() {
+        let request = Request::default();
+        let reply = Reply { request: &request, id: "r", model: "m", created: 1 };
+        for text in [Some("half"), None] {
+            for dialect in [Dialect::Chat, Dialect::Messages, Dialect::Gemini, Dialect::Responses] {
+                let (before, error) = told(StreamWriter::new(dialect, &reply), text);
+                assert!(error.contains("busy"), "{dialect:?}: {error}");
+                if dialect == Dialect::Responses {
+                    let number = |text: &str| {
+                        let at = text.rfind("\"sequence_number\":")? + 18;
+                        text[at..].split([',', '}']).next()?.parse::<u64>().ok()
+                    };
+                    assert_eq!(number(&error), number(&before).map(|number| number + 1), "{before}{error}");
+                }
+            }
+            let array = StreamWriter::Gemini(Box::new(gemini::StreamWriter::array(&reply)));
+            let (before, error) = told(array, text);
+            let items: Result<Vec<serde_json::Value>, _> = serde_json::from_str(&format!("{before}{error}"));
+            assert_eq!(items.map(|items| items.len()).ok(), Some(1 + usize::from(text.is_some())));
+        }
+    }
+
+    #[test]
+    fn what_is_overloaded_says_so_in_the_status_of_the_client() {
+        let failing = failing();
         for (dialect, status) in [(Dialect::Messages, 529), (Dialect::Gemini, 503), (Dialect::Chat, 503)] {
             assert_eq!(error_status(dialect, &failing), status, "{dialect:?}");
         }

@@ -8,6 +8,7 @@
 //! In a stream a text comes in pieces. What belongs together has one number, made of the names and indexes above the piece; what
 //! comes whole (names of tools, citations, arguments of Gemini) has none.
 
+pub mod inside;
 mod rest;
 mod walk;
 
@@ -62,6 +63,8 @@ pub struct Said {
     pub repeats: bool,
     /// Where the number of the event stands.
     pub sequence: Option<Span>,
+    /// Where it says what kind of event it is.
+    pub kind: Option<Span>,
 }
 
 /// Looks at a whole answer of a client's dialect.
@@ -112,18 +115,25 @@ pub fn no_logs(json: &[u8], span: Span) -> Vec<u8> {
     if list { b"[]".to_vec() } else { b"null".to_vec() }
 }
 
-/// Events of Responses without what was said, which some of them tell again as a whole.
-pub fn without_output(events: &Bytes) -> Bytes {
+/// Events of Responses without what was said, which some of them tell again as a whole. `added` events that their numbers do not
+/// count went on before them.
+pub fn without_output(events: &Bytes, added: u64) -> Bytes {
     let mut framer = Framer::new(events.len() + 1);
     framer.push(events.clone());
     let mut out = BytesMut::with_capacity(events.len());
     while let Ok(Some(event)) = framer.next() {
-        match output_of(&event.data) {
-            Some(span) => {
-                let data = with(&event.data, &mut [(span, b"[]".to_vec())]);
-                out.extend_from_slice(&event.with_data(&data));
-            }
-            None => out.extend_from_slice(&event.raw),
+        let output = output_of(&event.data).map(|span| (span, b"[]".to_vec()));
+        let number = in_event(Operation::Responses, &event.data).ok().filter(|_| added > 0);
+        let number = number.and_then(|said| {
+            let span = said.sequence?;
+            let number: u64 = std::str::from_utf8(span.of(&event.data)).ok()?.parse().ok()?;
+            Some((span, number.saturating_add(added).to_string().into_bytes()))
+        });
+        let mut changes: Vec<_> = output.into_iter().chain(number).collect();
+        if changes.is_empty() {
+            out.extend_from_slice(&event.raw);
+        } else {
+            out.extend_from_slice(&event.with_data(&with(&event.data, &mut changes)));
         }
     }
     out.freeze()

@@ -64,6 +64,34 @@ impl Event {
     }
 }
 
+impl Event {
+    /// With its data alone, and with its name where `named`, if it holds anything else: comments, numbers, lines that nobody knows.
+    pub fn bare(&self, named: bool) -> Option<Event> {
+        let of = |line: &[u8], field: &[u8]| {
+            line.strip_prefix(field).is_some_and(|rest| rest.first().is_none_or(|byte| *byte == b':'))
+        };
+        let is_bare = |line: &[u8]| line.is_empty() || of(line, b"data") || (named && of(line, b"event"));
+        if self.raw.split(|byte| matches!(byte, b'\n' | b'\r')).all(is_bare) {
+            return None;
+        }
+        let mut raw = Vec::with_capacity(self.data.len() + 64);
+        if let Some(name) = self.name.as_ref().filter(|_| named) {
+            raw.extend_from_slice(b"event: ");
+            raw.extend_from_slice(name);
+            raw.push(b'\n');
+        }
+        raw.extend_from_slice(b"data: ");
+        let start = raw.len();
+        // Data of several lines were joined; between tokens a line end is a space.
+        raw.extend(self.data.iter().map(|byte| if *byte == b'\n' { b' ' } else { *byte }));
+        let end = raw.len();
+        raw.extend_from_slice(b"\n\n");
+        let raw = Bytes::from(raw);
+        let name = self.name.clone().filter(|_| named);
+        Some(Event { data: raw.slice(start..end), raw, name, comment_only: false, continues: false })
+    }
+}
+
 /// Why a stream cannot be framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SseError {

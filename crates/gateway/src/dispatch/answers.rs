@@ -12,7 +12,7 @@ use providers::request::Operation;
 use super::{MAX_ERROR, Miss, failed, troubled};
 use crate::body::Body;
 use crate::exchange::Exchange;
-use crate::flight::{Flight, Trouble};
+use crate::flight::{Flight, Refused, Trouble};
 use crate::lanes::{self, Lane, NoAnswer};
 use crate::refusal::Refusal;
 use crate::relay::{self, FirstEvent, Relay};
@@ -101,16 +101,12 @@ pub(super) async fn streamed(mut flight: Box<Flight>, head: Head) -> Result<http
     Ok(answer.map(|()| Body::stream(relay)))
 }
 
-/// A stream that a guardrail refuses before anything of it left: an answer with a status of its own. What came is paid.
+/// A stream that a guardrail refuses before anything of it left: an answer with a status of its own. What the provider bills is
+/// paid.
 fn refused_at_once(mut flight: Box<Flight>, refusal: &Refusal) -> http::Response<Body> {
-    let (usage, _) = flight.usage_so_far(false);
-    flight.cancel();
-    let mut ending = Ending::interrupted(usage, refusal.code_name());
-    ending.status = refusal.status();
-    flight.settle(&ending);
-    let exchange = flight.exchange();
-    exchange.leave();
-    told_instead(exchange, refusal, None)
+    let answer = told_instead(flight.exchange(), refusal, None);
+    flight.refuse(Refused { status: refusal.status(), error: refusal.code_name(), answer: None });
+    answer
 }
 
 /// A refusal in place of an answer that was made.
@@ -198,6 +194,9 @@ pub(super) async fn whole(mut flight: Box<Flight>, head: Head) -> Result<http::R
         }
     };
     let cost = settle::cost(&deployment, &usage);
+    // A client that goes while somebody looks at its answer pays for it.
+    flight.used = Some((usage, basis));
+    let exchange = flight.exchange();
     let screened = match exchange.answer_guards.is_empty() {
         true => Ok(read.body),
         false => Box::pin(screen::answers::whole(exchange, read.body)).await,

@@ -7,6 +7,7 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -127,7 +128,7 @@ impl Lead {
         let now = self.gateway.clock.moment();
         let told = self.noted.told();
         let (promise, cache) = (self.promise.take(), self.cache.take());
-        let whole = is_whole(&head, told.as_ref());
+        let whole = is_whole(&head, told.as_ref()) && !self.noted.unseen.load(Ordering::Relaxed);
         let final_word = is_final(&head, told.as_ref());
         if head.status >= 400 {
             head.headers.retain(|(name, _)| *name != SHOULD_RETRY);

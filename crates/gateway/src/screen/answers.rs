@@ -10,7 +10,7 @@ use policy::{Action, Detector, Found, Guardrail, Stage};
 use providers::request::Operation;
 use providers::said::{self, Part, Piece, Said};
 
-use super::{InForce, asked, blocked, decided, unreadable};
+use super::{InForce, asked, blocked, decided, look, unreadable};
 use crate::exchange::Exchange;
 use crate::refusal::Refusal;
 
@@ -84,9 +84,9 @@ fn look(operation: Operation, guardrail: &Guardrail, pieces: &mut [Piece], chang
                 found.add(what);
             });
         }
-        detector @ Detector::Places(_) => {
+        Detector::Places(_) => {
             for (piece, changed) in pieces.iter_mut().zip(changed) {
-                if let Cow::Owned(masked) = detector.mask(&piece.text, &mut found)
+                if let Cow::Owned(masked) = look::masked(guardrail, &piece.text, &mut found)
                     && guardrail.action == Action::Mask
                 {
                     (piece.text, *changed) = (masked, true);

@@ -1,4 +1,4 @@
-//! Guardrails of somebody else: asked over HTTP, within a time of their own.
+//! Guardrails of somebody else: asked over HTTP, within a time of their own and the client's.
 //!
 //! What is asked is one `POST` of JSON with the texts and what they belong to; what is answered is one word, and for a mask the texts
 //! anew. Connections are those of any upstream: pooled by origin, with the same TLS, no redirect followed. Whatever else comes
@@ -6,7 +6,7 @@
 
 use bytes::{Bytes, BytesMut};
 use http::header::{ACCEPT, AUTHORIZATION, CONTENT_LENGTH, CONTENT_TYPE, HOST, HeaderName, HeaderValue};
-use policy::{Detector, Guardrail, Hook, Stage};
+use policy::{Detector, Guardrail, Hook, Moment, Stage};
 use serde::{Deserialize, Serialize};
 
 use crate::exchange::Exchange;
@@ -25,6 +25,8 @@ pub(crate) enum Verdict {
     Mask(Vec<String>),
     Annotate,
     Observe,
+    /// Nothing: the client's own limit is over.
+    Late,
 }
 
 /// What is asked.
@@ -54,6 +56,8 @@ pub(crate) struct Asking {
     id: HeaderValue,
     question: Result<Bytes, String>,
     texts: usize,
+    /// Until then the client waits.
+    ends: Option<Moment>,
 }
 
 impl Asking {
@@ -85,6 +89,7 @@ impl Asking {
             id: exchange.id_text.clone(),
             question,
             texts: texts.len(),
+            ends: exchange.limit.map(|limit| limit.ends),
         }
     }
 
@@ -92,11 +97,17 @@ impl Asking {
     pub(crate) async fn ask(self) -> Result<Verdict, String> {
         let Detector::Hook(hook) = &self.guardrail.detector else { return Ok(Verdict::Pass) };
         let question = self.question?;
+        let left = self.ends.map(|ends| ends.since(self.gateway.clock.moment()));
+        let within = left.map_or(hook.timeout, |left| left.min(hook.timeout));
         let asked = put(&self.gateway, hook, &self.id, question);
-        let answer = tokio::time::timeout(hook.timeout, asked).await.map_err(|_| {
-            format!("the hook did not answer within {} (`timeout`)", headers::go_duration(hook.timeout))
-        })??;
-        read(&answer, self.texts)
+        match tokio::time::timeout(within, asked).await {
+            Ok(answer) => read(&answer?, self.texts),
+            Err(_) if within < hook.timeout => Ok(Verdict::Late),
+            Err(_) => {
+                let timeout = headers::go_duration(hook.timeout);
+                Err(format!("the hook did not answer within {timeout} (`timeout`)"))
+            }
+        }
     }
 }
 

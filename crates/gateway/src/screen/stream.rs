@@ -9,19 +9,21 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
-use policy::{Action, Detector, Found, Guardrail, Sieve, Stage};
+use policy::{Action, Detector, Found, Guardrail, Stage};
 use providers::flow::Pieces;
-use providers::request::Operation;
+use providers::json::Span;
+use providers::request::{Operation, texts};
 use providers::said::{self, Part, Piece, Said};
 use providers::sse::{Event, Framer};
 use smallvec::SmallVec;
 
 use super::answers::Contents;
 use super::hook::Asking;
-use super::{InForce, Verdict, announce, blocked, decided, failed, judged};
+use super::items::Items;
+use super::look::Look;
+use super::{InForce, Verdict, announce, blocked, decided, failed, judged, missed};
 use crate::exchange::Exchange;
 use crate::refusal::Refusal;
 use crate::relay::MAX_EVENT;
@@ -39,7 +41,7 @@ const MOST_KEPT: usize = 4 << 20;
 const MOST_HEARD: usize = 1 << 20;
 
 /// Why the stream does not go on.
-type Halt = Box<Refusal>;
+pub(super) type Halt = Box<Refusal>;
 
 /// One streamed answer.
 pub(crate) struct Screen {
@@ -74,8 +76,7 @@ pub(crate) struct Screen {
 
 /// One text that is open.
 struct Text {
-    /// For each guardrail that looks for places.
-    sieves: SmallVec<[Option<Sieve>; 2]>,
+    look: Look,
     group: u64,
     part: Part,
     /// What brought a piece of it last.
@@ -151,6 +152,9 @@ impl Screen {
         if let Some(items) = self.items.as_mut() {
             for event in items.split(&piece) {
                 self.event(&event, out)?;
+                if let Some(items) = self.items.as_mut() {
+                    items.begun |= !event.comment_only;
+                }
             }
             return Ok(());
         }
@@ -165,11 +169,15 @@ impl Screen {
     }
 
     fn event(&mut self, event: &Event, out: &mut BytesMut) -> Result<(), Halt> {
-        if event.comment_only || event.data.trim_ascii() == b"[DONE]" {
-            if !event.comment_only {
-                self.close(None, out)?;
-            }
-            out.extend_from_slice(&event.raw);
+        if event.comment_only {
+            // What nobody looks at says nothing; the line is still alive.
+            let says = self.items.is_none() && event.raw.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
+            out.extend_from_slice(if says { b":\n\n" } else { &event.raw });
+            return Ok(());
+        }
+        if event.data.trim_ascii() == b"[DONE]" {
+            self.close(None, out)?;
+            out.extend_from_slice(&event.bare(false).as_ref().unwrap_or(event).raw);
             return Ok(());
         }
         let Ok(said) = said::in_event(self.operation, &event.data) else {
@@ -177,6 +185,10 @@ impl Screen {
             out.extend_from_slice(&event.raw);
             return Ok(());
         };
+        let named = said.kind.is_some_and(|kind| event.name.as_deref() == Some(kind.of(&event.data)));
+        // In an array it is an item, and nothing is around it.
+        let bare = if self.items.is_none() { event.bare(named) } else { None };
+        let event = bare.as_ref().unwrap_or(event);
         let mut now = Vec::with_capacity(said.pieces.len());
         for piece in &said.pieces {
             now.push(self.look(event, piece, said.repeats)?);
@@ -208,7 +220,7 @@ impl Screen {
                 return Ok(piece.text.clone());
             }
             let text = Text {
-                sieves: self.guardrails.iter().map(|guardrail| guardrail.sieve()).collect(),
+                look: Look::new(&self.guardrails),
                 group: piece.group,
                 part: piece.part,
                 event: Event::default(),
@@ -217,8 +229,8 @@ impl Screen {
             self.texts.insert(number, text);
         }
         let Some(text) = self.texts.get_mut(&number) else { return Ok(String::new()) };
-        let passed = sift(&self.guardrails, &mut text.sieves, &piece.text, false, &mut self.found)?;
-        if text.sieves.iter().flatten().any(|sieve| sieve.held() > 0) {
+        let passed = text.look.push(&self.guardrails, &piece.text, false, &mut self.found)?;
+        if text.look.holds() {
             text.event = small(self.operation, event, number);
         }
         if let Some(sample) = &mut text.sample {
@@ -234,13 +246,12 @@ impl Screen {
 
     /// A text that came whole.
     fn look_at_whole(&mut self, piece: &Piece, repeats: bool) -> Result<String, Halt> {
-        let mut sieves: SmallVec<[Option<Sieve>; 2]> =
-            self.guardrails.iter().map(|guardrail| guardrail.sieve()).collect();
         let mut found: SmallVec<[Found; 4]> = self.guardrails.iter().map(|_| Found::default()).collect();
-        let passed = sift(&self.guardrails, &mut sieves, &piece.text, true, &mut found)?;
+        let passed = Look::new(&self.guardrails).push(&self.guardrails, &piece.text, true, &mut found);
         for (all, found) in self.found.iter_mut().zip(found) {
             if repeats { all.at_least(&found) } else { all.join(&found) }
         }
+        let passed = passed?;
         if !repeats {
             if self.keeps_samples && piece.part != Part::Other {
                 self.language(&piece.text)?;
@@ -338,7 +349,7 @@ impl Screen {
     /// Ends a text: what is left of it.
     fn end(&mut self, number: u64) -> Result<Option<(Text, String)>, Halt> {
         let Some(mut text) = self.texts.remove(&number) else { return Ok(None) };
-        let rest = sift(&self.guardrails, &mut text.sieves, "", true, &mut self.found)?;
+        let rest = text.look.push(&self.guardrails, "", true, &mut self.found)?;
         if let Some(sample) = text.sample.take() {
             self.language(&sample)?;
         }
@@ -375,7 +386,7 @@ impl Screen {
     }
 
     /// Counts an event that has a number, and gives it another behind events of ours.
-    fn renumber(&mut self, said: &Said, data: &[u8], changes: &mut Vec<(providers::json::Span, Vec<u8>)>) {
+    fn renumber(&mut self, said: &Said, data: &[u8], changes: &mut Vec<(Span, Vec<u8>)>) {
         let Some(span) = said.sequence else { return };
         let number = std::str::from_utf8(span.of(data)).ok().and_then(|number| number.parse::<u64>().ok());
         let Some(number) = number else { return };
@@ -459,9 +470,52 @@ impl Screen {
         }
     }
 
-    /// An error that ends the stream, without what was said: Responses would tell all of it once more.
+    /// The words of a provider's error that ends the stream, as they may go on.
+    pub(crate) fn worded(&mut self, words: String) -> Result<String, Halt> {
+        let piece = Piece { span: Span::default(), text: words, part: Part::Other, group: 0, of: None };
+        self.look_at_whole(&piece, true)
+    }
+
+    /// The same of its event.
+    pub(crate) fn failure(&mut self, event: &Bytes) -> Result<Bytes, Halt> {
+        let mut framer = Framer::new(event.len() + 1);
+        framer.push(event.clone());
+        let mut out = BytesMut::with_capacity(event.len());
+        while let Ok(Some(event)) = framer.next() {
+            if event.comment_only {
+                continue;
+            }
+            let Ok(read) = texts::texts(self.operation, &event.data) else {
+                self.cannot_look("an error is not JSON")?;
+                out.extend_from_slice(&event.raw);
+                continue;
+            };
+            let mut changes = Vec::new();
+            for text in read.texts {
+                let passed = self.worded(text.text.to_string())?;
+                if passed != *text.text {
+                    changes.push((text.span, passed));
+                }
+            }
+            let kind = said::in_event(self.operation, &event.data).ok().and_then(|said| said.kind);
+            let named = kind.is_some_and(|kind| event.name.as_deref() == Some(kind.of(&event.data)));
+            let event = event.bare(named).unwrap_or(event);
+            match changes.is_empty() {
+                true => out.extend_from_slice(&event.raw),
+                false => out.extend_from_slice(&event.with_data(&texts::with_texts(&event.data, &changes))),
+            }
+        }
+        Ok(out.freeze())
+    }
+
+    /// An error that ends the stream, as it follows what went on, and without what was said: Responses would tell all of it once
+    /// more.
     pub(crate) fn clean(&self, error: Bytes) -> Bytes {
-        if self.operation == Operation::Responses { said::without_output(&error) } else { error }
+        match &self.items {
+            Some(items) => items.follow(&error),
+            None if self.operation == Operation::Responses => said::without_output(&error, self.added),
+            None => error,
+        }
     }
 
     /// Tells the client what was decided before its head leaves.
@@ -480,9 +534,7 @@ impl Screen {
         }
         for (at, guardrail) in self.guardrails.iter().enumerate() {
             if let Some(why) = &self.failed[at] {
-                let how = if guardrail.fail_open { "failed_open" } else { "failed_closed" };
-                tracing::warn!(request = %exchange.id, guardrail = %guardrail.name, "a guardrail cannot look: {why}");
-                decided(exchange, guardrail, how, "", Stage::Response);
+                missed(exchange, guardrail, why, Stage::Response);
             }
             if !self.found[at].is_empty() {
                 let action = self.hooked[at].unwrap_or(guardrail.action);
@@ -490,30 +542,6 @@ impl Screen {
             }
         }
     }
-}
-
-/// Puts more of a text, or its end, through those that look for places, one after the other.
-fn sift(
-    guardrails: &[Arc<Guardrail>],
-    sieves: &mut [Option<Sieve>],
-    more: &str,
-    last: bool,
-    found: &mut [Found],
-) -> Result<String, Halt> {
-    let mut now = more.to_owned();
-    for ((guardrail, sieve), found) in guardrails.iter().zip(sieves).zip(found) {
-        let Some(sieve) = sieve else { continue };
-        let mut passed = String::with_capacity(now.len());
-        guardrail.sift(sieve, &now, last, &mut passed, found);
-        if !found.is_empty() {
-            halt(guardrail)?;
-        }
-        // Whoever only looks holds nothing.
-        if matches!(guardrail.action, Action::Mask | Action::Block) {
-            now = passed;
-        }
-    }
-    Ok(now)
 }
 
 /// What is kept of an event, to tell the rest of a text as it told a piece.
@@ -527,53 +555,6 @@ fn small(operation: Operation, event: &Event, number: u64) -> Event {
     Event { data, name, ..Event::default() }
 }
 
-fn halt(guardrail: &Guardrail) -> Result<(), Halt> {
+pub(super) fn halt(guardrail: &Guardrail) -> Result<(), Halt> {
     if guardrail.action == Action::Block { Err(blocked(guardrail, Stage::Response)) } else { Ok(()) }
-}
-
-/// The items of an array that comes in pieces, each with what stands before it, as an event.
-#[derive(Default)]
-struct Items {
-    carry: BytesMut,
-}
-
-impl Items {
-    /// Each item as soon as it is whole; what follows the last goes with it.
-    fn split(&mut self, piece: &[u8]) -> Vec<Event> {
-        self.carry.extend_from_slice(piece);
-        let mut events = Vec::new();
-        while let Some((start, end)) = item(&self.carry) {
-            let raw = self.carry.split_to(end).freeze();
-            let data = raw.slice(start..);
-            events.push(Event { raw, data, ..Event::default() });
-        }
-        // The writer gives whole items, and the bracket that ends them.
-        if !self.carry.is_empty() {
-            let raw = self.carry.split().freeze();
-            events.push(Event { raw, comment_only: true, ..Event::default() });
-        }
-        events
-    }
-}
-
-/// Where the first object begins and ends.
-fn item(bytes: &[u8]) -> Option<(usize, usize)> {
-    let start = memchr::memchr(b'{', bytes)?;
-    let (mut depth, mut quoted, mut escaped) = (0usize, false, false);
-    for (at, byte) in bytes.iter().enumerate().skip(start) {
-        match byte {
-            _ if escaped => escaped = false,
-            b'\\' if quoted => escaped = true,
-            b'"' => quoted = !quoted,
-            b'{' if !quoted => depth += 1,
-            b'}' if !quoted => {
-                depth -= 1;
-                if depth == 0 {
-                    return Some((start, at + 1));
-                }
-            }
-            _ => {}
-        }
-    }
-    None
 }

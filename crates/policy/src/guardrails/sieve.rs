@@ -3,7 +3,8 @@
 //!
 //! Why it does not: whether something could have begun at a place is decided by the text up to now alone, and so is
 //! what is found before the first such place. The window is passed at the same byte however pieces lie, since a piece that would lead
-//! beyond it is taken in parts. Masking is done again over what was masked, as in a text that is there: each round is a
+//! beyond it is taken in parts. A quarter more than the window is kept, so that a full one is looked at once for each quarter and not for
+//! each character. Masking is done again over what was masked, as in a text that is there: each round is a
 //! sieve of its own behind the one before.
 
 use super::places::{Places, floor};
@@ -26,6 +27,9 @@ struct Round {
     text: String,
     /// Of it so many bytes went on already.
     gone: usize,
+    /// Bytes that were looked at.
+    #[cfg(test)]
+    looked: usize,
 }
 
 impl Sieve {
@@ -59,6 +63,12 @@ impl Sieve {
         }
     }
 
+    /// Bytes that were looked at, each as often as it was.
+    #[cfg(test)]
+    pub(super) fn looked(&self) -> usize {
+        self.rounds.iter().map(|round| round.looked).sum()
+    }
+
     /// Bytes that are held.
     pub fn held(&self) -> usize {
         self.rounds.iter().map(|round| round.text.len() - round.gone).sum()
@@ -68,10 +78,10 @@ impl Sieve {
 impl Round {
     fn push(&mut self, places: &Places, window: usize, mut more: &str, out: &mut String, found: &mut Found) {
         while !more.is_empty() {
-            let room = window.saturating_sub(self.text.len() - self.gone);
+            let room = (window + window / 4).saturating_sub(self.text.len() - self.gone);
             let cut = floor(more, room);
             if cut == 0 {
-                self.force(places, out, found);
+                self.force(places, window / 4, out, found);
                 continue;
             }
             self.text.push_str(&more[..cut]);
@@ -86,22 +96,32 @@ impl Round {
         if open <= self.gone && !last {
             return;
         }
-        let finds = places.find_from(&self.text, self.gone);
+        let finds = self.find(places);
         // What reaches into the open tail may become one with what begins there.
         let across = finds.iter().find(|(range, _)| range.start < open && range.end > open);
         let until = across.map_or(open, |(range, _)| range.start);
         self.release(&finds, until, out, found);
     }
 
-    /// The window is full: what is found by now is taken as it stands, else the first character goes on.
-    fn force(&mut self, places: &Places, out: &mut String, found: &mut Found) {
-        let finds = places.find_from(&self.text, self.gone);
-        let until = match finds.first() {
-            Some((range, _)) if range.start == self.gone => range.end,
-            _ => {
-                let first = self.text[self.gone..].chars().next().map_or(1, char::len_utf8);
-                (self.gone + first).min(self.text.len())
-            }
+    fn find(&mut self, places: &Places) -> Vec<(std::ops::Range<usize>, &'static str)> {
+        #[cfg(test)]
+        {
+            self.looked += self.text.len() - self.gone;
+        }
+        places.find_from(&self.text, self.gone)
+    }
+
+    /// The window is full, and more: what is found by now is taken as it stands, and a quarter goes on. Whatever begins in it
+    /// has had its window.
+    fn force(&mut self, places: &Places, quarter: usize, out: &mut String, found: &mut Found) {
+        let finds = self.find(places);
+        let first = self.text[self.gone..].chars().next().map_or(1, char::len_utf8);
+        let edge = floor(&self.text, self.gone + quarter.max(first));
+        let across = finds.iter().find(|(range, _)| range.start < edge && range.end > edge);
+        let until = match across {
+            Some((range, _)) if range.start > self.gone => range.start,
+            Some((range, _)) => range.end,
+            None => edge,
         };
         self.release(&finds, until, out, found);
         self.go_on(places, false, out, found);

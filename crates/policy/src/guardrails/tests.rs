@@ -242,6 +242,24 @@ fn a_private_key_in_a_stream_is_masked_whole() {
     }
 }
 
+/// What could begin a token everywhere and never is one: each byte is looked at so often, and not as often as the window has bytes.
+#[test]
+fn a_full_window_is_not_looked_at_for_each_character() {
+    let secrets = rail(Detector::entities(false, &[]).unwrap(), None);
+    for text in ["eyJ".repeat(80_000), "-----BEGIN PRIVATE KEY-----".repeat(4_000), "sk-".repeat(20_000)] {
+        for length in [4_000, 240_000] {
+            let (mut sieve, mut out, mut found) = (secrets.sieve().unwrap(), String::new(), Found::default());
+            for piece in cut(&text, &[length]) {
+                secrets.sift(&mut sieve, piece, false, &mut out, &mut found);
+            }
+            secrets.sift(&mut sieve, "", true, &mut out, &mut found);
+            // In as many rounds as masking takes.
+            let most = 20 * (MAX_ROUNDS + 1) * text.len();
+            assert!(sieve.looked() < most, "{} of {}", sieve.looked(), text.len());
+        }
+    }
+}
+
 #[test]
 fn words_that_are_too_many_for_a_search_are_held_by_their_length() {
     let all: Vec<String> = (0..60).map(|n| format!("wört{n}{}", "x".repeat(180))).collect();

@@ -168,9 +168,12 @@ impl Visitor for Collector<'_> {
     fn key(&mut self, depth: usize, text: &[u8], key: StringToken) {
         let raw = key.inner.of(text);
         // A key that is spelled with escapes may be one of ours all the same; but nothing is passed over for its sake.
+        let plain: Cow<'_, [u8]> = match key.escaped {
+            true => Unescaped::new(raw).collect::<String>().into_bytes().into(),
+            false => raw.into(),
+        };
         let known = if key.escaped {
-            let plain: String = Unescaped::new(raw).collect();
-            match Key::of(plain.as_bytes()) {
+            match Key::of(&plain) {
                 more @ (Key::Input | Key::Free) => more,
                 _ => Key::Other,
             }
@@ -179,7 +182,7 @@ impl Visitor for Collector<'_> {
         };
         let key = match known {
             // At the top it is the conversation of Responses; deeper it is what a tool was given.
-            Key::Input if depth > 1 && raw == b"input" => Key::Free,
+            Key::Input if depth > 1 && *plain == *b"input" => Key::Free,
             key => key,
         };
         if let Some(place) = self.keys.get_mut(depth) {

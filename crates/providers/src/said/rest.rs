@@ -31,7 +31,6 @@ fn pruned(operation: Operation, value: &Value, way: &[Step], text: &str, is_root
                     kept.insert(name.clone(), member.clone());
                 }
             }
-            // A name that is spelled with escapes is not found again.
             kept.contains_key(key).then_some(Value::Object(kept))?
         }
         (Value::Array(items), [Step::Item(at), further @ ..]) => {

@@ -191,9 +191,47 @@ fn only_what_changes_changes_and_a_failure_tells_nothing_again() {
     let failed = Bytes::from_static(
         b"event: response.failed\ndata: {\"type\":\"response.failed\",\"response\":{\"id\":\"r\",\"output\":[{\"x\":\"secret\"}],\"status\":\"failed\"}}\n\n",
     );
-    let clean = without_output(&failed);
+    let clean = without_output(&failed, 0);
     assert_eq!(
         &clean[..],
         b"event: response.failed\ndata: {\"type\":\"response.failed\",\"response\":{\"id\":\"r\",\"output\":[],\"status\":\"failed\"}}\n\n"
     );
+    let numbered = Bytes::from_static(b"data: {\"type\":\"error\",\"sequence_number\":4}\n\n");
+    assert_eq!(without_output(&numbered, 0), numbered);
+    assert_eq!(&without_output(&numbered, 2)[..], b"data: {\"type\":\"error\",\"sequence_number\":6}\n\n");
+}
+
+#[test]
+fn a_name_that_is_spelled_with_escapes_is_the_same_name() {
+    let plain = r#"{"choices":[{"index":1,"delta":{"content":"a"}}]}"#;
+    let otherwise = r#"{"ch\u006fices":[{"\u0069ndex":1,"delt\u0061":{"c\u006fntent":"a"}}]}"#;
+    assert_eq!(one(Operation::Chat, plain).of, one(Operation::Chat, otherwise).of);
+    let (plain, otherwise) = (one(Operation::Chat, plain), one(Operation::Chat, otherwise));
+    assert_eq!((plain.part, plain.group), (otherwise.part, otherwise.group));
+    let number = otherwise.of.unwrap();
+    let data = r#"{"ch\u006fices":[{"index":1,"delta":{"c\u006fntent":"a"}}]}"#;
+    assert!(rest(Operation::Chat, data.as_bytes(), number, "z").is_some());
+    // Nothing is passed over for it.
+    assert_eq!(whole(Operation::Chat, r#"{"choices":[{"message":{"r\u006fle":"x","id":"y"}}]}"#).len(), 1);
+}
+
+#[test]
+fn only_what_tells_a_place_begins_another_text() {
+    let chat = |delta: &str| {
+        let data = format!(
+            r#"{{"index":4,"thought":true,"choices":[{{"index":0,"thought":true,"delta":{delta}}}]}}"#
+        );
+        one(Operation::Chat, &data)
+    };
+    let plain = one(Operation::Chat, r#"{"choices":[{"index":0,"delta":{"content":"a"}}]}"#);
+    for delta in [r#"{"content":"a"}"#, r#"{"content":"a","index":1}"#, r#"{"thought":true,"content":"a"}"#] {
+        assert_eq!((chat(delta).of, chat(delta).part), (plain.of, Part::Content), "{delta}");
+    }
+    let delta = |more: &str| {
+        let data = format!(
+            r#"{{"type":"content_block_delta","index":2,"delta":{{"type":"text_delta","text":"a"{more}}}}}"#
+        );
+        one(Operation::Messages, &data).of
+    };
+    assert_eq!(delta(""), delta(r#","index":7"#));
 }

@@ -1,5 +1,7 @@
 //! The walk over one answer or event.
 
+use std::borrow::Cow;
+
 use super::{Part, Piece, Said};
 use crate::json::text::Unescaped;
 use crate::json::{Span, StringToken, Visitor};
@@ -9,6 +11,76 @@ use crate::request::Operation;
 const SHORT_NUMBER: usize = 7;
 /// From this length on a string in the alphabet of base 64 at a place for it is a file and no text.
 const FILE: usize = 256;
+
+/// Names that tell where a model speaks, and which texts are one.
+const KNOWN: [&str; 34] = [
+    "args",
+    "arguments",
+    "audio",
+    "candidates",
+    "choices",
+    "content",
+    "content_block",
+    "content_index",
+    "delta",
+    "finishReason",
+    "finish_reason",
+    "index",
+    "inlineData",
+    "inline_data",
+    "input",
+    "logprobs",
+    "logprobsResult",
+    "logprobs_result",
+    "message",
+    "name",
+    "output",
+    "output_index",
+    "output_text",
+    "partial_json",
+    "parts",
+    "response",
+    "sequence_number",
+    "summary",
+    "summary_index",
+    "text",
+    "thinking",
+    "thought",
+    "top_logprobs",
+    "type",
+];
+
+/// A name, or a value that is one, as it stands.
+#[derive(Clone, Copy, Debug, Default)]
+struct Name {
+    span: Span,
+    /// It is spelled with escapes.
+    escaped: bool,
+    /// Then, which of those that are known it is.
+    known: Option<&'static str>,
+}
+
+impl Name {
+    fn new(text: &[u8], token: StringToken) -> Self {
+        let plain: Option<String> = token.escaped.then(|| Unescaped::new(token.inner.of(text)).collect());
+        let known = plain.and_then(|plain| KNOWN.into_iter().find(|known| *known == plain));
+        Self { span: token.inner, escaped: token.escaped, known }
+    }
+
+    /// To be compared with what is known.
+    fn of<'t>(&self, text: &'t [u8]) -> &'t [u8] {
+        self.known.map_or_else(|| self.span.of(text), str::as_bytes)
+    }
+
+    /// As it reads.
+    fn plain<'t>(&self, text: &'t [u8]) -> Cow<'t, [u8]> {
+        let raw = self.span.of(text);
+        match self.escaped {
+            true => Cow::Owned(Unescaped::new(raw).collect::<String>().into_bytes()),
+            false => Cow::Borrowed(raw),
+        }
+    }
+}
 
 /// Whether a model speaks there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,7 +96,7 @@ enum Scope {
 struct Node {
     parent: Option<usize>,
     /// The name that it stands under; of an element that of its list.
-    key: Span,
+    key: Name,
     /// Its place in a list.
     position: Option<u64>,
     is_object: bool,
@@ -38,7 +110,7 @@ struct Node {
     places: [Option<u64>; 3],
     thought: bool,
     /// Its `type`.
-    kind: Span,
+    kind: Name,
 }
 
 /// A string that was found, until all is known of what is around it.
@@ -46,7 +118,7 @@ struct Raw {
     span: Span,
     text: String,
     node: usize,
-    key: Span,
+    key: Name,
     free: bool,
 }
 
@@ -57,7 +129,7 @@ pub(super) struct Walk {
     nodes: Vec<Node>,
     stack: Vec<usize>,
     /// The key that came last, of each depth.
-    keys: Vec<Span>,
+    keys: Vec<Name>,
     strings: Vec<Raw>,
     /// Where log probabilities began, and how deep.
     log: Option<(usize, usize)>,
@@ -73,7 +145,7 @@ impl Walk {
             event,
             nodes: Vec::new(),
             stack: Vec::new(),
-            keys: vec![Span::default()],
+            keys: vec![Name::default()],
             strings: Vec::new(),
             log: None,
             said: Said::default(),
@@ -97,13 +169,13 @@ impl Walk {
     pub(super) fn way(mut self, text: &[u8], number: u64) -> Option<Vec<Step>> {
         let strings = std::mem::take(&mut self.strings);
         let raw = strings.into_iter().find(|raw| self.number(text, raw) == Some(number))?;
-        let mut way = vec![Step::Key(String::from_utf8_lossy(raw.key.of(text)).into_owned())];
+        let mut way = vec![Step::Key(String::from_utf8_lossy(&raw.key.plain(text)).into_owned())];
         let mut at = Some(raw.node);
         while let Some(node) = at.map(|at| &self.nodes[at]) {
             match node.position {
                 Some(position) => way.push(Step::Item(usize::try_from(position).ok()?)),
                 None if node.parent.is_some() => {
-                    way.push(Step::Key(String::from_utf8_lossy(node.key.of(text)).into_owned()));
+                    way.push(Step::Key(String::from_utf8_lossy(&node.key.plain(text)).into_owned()));
                 }
                 None => {}
             }
@@ -113,7 +185,7 @@ impl Walk {
         Some(way)
     }
 
-    fn scope(&self, text: &[u8], parent: Option<&Node>, depth: usize, key: Span) -> Scope {
+    fn scope(&self, text: &[u8], parent: Option<&Node>, depth: usize, key: Name) -> Scope {
         let key = key.of(text);
         match parent.map(|parent| parent.scope) {
             None => Scope::Away,
@@ -139,24 +211,25 @@ impl Walk {
     }
 
     /// The name that a value of this depth stands under.
-    fn key_at(&self, depth: usize) -> Span {
+    fn key_at(&self, depth: usize) -> Name {
         match self.top() {
             Some(node) if !node.is_object => node.key,
             _ => self.keys.get(depth).copied().unwrap_or_default(),
         }
     }
 
-    fn is_skipped(&self, text: &[u8], key: &[u8], raw: &[u8]) -> bool {
-        if self.top().is_some_and(|node| node.free) {
+    fn is_skipped(&self, text: &[u8], key: Name, raw: &[u8]) -> bool {
+        // Nothing is passed over for a name that is spelled with escapes.
+        if key.escaped || self.top().is_some_and(|node| node.free) {
             return false;
         }
-        let around = self.top().map_or(Span::default(), |node| node.key);
-        match key {
+        let around = self.top().map_or(Name::default(), |node| node.key);
+        match key.of(text) {
             b"data" => matches!(around.of(text), b"audio" | b"inlineData" | b"inline_data") || is_file(raw),
             b"file_data" | b"url" | b"image_url" | b"b64_json" | b"result" | b"partial_image_b64" => {
                 is_file(raw)
             }
-            _ => is_name_of_protocol(key),
+            key => is_name_of_protocol(key),
         }
     }
 
@@ -164,7 +237,7 @@ impl Walk {
     fn note(&mut self, text: &[u8], key: &[u8], string: StringToken) {
         let Some(at) = self.stack.last().copied() else { return };
         match key {
-            b"type" => self.nodes[at].kind = string.inner,
+            b"type" => self.nodes[at].kind = Name::new(text, string),
             b"finish_reason" | b"finishReason" if !string.inner.is_empty() => {
                 let of = self.nodes[at].key.of(text);
                 if matches!(of, b"choices" | b"candidates") && self.nodes[at].position.is_some() {
@@ -185,6 +258,11 @@ impl Walk {
         std::iter::successors(self.nodes.get(node), |node| node.parent.map(|at| &self.nodes[at]))
     }
 
+    /// Only parts of Google's say so.
+    fn is_thought(&self, node: &Node) -> bool {
+        node.thought && node.position.is_some() && self.operation == Operation::Gemini
+    }
+
     fn root(&self) -> Option<&Node> {
         self.nodes.first()
     }
@@ -197,7 +275,7 @@ impl Walk {
             Operation::Completions => key == b"text",
             Operation::Chat => key == b"content" || (key == b"text" && node.key.of(text) == b"content"),
             Operation::Messages => key == b"text",
-            Operation::Gemini => key == b"text" && !node.thought,
+            Operation::Gemini => key == b"text" && !self.is_thought(node),
             Operation::Responses if self.event && matches!(key, b"delta" | b"text") && raw.node == 0 => {
                 kind.starts_with(b"response.output_text.")
             }
@@ -209,7 +287,7 @@ impl Walk {
             Part::Other
         } else if self.around(raw.node).any(|node| thinks(node.key.of(text)))
             || thinks(key)
-            || node.thought
+            || self.is_thought(node)
             || kind.starts_with(b"response.reasoning")
         {
             Part::Thought
@@ -260,19 +338,25 @@ impl Walk {
         };
         goes_on.then(|| {
             let mut number = Number::default();
-            number.add(key);
+            number.add(&raw.key.plain(text));
+            let of_event = matches!(self.operation, Operation::Messages | Operation::Responses);
             for node in self.around(raw.node) {
-                number.add(node.key.of(text));
+                number.add(&node.key.plain(text));
                 let parts = node.key.of(text) == b"parts";
-                let place = node.index.or(node.position.filter(|_| !parts)).unwrap_or(0);
+                // Elsewhere an index is a member like others, and does not begin another text.
+                let is_place = match node.parent {
+                    None => of_event,
+                    Some(_) => node.position.is_some() && !parts,
+                };
+                let place = node.index.or(node.position).filter(|_| is_place).unwrap_or(0);
                 number.add(&place.to_le_bytes());
-                for place in node.places.iter().map(|place| place.unwrap_or(0)) {
+                for place in node.places.iter().map(|place| place.filter(|_| is_place).unwrap_or(0)) {
                     number.add(&place.to_le_bytes());
                 }
-                number.add(&[u8::from(node.thought)]);
+                number.add(&[u8::from(self.is_thought(node))]);
             }
             if self.operation == Operation::Responses {
-                number.add(self.root().map_or(&[][..], |root| root.kind.of(text)));
+                number.add(&self.root().map_or(Cow::Borrowed(&[][..]), |root| root.kind.plain(text)));
             }
             number.0
         })
@@ -285,6 +369,7 @@ impl Walk {
         }
         let Some(root) = self.nodes.first() else { return };
         let kind = root.kind.of(text);
+        self.said.kind = Some(root.kind.span).filter(|_| !kind.is_empty());
         match self.operation {
             Operation::Messages if kind == b"content_block_stop" => {
                 self.said.closes.push(root.index.unwrap_or(0));
@@ -378,12 +463,11 @@ fn is_file(raw: &[u8]) -> bool {
 }
 
 impl Visitor for Walk {
-    fn key(&mut self, depth: usize, _: &[u8], key: StringToken) {
+    fn key(&mut self, depth: usize, text: &[u8], key: StringToken) {
         if self.keys.len() <= depth {
-            self.keys.resize(depth + 1, Span::default());
+            self.keys.resize(depth + 1, Name::default());
         }
-        // A key that is spelled with escapes is no name of ours, so that its value is looked at.
-        self.keys[depth] = if key.escaped { Span::default() } else { key.inner };
+        self.keys[depth] = Name::new(text, key);
     }
 
     fn string(&mut self, depth: usize, text: &[u8], string: StringToken) {
@@ -395,7 +479,7 @@ impl Visitor for Walk {
         }
         let raw = string.inner.of(text);
         let here = self.log.is_none() && self.scope(text, self.top(), depth, key) == Scope::Here;
-        if !here || raw.is_empty() || self.is_skipped(text, name, raw) {
+        if !here || raw.is_empty() || self.is_skipped(text, key, raw) {
             return;
         }
         let words = match std::str::from_utf8(raw) {
@@ -462,7 +546,7 @@ impl Visitor for Walk {
             index: None,
             places: [None; 3],
             thought: false,
-            kind: Span::default(),
+            kind: Name::default(),
         });
     }
 

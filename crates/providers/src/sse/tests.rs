@@ -214,3 +214,26 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn an_event_can_be_had_without_what_is_around_it() {
+    let bare = |text: &str, named: bool| {
+        let (events, _) = frame(&[text.as_bytes()]);
+        let bare = events[0].bare(named);
+        bare.map(|bare| {
+            assert_eq!(
+                bare.data,
+                events[0].data.iter().map(|b| if *b == b'\n' { b' ' } else { *b }).collect::<Vec<_>>()
+            );
+            String::from_utf8(bare.raw.to_vec()).unwrap()
+        })
+    };
+    for plain in ["data: {}\n\n", "data: {\r\ndata: }\r\n\r\n", "data:{}\n\n"] {
+        assert_eq!(bare(plain, false), None, "{plain:?}");
+    }
+    assert_eq!(bare("event: a\ndata: {}\n\n", true), None);
+    assert_eq!(bare("event: a\ndata: {}\n\n", false).as_deref(), Some("data: {}\n\n"));
+    let full = ": x\nid: 3\nevent: a\ndata: {\ndata: }\nretry: 9\n\n";
+    assert_eq!(bare(full, true).as_deref(), Some("event: a\ndata: { }\n\n"));
+    assert_eq!(bare("database: x\ndata: {}\n\n", false).as_deref(), Some("data: {}\n\n"));
+}

@@ -2,6 +2,8 @@
 //! that changes.
 
 mod answers;
+mod ends;
+mod hidden;
 mod kinds;
 
 use crate::client::{Client, chat};

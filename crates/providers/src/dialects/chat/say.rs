@@ -46,6 +46,8 @@ struct Writer {
     tier: Option<String>,
     choices: Vec<Choice>,
     over: bool,
+    /// An error was told.
+    failed: bool,
 }
 
 #[derive(Debug, Default)]
@@ -86,6 +88,7 @@ impl Writer {
             tier: None,
             choices: Vec::new(),
             over: false,
+            failed: false,
         }
     }
 
@@ -113,8 +116,9 @@ impl Writer {
         }
     }
 
+    /// Also behind the end, where whoever holds that back lets it not go on.
     fn error(&mut self, failing: &Failing<'_>, out: &mut BytesMut) {
-        if self.over {
+        if std::mem::replace(&mut self.failed, true) {
             return;
         }
         self.over = true;

@@ -28,6 +28,10 @@ pub struct StreamWriter {
     array: bool,
     written: bool,
     over: bool,
+    /// An error was told.
+    failed: bool,
+    /// Something was written before the end.
+    written_before: bool,
     id: String,
     model: String,
     usage: Option<Usage>,
@@ -54,6 +58,8 @@ impl StreamWriter {
             array: false,
             written: false,
             over: false,
+            failed: false,
+            written_before: false,
             id: reply.id.to_owned(),
             model: reply.model.to_owned(),
             usage: None,
@@ -110,9 +116,13 @@ impl StreamWriter {
         }
     }
 
+    /// Also behind the end, where whoever holds that back lets it not go on.
     pub(crate) fn error(&mut self, failing: &Failing<'_>, out: &mut BytesMut) {
-        if self.over {
+        if std::mem::replace(&mut self.failed, true) {
             return;
+        }
+        if self.over {
+            self.written = self.written_before;
         }
         self.frame(&error::error_body(failing), out);
         self.over = true;
@@ -227,6 +237,7 @@ impl StreamWriter {
     }
 
     fn end(&mut self, out: &mut BytesMut) {
+        self.written_before = self.written;
         self.close_all(None, out);
         let stops = std::mem::take(&mut self.stops);
         let mut chunk = Vec::new();

@@ -59,6 +59,8 @@ struct Writing {
     refusal: String,
     refusal_part: Option<u32>,
     stop: Option<Stop>,
+    /// An error was told.
+    failed: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +112,7 @@ impl Writing {
             refusal: String::new(),
             refusal_part: None,
             stop: None,
+            failed: false,
         }
     }
 
@@ -148,8 +151,9 @@ impl Writing {
         }
     }
 
+    /// Also behind the end, where whoever holds that back lets it not go on.
     fn error(&mut self, failing: &Failing<'_>, out: &mut BytesMut) {
-        if self.state == State::Done {
+        if std::mem::replace(&mut self.failed, true) {
             return;
         }
         self.state = State::Done;

@@ -23,6 +23,10 @@ pub struct StreamWriter {
     sequence: u64,
     begun: bool,
     ended: bool,
+    /// An error was told.
+    failed: bool,
+    /// The number that the end began with.
+    number_before: u64,
     items: Vec<Item>,
     /// By the part's number.
     parts: BTreeMap<u32, Place>,
@@ -57,6 +61,8 @@ impl StreamWriter {
             sequence: 0,
             begun: false,
             ended: false,
+            failed: false,
+            number_before: 0,
             items: Vec::new(),
             parts: BTreeMap::new(),
             message: None,
@@ -99,10 +105,14 @@ impl StreamWriter {
         }
     }
 
-    /// `response.failed`: the one terminal event that clients take as a failure.
+    /// `response.failed`: the one terminal event that clients take as a failure. Also behind the end, where whoever holds that back
+    /// lets it not go on.
     pub(crate) fn error(&mut self, failing: &Failing<'_>, out: &mut BytesMut) {
-        if self.ended {
+        if std::mem::replace(&mut self.failed, true) {
             return;
+        }
+        if self.ended {
+            self.sequence = self.number_before;
         }
         self.begin(out);
         self.ended = true;
@@ -129,6 +139,7 @@ impl StreamWriter {
 
     fn finish(&mut self, out: &mut BytesMut) {
         self.begin(out);
+        self.number_before = self.sequence;
         let open: Vec<u32> = self.parts.keys().copied().collect();
         for part in open {
             self.end_part(part, out);

@@ -79,7 +79,7 @@ fn claude_events(said: &[&str], given: &[&str]) -> Vec<String> {
     all
 }
 
-fn gem_events(said: &[&str], given: &[&str]) -> Vec<String> {
+pub(super) fn gem_events(said: &[&str], given: &[&str]) -> Vec<String> {
     let chunk = |parts: Value| {
         sse(
             None,
@@ -159,13 +159,13 @@ fn completion_events(said: &[&str]) -> Vec<String> {
 }
 
 /// Each provider with each client that it is asked for in the dialect of its events.
-fn pairs() -> Vec<(&'static str, &'static str)> {
+pub(super) fn pairs() -> Vec<(&'static str, &'static str)> {
     let all = PROVIDERS.iter().flat_map(|provider| STREAMS.iter().map(|client| (*provider, *client)));
     // Whoever speaks Chat and Responses is asked for the rest in Chat.
     all.filter(|(provider, client)| *provider != "full" || *client == "responses").collect()
 }
 
-fn plan(provider: &str, client: &str, said: &[&str], given: &[&str]) -> Plan {
+pub(super) fn plan(provider: &str, client: &str, said: &[&str], given: &[&str]) -> Plan {
     let events = match (provider, client) {
         ("fake", "completions") => completion_events(said),
         _ => events(provider, said, given),
@@ -183,7 +183,7 @@ fn events(provider: &str, said: &[&str], given: &[&str]) -> Vec<String> {
 }
 
 /// The whole answer of a provider.
-fn body(provider: &str, text: &str, args: &str) -> String {
+pub(super) fn body(provider: &str, text: &str, args: &str) -> String {
     let given: Value = serde_json::from_str(args).unwrap();
     match provider {
         "claude" => json!({"id": "m", "type": "message", "role": "assistant", "model": "c", "stop_reason": "tool_use",
@@ -207,7 +207,7 @@ fn body(provider: &str, text: &str, args: &str) -> String {
 }
 
 /// Providers of every dialect, all of them the same upstream, and guardrails.
-async fn stand(rails: &str) -> Stand {
+pub(super) async fn stand(rails: &str) -> Stand {
     let mut stand = Stand::prepare(Setup::default()).await;
     let base = stand.upstream.base_url();
     let provider = |name: &str, dialect: &str, more: &str| {
@@ -224,14 +224,14 @@ async fn stand(rails: &str) -> Stand {
     stand
 }
 
-fn rail(action: &str, more: &str) -> String {
+pub(super) fn rail(action: &str, more: &str) -> String {
     format!(
         "[guardrails.personal]\nkind = \"pii\"\nentities = [\"card\"]\naction = \"{action}\"\nstage = \"response\"\neverywhere = true\n{more}\n"
     )
 }
 
 /// One call of a client.
-fn ask(client: &str, model: &str, stream: bool) -> (String, String) {
+pub(super) fn ask(client: &str, model: &str, stream: bool) -> (String, String) {
     let flag = if stream { r#","stream":true"# } else { "" };
     let tools = r#""tools":[{"type":"function","function":{"name":"f","parameters":{"type":"object"}}}]"#;
     match client {
@@ -267,13 +267,13 @@ fn ask(client: &str, model: &str, stream: bool) -> (String, String) {
 
 /// Whether a part of the card is there; Responses also tells what was asked, which is not what the model says. (Ids may hold
 /// four digits by chance.)
-fn leaks(text: &str) -> bool {
+pub(super) fn leaks(text: &str) -> bool {
     let own = text.replace("never say 4111 1111 1111 1111", "");
     ["4111 1", "1111 1", "1111 n", "41111111", "11111111"].iter().any(|part| own.contains(part))
 }
 
 /// The JSON of each event, or each item of an array.
-fn datas(text: &str) -> Vec<Value> {
+pub(super) fn datas(text: &str) -> Vec<Value> {
     if text.starts_with('[') {
         return serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"));
     }
@@ -282,7 +282,7 @@ fn datas(text: &str) -> Vec<Value> {
 }
 
 /// What a client makes of a stream: the text, and what the tool is given.
-fn folded(client: &str, text: &str) -> (String, String) {
+pub(super) fn folded(client: &str, text: &str) -> (String, String) {
     let (mut said, mut given) = (String::new(), String::new());
     let add = |to: &mut String, value: &Value| to.push_str(value.as_str().unwrap_or_default());
     for event in datas(text) {
@@ -314,7 +314,7 @@ fn folded(client: &str, text: &str) -> (String, String) {
     (said, given)
 }
 
-fn has_ended(client: &str, text: &str) -> bool {
+pub(super) fn has_ended(client: &str, text: &str) -> bool {
     match client {
         "responses" => text.contains("event: response.completed"),
         "messages" => text.trim_end().ends_with(r#"data: {"type":"message_stop"}"#),

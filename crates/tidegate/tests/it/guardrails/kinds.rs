@@ -72,12 +72,12 @@ async fn languages_and_lengths_of_answers() {
 }
 
 /// Somebody else, who answers with these words.
-async fn hook(answer: &Value) -> Upstream {
+pub(super) async fn hook(answer: &Value) -> Upstream {
     let plan = Plan { body: Some(answer.to_string()), ..Plan::default() };
     Upstream::start(Script { plan, ..Script::default() }).await.unwrap()
 }
 
-fn asks(hook: &Upstream, more: &str) -> String {
+pub(super) fn asks(hook: &Upstream, more: &str) -> String {
     format!(
         "[guardrails.ours]\nkind = \"hook\"\nurl = \"http://{}/v1/moderations\"\nstage = [\"request\", \"response\"]\neverywhere = true\n{more}\n",
         hook.addr()
