@@ -174,6 +174,11 @@ impl Caller {
         }
     }
 
+    /// Whether it is held for the whole process.
+    pub(crate) fn holds_process(&self, permission: Permission) -> bool {
+        self.is_host() || self.holds_somewhere(permission)
+    }
+
     fn holds_somewhere(&self, permission: Permission) -> bool {
         self.in_scopes(permission) && self.0.grants.iter().any(|grant| grant.gives(permission))
     }

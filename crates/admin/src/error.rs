@@ -9,11 +9,14 @@ use serde_json::json;
 use store::StoreError;
 
 /// A refused or failed call of the admin API.
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, PartialEq, thiserror::Error)]
 pub enum ApiError {
     /// The request is not what the route takes; the message names the field.
     #[error("{0}")]
     Invalid(String),
+    /// A document that cannot be used, with all that is wrong.
+    #[error("{}", .0.join("\n"))]
+    Findings(Vec<String>),
     /// Nobody is signed in, or no longer.
     #[error(
         "sign in first (`POST /api/sign-in`), or send an API token as `Authorization: Bearer tgt_…`; the command line on the host \
@@ -68,6 +71,7 @@ impl ApiError {
     pub fn code(&self) -> (StatusCode, &'static str) {
         match self {
             ApiError::Invalid(_) => (StatusCode::BAD_REQUEST, "invalid_request"),
+            ApiError::Findings(_) => (StatusCode::UNPROCESSABLE_ENTITY, "invalid_document"),
             ApiError::Unauthorized => (StatusCode::UNAUTHORIZED, "unauthorized"),
             ApiError::WrongCredentials => (StatusCode::UNAUTHORIZED, "wrong_credentials"),
             ApiError::WrongCode => (StatusCode::UNAUTHORIZED, "wrong_code"),

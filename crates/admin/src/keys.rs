@@ -12,7 +12,7 @@ pub use ask::minted;
 use crate::caller::{Caller, Scope};
 use crate::permissions::Permission;
 use crate::read::{Asked, Body};
-use crate::{Admin, ApiError, spans};
+use crate::{Admin, ApiError, environments, spans};
 use ask::{NewKey, Rotation};
 use axum::Json;
 use axum::extract::{Path, State};
@@ -72,7 +72,12 @@ pub(crate) async fn list(
     Asked(query): Asked<ListQuery>,
 ) -> Result<Json<KeyList>, ApiError> {
     let scope = caller.scope(Permission::ReadKeys);
-    let environment = query.environment.as_deref().map(|asked| caller.handle_of(asked));
+    let environment = match query.environment.as_deref() {
+        // While the database is away nobody knows what else it is called.
+        Some(asked) if admin.store.find().is_none() => Some(caller.handle_of(asked)),
+        Some(asked) => environments::find(&admin, &caller, Permission::ReadKeys, asked).await?,
+        None => None,
+    };
     let mut records = match admin.store.find() {
         Some(store) => store.keys().await?,
         None => admin.live.keys(),
@@ -97,13 +102,19 @@ pub(crate) async fn list(
 pub(crate) async fn create(
     State(admin): State<Admin>,
     caller: Caller,
-    Body(asked): Body<NewKey>,
+    Body(mut asked): Body<NewKey>,
 ) -> Result<(StatusCode, Json<KeyWithSecret>), ApiError> {
     let now = admin.clock.now();
     let scope = caller.scope(Permission::WriteKeys);
-    let mut environments = admin.live.environments();
-    environments.retain(|handle| scope.contains(handle));
-    let (record, secret) = asked.into_record(&caller, &environments, &admin.pepper, now)?;
+    let mut known = admin.live.environments();
+    known.retain(|handle| scope.contains(handle));
+    // A name is as good as an id, where it is the only one.
+    if let Some(name) = asked.environment()
+        && let Some(handle) = environments::find(&admin, &caller, Permission::WriteKeys, name).await?
+    {
+        asked.set_environment(&handle);
+    }
+    let (record, secret) = asked.into_record(&caller, &known, &admin.pepper, now)?;
     let added = record.clone();
     let inserted = write(&admin, move |store| async move {
         store.insert_key(&added).await?;

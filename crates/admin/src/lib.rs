@@ -11,6 +11,7 @@
 pub mod access;
 mod budgets;
 pub mod caller;
+mod environments;
 mod error;
 mod explain;
 mod identity;

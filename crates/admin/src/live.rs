@@ -6,7 +6,7 @@ use crate::budgets::KnownBudget;
 use crate::explain::Explain;
 use policy::{KeyRecord, Name, Timestamp};
 use serde::Serialize;
-use store::{Declared, PlaceRow};
+use store::{Declared, HostedEnvironment};
 
 /// What the control plane needs of the running process.
 pub trait Live: Send + Sync + 'static {
@@ -24,10 +24,6 @@ pub trait Live: Send + Sync + 'static {
 
     /// The environments that the settings declare, with the places they lie in.
     fn places(&self) -> Vec<Declared>;
-
-    /// Serves an environment that somebody new begins with, before its rows are written; or says why it cannot. Rows that are not
-    /// written after all leave an environment without keys.
-    fn adopt_environment(&self, place: &PlaceRow) -> Result<(), String>;
 
     /// What makes an entry of a key's list of models let nothing through now, in a sentence with the way out; `None`
     /// where it is sound.
@@ -48,11 +44,39 @@ pub trait Live: Send + Sync + 'static {
     /// Where a request would go, in JSON; an error in words.
     fn explain(&self, asked: Explain) -> Result<serde_json::Value, String>;
 
+    /// Who owns an environment.
+    fn owner(&self, environment: &Name) -> Owner;
+
+    /// Why an environment of the console does not run on what was published; empty where it does.
+    fn trouble(&self, environment: &Name) -> Vec<String>;
+
+    /// What the settings say of an environment, as a document of its own.
+    fn export(&self, environment: &Name) -> Option<String>;
+
+    /// Whether an environment of the console could be served, with what is probably not meant; else what is wrong.
+    fn check_hosted(&self, hosted: &HostedEnvironment) -> Result<Vec<String>, Vec<String>>;
+
+    /// What the console published is in force when this returns, unless something newer is already.
+    fn take_hosted(&self, revision: u64, environments: Vec<HostedEnvironment>);
+
+    /// Which of the gateways on the database this is.
+    fn node(&self) -> Name;
+
     /// Able to serve model calls.
     fn ready(&self) -> bool;
 
     /// How the process is doing.
     fn state(&self) -> LiveState;
+}
+
+/// Who says what an environment runs on.
+#[derive(Copy, Clone, Debug, Eq, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Owner {
+    /// The settings file.
+    File,
+    /// The console and the API. Until they have said something, it runs on what was found.
+    Console,
 }
 
 /// The answer of `GET /api/status`.

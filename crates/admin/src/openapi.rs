@@ -4,6 +4,7 @@
 //! methods, parameters and permissions, so those cannot drift; a test checks that every schema named exists.
 
 mod identity;
+mod releases;
 
 use crate::routes;
 use axum::Json;
@@ -23,6 +24,9 @@ const CREATED: &[&str] = &[
     "createServiceToken",
     "createPasswordReset",
     "enrolTotp",
+    "createEnvironment",
+    "makeRelease",
+    "promoteRelease",
 ];
 
 /// The whole document.
@@ -111,7 +115,7 @@ fn schemas() -> Value {
     let (integer, boolean) = (json!({ "type": "integer" }), json!({ "type": "boolean" }));
     let mut all = key_schemas(&integer, &boolean);
     let reading = reading_schemas(&integer, &boolean);
-    for more in [reading, identity::schemas()] {
+    for more in [reading, identity::schemas(), releases::schemas()] {
         if let (Some(all), Value::Object(more)) = (all.as_object_mut(), more) {
             all.extend(more);
         }

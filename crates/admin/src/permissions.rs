@@ -26,6 +26,16 @@ pub enum Permission {
     ReadBodies,
     /// See numbered releases and their documents.
     ReadReleases,
+    /// Make releases: of the `development` layer they are in force at once.
+    WriteReleases,
+    /// Put releases into force, and go back.
+    PublishReleases,
+    /// Approve what others made.
+    ApproveReleases,
+    /// Make environments, say how many approve.
+    WriteEnvironments,
+    /// Name secrets and files of this host in a document.
+    UseHostSecrets,
     /// See where requests would go.
     ReadRoutes,
     /// See providers and how they are.
@@ -123,6 +133,10 @@ pub const TABLE: &[Line] = {
         line(ReadLogs,          "logs:read",          Place,   [ Y,  Y,  Y,  Y,  Y,  N,  Y ], "see requests, without what was said"),
         line(ReadBodies,        "bodies:read",        Place,   [ Y,  Y,  Y,  Y,  N,  N,  N ], "see prompts and answers, where they are kept"),
         line(ReadReleases,      "releases:read",      Place,   [ Y,  Y,  Y,  Y,  Y,  N,  Y ], "see releases"),
+        line(WriteReleases,     "releases:write",     Place,   [ Y,  Y,  Y,  N,  N,  N,  N ], "make releases, which `development` publishes at once"),
+        line(PublishReleases,   "releases:publish",   Place,   [ Y,  Y,  N,  N,  N,  N,  N ], "put releases into force, for all or for some, and go back"),
+        line(ApproveReleases,   "releases:approve",   Place,   [ Y,  Y,  N,  N,  N,  N,  N ], "approve releases that others made"),
+        line(WriteEnvironments, "environments:write", Place,   [ Y,  Y,  N,  N,  N,  N,  N ], "make environments, say how many must approve"),
         line(ReadRoutes,        "routes:read",        Place,   [ Y,  Y,  Y,  Y,  Y,  N,  Y ], "ask where a request would go"),
         line(ReadProviders,     "providers:read",     Place,   [ Y,  Y,  Y,  Y,  Y,  N,  Y ], "see providers and how they are"),
         line(ReadMembers,       "members:read",       Place,   [ Y,  Y,  Y,  Y,  Y,  Y,  Y ], "see who has which role"),
@@ -132,6 +146,7 @@ pub const TABLE: &[Line] = {
         line(ReadOrganization,  "organization:read",  Place,   [ Y,  Y,  Y,  Y,  Y,  Y,  Y ], "see the organization's policy"),
         line(WriteOrganization, "organization:write", Place,   [ Y,  N,  N,  N,  N,  N,  N ], "change the organization's policy"),
         line(ReadStatus,        "status:read",        Process, [ Y,  N,  N,  N,  N,  N,  N ], "see the process, its nodes and its database"),
+        line(UseHostSecrets,    "host:secrets",       Process, [ Y,  N,  N,  N,  N,  N,  N ], "name environment variables and files of the host in documents"),
         line(WriteNodes,        "nodes:write",        Process, [ Y,  N,  N,  N,  N,  N,  N ], "forget gateways that will not come back"),
         line(WriteUsers,        "users:write",        Process, [ Y,  N,  N,  N,  N,  N,  N ], "give somebody a link that sets a new password"),
     ]

@@ -19,6 +19,23 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Body<T> {
     }
 }
 
+/// A JSON body that may be left out.
+pub(crate) struct Optional<T>(pub(crate) T);
+
+impl<S: Send + Sync, T: DeserializeOwned + Default> FromRequest<S> for Optional<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let bytes = axum::body::Bytes::from_request(request, state)
+            .await
+            .map_err(|refused| ApiError::Invalid(refused.body_text()))?;
+        if bytes.is_empty() {
+            return Ok(Optional(T::default()));
+        }
+        serde_json::from_slice(&bytes).map(Optional).map_err(|error| ApiError::Invalid(error.to_string()))
+    }
+}
+
 /// A query string; unknown names are refused like unknown fields of a body.
 pub(crate) struct Asked<T>(pub(crate) T);
 

@@ -1,13 +1,18 @@
-//! `GET /api/releases`: every accepted change of what an environment runs on, numbered.
+//! Releases: every version of what an environment runs on, numbered; made, compared, published and taken back.
 
-use crate::caller::Caller;
+pub(crate) mod document;
+pub(crate) mod make;
+pub(crate) mod publish;
+
+use crate::caller::{Caller, Who};
 use crate::permissions::Permission;
 use crate::read::Asked;
-use crate::{Admin, ApiError};
+use crate::{Admin, ApiError, environments};
 use axum::Json;
 use axum::extract::{Path, State};
 use policy::Name;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use store::ReleaseRow;
 
 /// The query of `GET /api/releases`.
@@ -45,6 +50,9 @@ pub(crate) struct ReleaseView {
     source: String,
     checksum: String,
     message: String,
+    /// Who made it; absent where it is not known.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    author: String,
     /// Runs now in this process.
     current: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -65,7 +73,10 @@ pub(crate) async fn list(
     let running = running(&admin);
     // Environments share one sequence of numbers, so a filter needs at most this many more.
     let (scope, asked) = (caller.scope(Permission::ReadReleases), query.environment);
-    let asked = asked.map(|asked| caller.handle_of(&asked));
+    let asked = match asked {
+        Some(asked) => environments::find(&admin, &caller, Permission::ReadReleases, &asked).await?,
+        None => None,
+    };
     let narrow = asked.is_some() || !caller.is_host();
     let fetched = if narrow { limit * running.len().max(1) } else { limit };
     let mut rows = admin.store.load()?.releases(fetched).await?;
@@ -83,11 +94,9 @@ pub(crate) async fn one(
     Path(number): Path<u64>,
     Asked(query): Asked<OneQuery>,
 ) -> Result<Json<ReleaseView>, ApiError> {
-    let environment = caller.handle_of(query.environment.as_deref().unwrap_or("dev"));
-    let found = admin.store.load()?.find_release(&environment, number).await?;
-    let row = found
-        .filter(|row| caller.scope(Permission::ReadReleases).contains(&row.environment))
-        .ok_or_else(|| ApiError::NotFound(format!("environment `{environment}` has no release {number}")))?;
+    let asked = query.environment.as_deref().unwrap_or("dev");
+    let place = environments::place(&admin, &caller, Permission::ReadReleases, asked).await?;
+    let row = document::load(&admin.store.load()?, &place, number).await?;
     Ok(Json(view(row, &running(&admin), true)))
 }
 
@@ -104,7 +113,28 @@ fn view(row: ReleaseRow, running: &[(Name, u64)], with_document: bool) -> Releas
         source: row.source,
         checksum: row.checksum,
         message: row.message,
+        author: row.author,
         current,
         document: with_document.then_some(row.document),
     }
+}
+
+/// Whether the console made it, and not a settings file.
+pub(crate) fn is_of_console(row: &ReleaseRow) -> bool {
+    row.source.starts_with("console")
+}
+
+/// Whoever makes a change, as people read it.
+pub(crate) fn author(caller: &Caller) -> String {
+    match caller.who() {
+        Who::Host => "host".to_owned(),
+        Who::Nobody => String::new(),
+        Who::Person(person) => person.1.email.to_string(),
+        Who::Token(token) => format!("token {}", token.name),
+    }
+}
+
+/// Of a document, in hexadecimal: equal texts have equal ones.
+pub(crate) fn checksum(document: &str) -> String {
+    policy::KeyHash(Sha256::digest(document.as_bytes()).into()).hex()
 }

@@ -8,7 +8,11 @@ use crate::identity::{
     invitations, me, members, organizations, resets, sessions, sign_in, sign_up, tokens, totp,
 };
 use crate::permissions::Permission;
-use crate::{Admin, ApiError, budgets, explain, keys, logs, nodes, openapi, page, releases, status, usage};
+use crate::releases::{document, make, publish};
+use crate::{
+    Admin, ApiError, budgets, environments, explain, keys, logs, nodes, openapi, page, releases, status,
+    usage,
+};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::middleware;
@@ -97,6 +101,18 @@ pub fn table() -> Vec<Route> {
         read("/api/logs", ReadLogs, "listLogs", "List requests, newest first", logs::QUERY, "LogList", || get(logs::list)),
         read("/api/releases", ReadReleases, "listReleases", "List accepted releases, newest first", releases::QUERY, "ReleaseList", || get(releases::list)),
         read("/api/releases/{number}", ReadReleases, "readRelease", "One release with its document", releases::ONE_QUERY, "Release", || get(releases::one)),
+        read("/api/environments", ReadReleases, "listEnvironments", "List environments, and what each runs on", &[], "EnvironmentList", || get(environments::list)),
+        write("/api/environments", WriteEnvironments, "createEnvironment", "Make an environment, with an empty first release", Some("NewEnvironment"), "EnvironmentAlone", || post(environments::create)),
+        read("/api/environments/{id}", ReadReleases, "readEnvironment", "One environment", &[], "EnvironmentAlone", || get(environments::one)),
+        Route { method: Method::PATCH, ..write("/api/environments/{id}", WriteEnvironments, "changeEnvironment", "Say how many must approve a release", Some("EnvironmentChange"), "EnvironmentAlone", || patch(environments::change)) },
+        read("/api/environments/{id}/export", ReadReleases, "exportEnvironment", "What an environment runs on, as a document", &[], "Exported", || get(document::export)),
+        write("/api/environments/{id}/diff", ReadReleases, "diffDocument", "What a document would change, field by field", Some("Proposed"), "Difference", || post(document::propose).layer(DefaultBodyLimit::max(make::LONGEST))),
+        write("/api/environments/{id}/releases", WriteReleases, "makeRelease", "Make a release of a document; `development` publishes it at once", Some("NewRelease"), "MadeRelease", || post(make::make).layer(DefaultBodyLimit::max(make::LONGEST))),
+        read("/api/environments/{id}/releases/{number}/diff", ReadReleases, "diffReleases", "What a release says otherwise than another", document::DIFF_QUERY, "Difference", || get(document::diff)),
+        write("/api/environments/{id}/releases/{number}/publish", PublishReleases, "publishRelease", "Put a release into force, for all or for some end users", Some("Publish"), "Published", || post(publish::publish)),
+        write("/api/environments/{id}/releases/{number}/rollback", PublishReleases, "rollBack", "Go back to a release that was in force", Some("Rollback"), "Published", || post(publish::rollback)),
+        write("/api/environments/{id}/releases/{number}/approve", ApproveReleases, "approveRelease", "Approve a release that somebody else made", None, "Approved", || post(publish::approve)),
+        write("/api/environments/{id}/releases/{number}/promote", ReadReleases, "promoteRelease", "Make the same release in another environment", Some("Promotion"), "MadeRelease", || post(make::promote)),
         read("/api/status", ReadStatus, "readStatus", "How the process is doing", &[], "Status", || get(status::read)),
         read("/api/providers", ReadProviders, "listProviders", "Each provider, and what of it is passed over", &[], "ProviderList", || get(status::providers)),
         read("/api/nodes", ReadStatus, "listNodes", "The gateways on this database; none where it is SQLite", &[], "NodeList", || get(nodes::list)),

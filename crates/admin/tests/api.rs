@@ -1,7 +1,7 @@
 //! The admin API over a real SQLite store: every route through the router, as a client would call it.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "tests")]
 
-use admin::live::{LiveState, SettingsState, SpoolState, StoreState};
+use admin::live::{LiveState, Owner, SettingsState, SpoolState, StoreState};
 use admin::{Access, Admin, ApiAddress, Identity, Live, StoreHandle};
 use axum::Router;
 use axum::body::Body;
@@ -22,15 +22,8 @@ mod matrix;
 struct Process {
     keyring: Keyring,
     declared: Vec<Name>,
-    /// The environments that were taken up; `None`: it takes up none.
-    adopted: Mutex<Option<Vec<Name>>>,
-}
-
-impl Process {
-    /// From now on it takes up environments.
-    fn adopts(&self) {
-        *self.adopted.lock().unwrap() = Some(Vec::new());
-    }
+    /// The environments of the console that it serves.
+    hosted: Mutex<Vec<Name>>,
 }
 
 /// One call, as a client makes it.
@@ -53,8 +46,8 @@ impl Live for Process {
         self.declared.contains(&record.name)
     }
     fn environments(&self) -> Vec<Name> {
-        let adopted = self.adopted.lock().unwrap();
-        ["dev".into(), "prod".into()].into_iter().chain(adopted.iter().flatten().cloned()).collect()
+        let hosted = self.hosted.lock().unwrap();
+        ["dev".into(), "prod".into()].into_iter().chain(hosted.iter().cloned()).collect()
     }
     fn places(&self) -> Vec<store::Declared> {
         let place = |environment: &str| store::Declared {
@@ -65,11 +58,27 @@ impl Live for Process {
         };
         vec![place("dev"), place("prod")]
     }
-    fn adopt_environment(&self, place: &store::PlaceRow) -> Result<(), String> {
-        let mut adopted = self.adopted.lock().unwrap();
-        let adopted = adopted.as_mut().ok_or("no other environments run here")?;
-        adopted.push(place.handle.clone());
-        Ok(())
+    fn owner(&self, environment: &Name) -> Owner {
+        if &**environment == "prod" { Owner::File } else { Owner::Console }
+    }
+    fn trouble(&self, _: &Name) -> Vec<String> {
+        Vec::new()
+    }
+    fn export(&self, _: &Name) -> Option<String> {
+        Some("[routes.chat]\ntargets = [\"demo/echo\"]\n".into())
+    }
+    fn check_hosted(&self, hosted: &store::HostedEnvironment) -> Result<Vec<String>, Vec<String>> {
+        if hosted.document.contains("nowhere") {
+            Err(vec!["there is no model `nowhere`".into()])
+        } else {
+            Ok(Vec::new())
+        }
+    }
+    fn take_hosted(&self, _: u64, environments: Vec<store::HostedEnvironment>) {
+        *self.hosted.lock().unwrap() = environments.into_iter().map(|hosted| hosted.handle).collect();
+    }
+    fn node(&self) -> Name {
+        "node".into()
     }
     fn doubt_model(&self, _: &Name, allowed: &str) -> Option<String> {
         allowed.starts_with("nope").then(|| format!("`{allowed}` matches no model"))
@@ -142,7 +151,7 @@ impl Bench {
         let process = Arc::new(Process {
             keyring: Keyring::new(),
             declared: vec!["declared".into()],
-            adopted: Mutex::default(),
+            hosted: Mutex::default(),
         });
         let pepper = Arc::new(Pepper::derive(&[7; 32]));
         let admin = Admin {

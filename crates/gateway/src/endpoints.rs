@@ -24,7 +24,7 @@ use crate::refusal::{Code, Refusal};
 use crate::urls::{self, Endpoint, find};
 use crate::{
     Gateway, admit, authenticate, dispatch, headers, health, limits, models, plan, queue, raw, realtime,
-    recall, receive, screen, settle, stored, wishes,
+    recall, receive, rollout, screen, settle, stored, wishes,
 };
 
 /// End users, sessions and tags longer than this are cut, characters.
@@ -317,6 +317,7 @@ pub(crate) async fn admitted(
         }
     };
     let mut exchange = Box::new(open(gateway, operation, id, started, caller, parts));
+    rollout::begin(&mut exchange);
     if !exchange.caller.environment.limits.is_empty() {
         exchange.address = limits::address(gateway, peer, &parts.headers);
     }
@@ -350,6 +351,7 @@ fn planned(
     if exchange.end_user.is_none() {
         exchange.end_user = exchange.asked.end_user.as_deref().map(label);
     }
+    rollout::decide(exchange);
     if exchange.caller.environment.log_bodies {
         exchange.request_body = Some(body.clone());
     }
@@ -495,6 +497,7 @@ pub(crate) fn open(
         answer_guards: screen::InForce::new(),
         guarded: String::new(),
         recall: recall::Said::default(),
+        undecided: false,
         gateway: Arc::clone(gateway),
     }
 }

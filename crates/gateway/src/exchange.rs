@@ -65,6 +65,8 @@ pub(crate) struct Exchange {
     /// The connection's own task polls this request; of HTTP/2 each has a task of its own.
     pub(crate) http1: bool,
     pub(crate) caller: Caller,
+    /// Whether its end user has the next release already is not known yet.
+    pub(crate) undecided: bool,
     pub(crate) labels: Arc<Labels>,
     /// The client's own limit on the whole request (`x-tidegate-timeout`).
     pub(crate) limit: Option<Limit>,

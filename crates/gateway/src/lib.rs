@@ -40,6 +40,7 @@ mod receive;
 mod refusal;
 mod relay;
 mod retries;
+mod rollout;
 mod screen;
 mod settle;
 mod shelf;

@@ -16,6 +16,7 @@ use crate::ids::{KeyId, Name, NameMap};
 use crate::key::{KeyHash, Pepper, Secret};
 use crate::keyring::{BudgetRule, KeyRecord, Origin};
 use crate::limits::Limits;
+use crate::rollout::Rollout;
 use crate::settings::{CacheDocument, Document, EnvironmentDocument, Finding, Findings, Place, SecretRef};
 use crate::snapshot::{Environment, Snapshot};
 use crate::time::Timestamp;
@@ -24,10 +25,13 @@ use sha2::{Digest, Sha256};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+/// The host's own organization.
+pub const HOST_ORGANIZATION: &str = "local";
+
 /// Reads the secrets that a document refers to.
 pub trait Secrets {
     /// The secret, or why it cannot be had ("environment variable `X` is not set"): lower case, no full stop,
-    /// never with the secret in it.
+    /// never with the secret in it. `vault:` comes as `ENVIRONMENT/NAME`.
     fn read(&self, reference: &SecretRef) -> Result<Secret, String>;
 
     /// Whether a secret that cannot be had is only worth a warning: where a document is checked in another place than
@@ -115,6 +119,10 @@ struct Work<'w> {
     discovered: &'w Discovered,
     now: Timestamp,
     findings: Findings,
+    /// The one that is compiled now.
+    environment: Name,
+    /// Whether its providers may be at loopback and private addresses.
+    may_be_private: bool,
     /// Over every secret read, in order.
     fingerprint: Sha256,
     /// Whose secret a hash is, over all environments.
@@ -124,7 +132,16 @@ struct Work<'w> {
 impl Work<'_> {
     /// Reads a secret and notes its fingerprint. Files end in a line break, which is not part of it.
     fn secret(&mut self, reference: &SecretRef) -> Result<Secret, String> {
-        let secret = self.secrets.read(reference)?;
+        let secret = match reference {
+            // A name in the vault is one of the environment's own.
+            SecretRef::Vault(name) => {
+                let own = SecretRef::Vault(format!("{}/{name}", self.environment));
+                self.secrets
+                    .read(&own)
+                    .map_err(|_| format!("no credential `{name}` is kept for this environment"))?
+            }
+            outside => self.secrets.read(outside)?,
+        };
         let text = secret.expose().trim();
         if text.is_empty() {
             return Err(format!("`{reference}` is empty"));
@@ -161,6 +178,8 @@ pub fn compile(
         pepper,
         discovered,
         now,
+        environment: Name::default(),
+        may_be_private: false,
         findings: Findings::placed(&document.file),
         fingerprint: Sha256::new(),
         holders: HashMap::new(),
@@ -168,12 +187,29 @@ pub fn compile(
     let mut snapshot = Snapshot::default();
     let mut file_keys = Vec::new();
     let mut environments = Vec::with_capacity(document.environments.len());
+    let mut rollouts = Vec::new();
     for described in &document.environments {
         let environment = environment(&mut work, described);
         keys::compile(&mut work, described, &environment, &mut file_keys);
         environments.push(environment);
+        if let Some(rollout) = &described.rollout {
+            rollouts.push((
+                described.name.clone(),
+                self::environment(&mut work, &rollout.environment),
+                &**rollout,
+            ));
+        }
     }
     accounts::mark_shared(&mut environments);
+    for (name, mut candidate, said) in rollouts {
+        let Some(stable) = environments.iter_mut().find(|environment| environment.name == name) else {
+            continue;
+        };
+        // What is shared with others is so by either.
+        candidate.shared.clone_from(&stable.shared);
+        stable.rollout =
+            Some(Rollout::new(Arc::new(candidate), said.share, said.salt.clone(), said.chosen.clone()));
+    }
     let named = environments.into_iter().map(|environment| (environment.name.clone(), Arc::new(environment)));
     snapshot.environments.extend(named);
     if work.findings.has_errors() {
@@ -181,11 +217,16 @@ pub fn compile(
     }
     let fingerprint = work.fingerprint.finalize();
     let checksum = digest(document, &fingerprint);
-    let release_checksum = digest(&document.environments.iter().map(released).collect::<Vec<_>>(), &[]);
+    let declared = document.environments.iter().filter(|environment| environment.release.is_none());
+    let release_checksum = digest(&declared.map(released).collect::<Vec<_>>(), &[]);
     Ok(Compiled { snapshot, keys: file_keys, warnings: work.findings.sorted(), checksum, release_checksum })
 }
 
 fn environment(work: &mut Work<'_>, described: &EnvironmentDocument) -> Environment {
+    work.environment = described.name.clone();
+    // Whoever has an organization of their own here does not reach this host's network.
+    let own = described.release.is_none() || &*described.organization == HOST_ORGANIZATION;
+    work.may_be_private = work.document.server.allow_private_upstreams && own;
     let providers = providers::compile(work, described);
     let guards = guardrails::compile(work, described);
     let everywhere = described.guardrails.iter().filter(|(_, said)| said.everywhere);
@@ -195,7 +236,8 @@ fn environment(work: &mut Work<'_>, described: &EnvironmentDocument) -> Environm
         name: described.name.clone(),
         layer: described.layer,
         region: described.region.clone(),
-        release: work.release,
+        release: described.release.unwrap_or(work.release),
+        rollout: None,
         log_bodies: described.log_bodies,
         budgets: described.budgets.iter().map(|budget| Arc::new(budget.value.clone())).collect(),
         limits: described.limits.iter().map(|limit| Arc::new(limit.value.clone())).collect(),

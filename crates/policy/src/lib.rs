@@ -26,6 +26,7 @@ mod nearest;
 pub mod price;
 pub mod queue;
 pub mod reach;
+pub mod rollout;
 pub mod route;
 pub mod settings;
 pub mod snapshot;
@@ -34,7 +35,7 @@ pub mod window;
 
 pub use adaptive::{Adaptive, Pace};
 pub use catalogue::{Quirk, ThroughChat};
-pub use compile::{Compiled, Discovered, FileKey, Secrets, compile};
+pub use compile::{Compiled, Discovered, FileKey, HOST_ORGANIZATION, Secrets, compile};
 pub use definition::Mix;
 pub use discover::document_from_environment;
 pub use guardrails::{Action, Detector, Found, Guardrail, Hook, Sieve, Stage};
@@ -51,14 +52,16 @@ pub use limits::{
 pub use money::{Currency, Money, MoneyError};
 pub use price::{Price, Rate, Tier, Usage};
 pub use reach::Reach;
+pub use rollout::{MILLION, Rollout};
 pub use route::{
     Causes, Choice, Condition, Facts, LeftOut, Order, Ranked, Route, Said, Stand, Sticky, Strategy, Turn,
     View,
 };
 pub use settings::{
-    ByteSize, ClusterSettings, CountedBy, Document, DrainTimes, EnvironmentDocument, Finding, LogFormat,
-    Network, Overload, Place, Placed, RedisUrl, SecretRef, Server, Severity, SignUp, StoreSettings, StoreUrl,
-    Tls, json_schema,
+    Bound, ByteSize, Change, ClusterSettings, CountedBy, Document, DrainTimes, EnvironmentDocument, Finding,
+    Identity, LogFormat, Network, Overload, Place, Placed, ProviderDocument, RedisUrl, RolloutDocument,
+    SecretRef, Server, Severity, SignUp, StoreSettings, StoreUrl, Tls, changes, json_schema,
+    parse_environment,
 };
 pub use snapshot::{
     Auth, Deployment, Dialect, Doubt, Endpoint, Environment, Layer, ModelEntry, Origin, Provider,

@@ -5,10 +5,14 @@
 //! checked tree into a [`Document`]; [`json_schema`] prints the same table for editors. So a field exists in
 //! one place, and check, reader and schema cannot drift apart.
 
+mod bound;
+mod changes;
 mod check;
 mod cluster;
 mod document;
+mod extract;
 mod finding;
+mod hosted;
 mod overload;
 mod read;
 mod schema;
@@ -16,15 +20,19 @@ mod shape;
 mod source;
 mod value;
 
+pub use bound::{Bound, BoundError};
+pub use changes::{Change, changes};
 pub use cluster::{ClusterSettings, CountedBy, RedisUrl};
 pub use document::{
     Api, BudgetDocument, ByteSize, CacheDocument, CredentialDocument, Document, DrainTimes,
     EnvironmentDocument, GuardrailDocument, KeyDocument, LogFormat, ModelDocument, ModelList, Network, Place,
-    Placed, ProviderDocument, RouteDocument, SecretRef, Server, SignUp, StoreSettings, StoreUrl,
-    TargetDocument, TimeoutsDocument, Tls,
+    Placed, ProviderDocument, RolloutDocument, RouteDocument, SecretRef, Server, SignUp, StoreSettings,
+    StoreUrl, TargetDocument, TimeoutsDocument, Tls,
 };
+pub use extract::{extract, found_text};
 pub(crate) use finding::Findings;
 pub use finding::{Finding, Severity};
+pub use hosted::{Identity, parse_environment};
 pub use overload::Overload;
 pub use schema::json_schema;
 pub(crate) use value::base_url;

@@ -12,6 +12,7 @@ use crate::keyring::SharedBudget;
 use crate::limits::LimitRule;
 use crate::nearest;
 use crate::price::Price;
+use crate::rollout::Rollout;
 use crate::route::Route;
 use serde::{Deserialize, Serialize};
 use std::collections::HashSet;
@@ -434,6 +435,8 @@ pub struct Environment {
     pub region: Name,
     /// The number of the release.
     pub release: u64,
+    /// The release that some of its end users have already.
+    pub rollout: Option<Rollout>,
     /// Whether prompts and answers are written to the request log.
     pub log_bodies: bool,
     /// Budgets of others than single keys.

@@ -37,6 +37,8 @@ pub struct Node {
     pub started_at: Timestamp,
     /// When it was last seen, by the database's clock. Set when it shows itself.
     pub seen_at: Timestamp,
+    /// What it serves of the environments that the console owns; see [`Store::revision`].
+    pub revision: u64,
     /// It was seen within the last seconds.
     pub lives: bool,
 }
@@ -196,6 +198,7 @@ fn read_node(mut row: Row) -> Result<Node, StoreError> {
         version: row.text()?,
         started_at: row.time()?,
         seen_at: row.time()?,
+        revision: row.count()?,
         lives: row.int()? != 0,
     })
 }

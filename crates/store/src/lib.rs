@@ -25,6 +25,7 @@ mod database;
 mod drain;
 mod entries;
 mod error;
+mod hosted;
 mod invitations;
 mod keys;
 mod leases;
@@ -45,6 +46,7 @@ mod users;
 mod value;
 
 pub use error::StoreError;
+pub use hosted::{Approval, HostedEnvironment, Publication};
 pub use invitations::InvitationRow;
 pub use leases::{Node, Office};
 pub use logs::LogFilter;

@@ -37,13 +37,14 @@ macro_rules! migration {
     };
 }
 
-pub(crate) static MIGRATIONS: [Migration; 6] = [
+pub(crate) static MIGRATIONS: [Migration; 7] = [
     migration!(1, "ledger", Home::Control, "0001_ledger"),
     migration!(2, "keys_and_releases", Home::Control, "0002_keys_and_releases"),
     migration!(3, "request_log", Home::Log, "0003_request_log"),
     migration!(4, "responses", Home::Responses, "0004_responses"),
     migration!(5, "leases", Home::Control, "0005_leases"),
     migration!(6, "identity", Home::Control, "0006_identity"),
+    migration!(7, "hosting", Home::Control, "0007_hosting"),
 ];
 
 /// The first statement of all; the same for both databases.

@@ -5,7 +5,9 @@
 
 use policy::{KeyRecord, Name, Timestamp};
 
-use crate::statements::{identity, text};
+use crate::hosted::HostedEnvironment;
+use crate::releases::ReleaseRow;
+use crate::statements::{hosting, identity, text};
 use crate::value::{Row, Value};
 use crate::{MemberRow, SessionRow, Step, Store, StoreError, UserRow};
 
@@ -84,6 +86,8 @@ pub struct Declared {
 pub struct Founding {
     /// The new places; `None`: the organization `adopted` is taken over.
     pub made: Option<(OrganizationRow, PlaceRow)>,
+    /// What the new environment runs on.
+    pub hosted: Option<(HostedEnvironment, ReleaseRow)>,
     /// The handle of the organization that is taken over.
     pub adopted: Name,
     /// What it is called from now on; empty leaves its name.
@@ -182,6 +186,10 @@ impl Store {
                 vec![Step::must(&identity::ADOPT_ORGANIZATION, values, "organization without an owner")]
             }
         };
+        if let Some((hosted, release)) = &founding.hosted {
+            steps.insert(0, Step::any(&hosting::BUMP_REVISION, Vec::new()));
+            steps.extend(self.first(hosted, release));
+        }
         steps.extend([
             founding.user.insertion(),
             founding.member.insertion(),

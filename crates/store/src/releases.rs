@@ -23,6 +23,26 @@ pub struct ReleaseRow {
     pub message: String,
     /// The document, TOML.
     pub document: String,
+    /// Who made it, for people; empty where it is not known.
+    pub author: String,
+    /// The bound values that were said with it (see `policy::settings::Bound`); `None` where none were.
+    pub bound: Option<String>,
+}
+
+impl ReleaseRow {
+    pub(crate) fn values(&self) -> Vec<Value> {
+        vec![
+            Value::from(&self.environment),
+            Value::from(self.number),
+            Value::from(self.at),
+            Value::from(self.source.as_str()),
+            Value::from(self.checksum.as_str()),
+            Value::from(self.message.as_str()),
+            Value::from(self.document.as_str()),
+            Value::from(self.author.as_str()),
+            Value::from(self.bound.clone()),
+        ]
+    }
 }
 
 impl Store {
@@ -53,22 +73,22 @@ impl Store {
     /// # Errors
     /// [`StoreError::Exists`] when the environment has a release of that number.
     pub async fn insert_release(&self, release: &ReleaseRow) -> Result<(), StoreError> {
-        let values = vec![
-            Value::from(&release.environment),
-            Value::from(release.number),
-            Value::from(release.at),
-            Value::from(release.source.as_str()),
-            Value::from(release.checksum.as_str()),
-            Value::from(release.message.as_str()),
-            Value::from(release.document.as_str()),
-        ];
-        match self.execute(&text::INSERT_RELEASE, values).await {
+        match self.execute(&text::INSERT_RELEASE, release.values()).await {
             Err(StoreError::Exists(_)) => {
                 let ReleaseRow { number, environment, .. } = release;
                 Err(StoreError::Exists(format!("release {number} of environment `{environment}`")))
             }
             other => other.map(drop),
         }
+    }
+
+    /// The release with the highest number of those that settings declared, of whatever environment.
+    ///
+    /// # Errors
+    /// See [`StoreError`].
+    pub async fn latest_declared(&self) -> Result<Option<ReleaseRow>, StoreError> {
+        let rows = self.fetch(&text::LATEST_DECLARED, Vec::new()).await?;
+        rows.into_iter().next().map(read).transpose()
     }
 
     /// The release with the highest number of an environment.
@@ -81,7 +101,7 @@ impl Store {
     }
 }
 
-fn read(mut row: Row) -> Result<ReleaseRow, StoreError> {
+pub(crate) fn read(mut row: Row) -> Result<ReleaseRow, StoreError> {
     Ok(ReleaseRow {
         environment: row.text()?,
         number: row.count()?,
@@ -90,5 +110,7 @@ fn read(mut row: Row) -> Result<ReleaseRow, StoreError> {
         checksum: row.text()?.to_string(),
         message: row.text()?.to_string(),
         document: row.text()?.to_string(),
+        author: row.text()?.to_string(),
+        bound: row.optional_text()?.map(|text| text.to_string()),
     })
 }

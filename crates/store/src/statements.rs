@@ -16,6 +16,15 @@ use crate::database::day::Day;
 use crate::database::{Dialect, Place};
 use crate::{Store, StoreError};
 
+/// The columns of a release, in the order in which they are read.
+macro_rules! release_columns {
+    () => {
+        "environment, number, at, source, checksum, message, document, author, bound"
+    };
+}
+pub(crate) use release_columns;
+
+pub(crate) mod hosting;
 pub(crate) mod identity;
 pub(crate) mod text;
 
@@ -187,7 +196,7 @@ impl Store {
             Dialects::Sqlite => dialect == Dialect::Sqlite,
             Dialects::Postgres => dialect == Dialect::Postgres,
         };
-        let all = text::STATEMENTS.iter().chain(&identity::STATEMENTS);
+        let all = text::STATEMENTS.iter().chain(&identity::STATEMENTS).chain(&hosting::STATEMENTS);
         let single = all.filter(|statement| known(statement.dialects));
         let single = single.map(|statement| (statement.name, statement.home, statement.sql()));
         let bulk = text::BULKS.iter().map(|bulk| (bulk.name, bulk.home, bulk.probe()));

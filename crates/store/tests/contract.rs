@@ -10,6 +10,8 @@ mod away;
 mod control;
 #[path = "contract/draining.rs"]
 mod draining;
+#[path = "contract/hosted.rs"]
+mod hosted;
 #[path = "contract/identity.rs"]
 mod identity;
 #[path = "contract/leases.rs"]
@@ -54,6 +56,10 @@ contract! {
     control::a_key_lives_from_its_making_to_its_revocation,
     control::a_name_is_free_again_after_revocation,
     control::releases_are_numbered_once,
+    hosted::what_is_in_force_is_the_last_publication,
+    hosted::of_two_who_publish_at_once_one_is_told,
+    hosted::an_environment_is_made_whole_and_its_name_is_free,
+    hosted::approvals_are_counted_once_each,
     draining::a_batch_counts_once_however_often_it_comes,
     draining::batches_that_overlap_count_each_record_once,
     draining::a_record_twice_in_one_batch_counts_once,

@@ -1,8 +1,8 @@
 //! The command line: one enum, one file per command under `commands/`.
 
 use crate::commands::{
-    budgets, chat, check, doctor, import, keys, logs, nodes, providers, releases, routes, schema, serve,
-    usage, users,
+    apply, budgets, chat, check, doctor, environments, import, keys, logs, nodes, providers, releases,
+    routes, schema, serve, usage, users,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -53,8 +53,16 @@ pub(crate) enum Command {
     Usage(usage::Args),
     /// Show requests, newest last
     Logs(logs::Args),
-    /// Show the numbered releases
+    /// Make a release of a document
+    Apply(apply::Args),
+    /// Say what a document would change
+    Diff(apply::Diff),
+    /// Print what an environment runs on, as a document
+    Export(apply::Export),
+    /// List, compare, publish and take back releases
     Releases(releases::Args),
+    /// Make and list environments
+    Environments(environments::Args),
     /// Say where a request would go, and why
     Routes(routes::Args),
     /// Show the providers, and who is passed over at present
@@ -125,6 +133,15 @@ mod tests {
             "tidegate logs --limit 5 --follow --key app --model demo/echo --status 200 --json",
             "tidegate releases list",
             "tidegate releases show 3",
+            "tidegate releases diff 3 --against 2",
+            "tidegate releases publish 3 --percent 10 --environment prod",
+            "tidegate releases rollback 2",
+            "tidegate releases approve 3",
+            "tidegate releases promote 3 --to prod",
+            "tidegate apply x.toml --message why",
+            "tidegate diff x.toml --environment prod",
+            "tidegate export",
+            "tidegate environments create prod --layer production",
             "tidegate routes explain chat --tokens 50000 --image --user u1 --tag tier=gold --json",
             "tidegate users invite ann@example.com --role owner --json",
             "tidegate users reset-password ann@example.com",

@@ -8,4 +8,4 @@ pub(crate) mod control;
 pub(crate) mod socket;
 
 pub(crate) use connect::{Door, send};
-pub(crate) use control::Control;
+pub(crate) use control::{Control, escape};

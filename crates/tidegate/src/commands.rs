@@ -1,9 +1,11 @@
 //! One file per command: its options, what it does, how it prints.
 
+pub(crate) mod apply;
 pub(crate) mod budgets;
 pub(crate) mod chat;
 pub(crate) mod check;
 pub(crate) mod doctor;
+pub(crate) mod environments;
 pub(crate) mod import;
 pub(crate) mod keys;
 pub(crate) mod logs;

@@ -18,6 +18,7 @@ impl Secrets for ProcessSecrets {
                 .map(Secret::new)
                 .ok_or_else(|| format!("environment variable `{name}` is not set, or is empty")),
             SecretRef::File(path) => read_file(path).map(Secret::new),
+            SecretRef::Vault(_) => Err("kept credentials are known to the running gateway alone".to_owned()),
         }
     }
 }

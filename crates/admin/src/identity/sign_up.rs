@@ -1,7 +1,7 @@
 //! `POST /api/sign-up`: from an e-mail and a password to a key that works, in one call.
 //!
 //! The very first one takes over the organization `local`, which the first start made, with its workspace and environment. A
-//! later one makes an organization of its own, with an environment that the data plane takes up; where it cannot, nothing is made.
+//! later one makes an organization of its own, with an environment that the console owns; all of it is made, or nothing.
 
 use super::policy::OrganizationPolicy;
 use super::secrets;
@@ -12,18 +12,18 @@ use super::{names, passwords};
 use crate::caller::HOST_ORGANIZATION;
 use crate::permissions::Role;
 use crate::read::Body;
-use crate::{Admin, ApiError, keys};
+use crate::{Admin, ApiError, environments, keys};
 use axum::Json;
 use axum::extract::State;
 use axum::response::IntoResponse;
 use http::{StatusCode, header};
-use policy::{KeyId, KeyOrigin, KeyRecord, Limits, Name, SignUp};
+use policy::{KeyId, KeyOrigin, KeyRecord, Layer, Limits, Name, SignUp};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use store::{Declared, Founding, MemberRow, OrganizationRow, PlaceRow, Store, StoreError, UserRow};
 
 /// The layer of the environment that a new organization begins with.
-const FIRST_LAYER: &str = "development";
+const FIRST_LAYER: Layer = Layer::Development;
 /// Sign-ups of one address that are free of waiting.
 const FREE: u32 = 10;
 
@@ -53,16 +53,20 @@ pub(crate) async fn sign_up(
 ) -> Result<impl IntoResponse, ApiError> {
     let store = admin.store.load()?;
     let account = Account::checked(&admin, &store, &visitor, asked).await?;
-    let place = place_for(&admin, &store, &account).await?;
+    let place = place_for(&store, &account).await?;
     let entrance = begin_session(&admin, &visitor, &account.user.id, false, None);
     let (key, secret) = first_key(&admin, &place.0.handle, account.credit.as_ref())?;
-    let founding = account.founding(&place, &entrance, key);
+    let founding = account.founding(&admin, &place, &entrance, key);
     let (user, place) = (founding.user.clone(), place.0);
     let live = admin.live.clone();
     let made = founding.key.clone();
     admin
         .to_its_end("sign_up", async move {
             store.found(&founding).await.map_err(told)?;
+            if founding.hosted.is_some() {
+                let (revision, all) = store.hosted().await?;
+                live.take_hosted(revision, all);
+            }
             live.upsert_key(founding.key);
             Ok(())
         })
@@ -155,8 +159,15 @@ impl Account {
         Ok(Self { user, organization: organization.unwrap_or_default(), first, credit, host })
     }
 
-    fn founding(&self, place: &(PlaceRow, bool), entrance: &Entrance, key: KeyRecord) -> Founding {
+    fn founding(
+        &self,
+        admin: &Admin,
+        place: &(PlaceRow, bool),
+        entrance: &Entrance,
+        key: KeyRecord,
+    ) -> Founding {
         let (place, made) = place;
+        let hosted = || environments::first(admin, place, FIRST_LAYER, "local".into(), &self.user.email);
         let now = self.user.created_at;
         let organization = OrganizationRow {
             id: place.organization.clone(),
@@ -175,6 +186,7 @@ impl Account {
             created_at: now,
         };
         Founding {
+            hosted: made.then(hosted),
             made: made.then(|| (organization, place.clone())),
             adopted: self.host.handle.clone(),
             name: self.organization.clone(),
@@ -241,7 +253,7 @@ pub async fn ensure_places(store: &Store, declared: &[Declared]) -> Result<(), S
 }
 
 /// Where the new user begins, and whether that place is new.
-async fn place_for(admin: &Admin, store: &Store, account: &Account) -> Result<(PlaceRow, bool), ApiError> {
+async fn place_for(store: &Store, account: &Account) -> Result<(PlaceRow, bool), ApiError> {
     if account.first {
         let mut places = store.places(Some(&account.host.id), None).await?;
         let usual = places.iter().position(|place| &*place.handle == "dev").unwrap_or(0);
@@ -255,7 +267,6 @@ async fn place_for(admin: &Admin, store: &Store, account: &Account) -> Result<(P
         asked => asked,
     };
     let place = new_place(name);
-    admin.live.adopt_environment(&place).map_err(|why| ApiError::Refused("sign_up_unavailable", why))?;
     Ok((place, true))
 }
 
@@ -271,7 +282,7 @@ fn new_place(organization: &str) -> PlaceRow {
         handle: environment.clone(),
         id: environment,
         name: "dev".into(),
-        layer: FIRST_LAYER.into(),
+        layer: FIRST_LAYER.as_str().into(),
     }
 }
 

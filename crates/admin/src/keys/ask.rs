@@ -77,6 +77,15 @@ pub fn minted(pepper: &Pepper) -> Result<(Secret, KeyHash, String), ApiError> {
 }
 
 impl NewKey {
+    /// The environment that is asked for.
+    pub(super) fn environment(&self) -> Option<&str> {
+        self.environment.as_deref()
+    }
+
+    pub(super) fn set_environment(&mut self, handle: &str) {
+        self.environment = Some(handle.to_owned());
+    }
+
     /// Checks everything and makes the record with a fresh secret.
     pub(crate) fn into_record(
         self,

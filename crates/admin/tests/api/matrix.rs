@@ -109,7 +109,6 @@ fn absent(path: &str) -> String {
 async fn no_role_does_more_than_its_column_and_nobody_reaches_another_tenant() {
     let bench = Bench::new().await;
     let owner = bench.sign_up("ann@example.com", "Ours").await;
-    bench.process.adopts();
     let stranger = bench.sign_up("bob@theirs.example", "Theirs").await;
     let theirs = things(&bench, &stranger).await;
     let mut callers = vec![(
@@ -179,7 +178,6 @@ async fn no_role_does_more_than_its_column_and_nobody_reaches_another_tenant() {
 async fn another_tenants_places_cannot_be_named_in_a_body_or_a_query() {
     let bench = Bench::new().await;
     let owner = bench.sign_up("ann@example.com", "Ours").await;
-    bench.process.adopts();
     let stranger = bench.sign_up("bob@theirs.example", "Theirs").await;
     let theirs = things(&bench, &stranger).await;
     let workspace = stranger.body["workspace"]["id"].clone();

@@ -144,6 +144,8 @@ impl Gateway {
         if exchange.end_user.is_none() {
             exchange.end_user = exchange.asked.end_user.as_deref().map(Into::into);
         }
+        exchange.undecided = true;
+        crate::rollout::decide(&mut exchange);
         Ok(exchange)
     }
 }

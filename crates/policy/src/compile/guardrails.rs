@@ -145,7 +145,7 @@ fn hook(work: &mut Work<'_>, name: &Name, said: &GuardrailDocument) -> Result<De
     }
     let path = if path.is_empty() { "/".to_owned() } else { path };
     let timeout = said.timeout.unwrap_or(HOOK_TIMEOUT);
-    let may_be_private = work.document.server.allow_private_upstreams;
+    let may_be_private = work.may_be_private;
     Ok(Detector::Hook(Box::new(Hook { origin, path, credential, timeout, may_be_private })))
 }
 

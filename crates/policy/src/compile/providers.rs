@@ -63,7 +63,7 @@ fn provider(work: &mut Work<'_>, name: &Name, said: &ProviderDocument) -> Provid
         discover: said.models == ModelList::Discover,
         simulated: vendor.is_some_and(|vendor| vendor.simulated),
         // The simulated provider is in this process, unless somebody says that it is elsewhere.
-        may_be_private: work.document.server.allow_private_upstreams
+        may_be_private: work.may_be_private
             || (said.base_url.is_none() && vendor.is_some_and(|vendor| vendor.simulated)),
         credential: None,
         credential_name: None,

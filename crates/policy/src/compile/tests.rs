@@ -23,6 +23,7 @@ impl Secrets for Fixed {
         let name = match reference {
             SecretRef::Env(name) => name.clone(),
             SecretRef::File(path) => path.display().to_string(),
+            SecretRef::Vault(name) => name.clone(),
         };
         match self.0.get(&name) {
             Some(text) => Ok(Secret::new(text.clone())),

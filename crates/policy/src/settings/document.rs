@@ -4,9 +4,9 @@
 //! taken.
 
 mod network;
+mod server;
 
 use super::cluster::ClusterSettings;
-use super::overload::Overload;
 use crate::adaptive::Adaptive;
 use crate::guardrails::Action;
 use crate::ids::Name;
@@ -17,13 +17,14 @@ use crate::price::Price;
 use crate::route::{Causes, Sticky, Strategy};
 use crate::snapshot::{Dialect, Layer, Timeouts};
 use serde::{Serialize, Serializer};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use network::Network;
+pub use server::{DrainTimes, LogFormat, Server, SignUp, Tls};
 
 /// Where something stands in the text, both counted from 1. Line 0: not in a text.
 #[derive(Copy, Clone, Eq, PartialEq, Debug, Default)]
@@ -63,10 +64,16 @@ pub struct Document {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterSettings>,
     /// The first is that of the top-level tables.
+    #[serde(serialize_with = "declared")]
     pub environments: Vec<EnvironmentDocument>,
     /// Where the simulated provider of this process listens, once that is known.
     #[serde(skip)]
     pub demo_base: Option<String>,
+}
+
+/// What has numbers of its own is no part of what the settings mean.
+fn declared<S: Serializer>(environments: &[EnvironmentDocument], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(environments.iter().filter(|environment| environment.release.is_none()))
 }
 
 impl Document {
@@ -87,112 +94,6 @@ impl Document {
             demo_base: None,
         }
     }
-}
-
-/// `[server]`: the process.
-#[derive(Clone, Debug, Serialize)]
-pub struct Server {
-    /// Where the data plane listens.
-    pub listen: SocketAddr,
-    /// SQLite files, spool, last snapshot.
-    pub data_dir: PathBuf,
-    /// A port of their own for `/api`, `/` and `/metrics`.
-    pub admin_listen: Option<SocketAddr>,
-    /// Proxies whose `x-forwarded-for` is believed.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub trusted_proxies: Vec<Network>,
-    /// Allows `/api`, `/` and `/metrics` on a `listen` that is not loopback.
-    pub admin_on_public_port: bool,
-    /// TLS on `listen`.
-    pub tls: Option<Tls>,
-    /// The key-encryption key. `None`: a file in `data_dir`, made when absent.
-    pub master_key: Option<Placed<SecretRef>>,
-    /// The largest request body.
-    pub max_body: ByteSize,
-    /// The cap of all bodies in memory together. `None`: chosen by the gateway.
-    pub max_memory: Option<ByteSize>,
-    /// How many calls may be under way, and what may wait.
-    #[serde(skip_serializing_if = "Overload::is_usual")]
-    pub overload: Overload,
-    /// How a stop goes.
-    pub drain: DrainTimes,
-    /// The size at which the spool begins a new file.
-    pub segment_bytes: ByteSize,
-    /// How the process writes its own log.
-    pub log: LogFormat,
-    /// Providers may be at loopback and private addresses.
-    pub allow_private_upstreams: bool,
-    /// Who may sign up. `None`: everybody on loopback, elsewhere whoever is invited.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub sign_up: Option<SignUp>,
-}
-
-/// Who may sign up to the console.
-#[derive(Copy, Clone, Eq, PartialEq, Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum SignUp {
-    /// Everybody.
-    Open,
-    /// Whoever is invited.
-    Invite,
-    /// Nobody.
-    Closed,
-}
-
-impl Default for Server {
-    fn default() -> Self {
-        Server {
-            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
-            data_dir: PathBuf::from("tidegate-data"),
-            admin_listen: None,
-            trusted_proxies: Vec::new(),
-            admin_on_public_port: false,
-            tls: None,
-            master_key: None,
-            max_body: ByteSize(32 << 20),
-            max_memory: None,
-            overload: Overload::default(),
-            drain: DrainTimes::default(),
-            segment_bytes: ByteSize(64 << 20),
-            log: LogFormat::Text,
-            allow_private_upstreams: true,
-            sign_up: None,
-        }
-    }
-}
-
-/// A certificate and its key: paths of PEM files.
-#[derive(Clone, Eq, PartialEq, Debug, Serialize)]
-pub struct Tls {
-    /// The chain, leaf first.
-    pub certificate: String,
-    /// The private key.
-    pub key: String,
-}
-
-/// The two spans of a graceful stop.
-#[derive(Copy, Clone, Eq, PartialEq, Debug, Serialize)]
-pub struct DrainTimes {
-    /// Connections are still accepted for this long, while `/readyz` says no.
-    pub accept: Duration,
-    /// Whatever is under way is ended after this long.
-    pub deadline: Duration,
-}
-
-impl Default for DrainTimes {
-    fn default() -> Self {
-        DrainTimes { accept: Duration::from_secs(5), deadline: Duration::from_secs(30) }
-    }
-}
-
-/// How the process writes its own log.
-#[derive(Copy, Clone, Eq, PartialEq, Debug, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum LogFormat {
-    /// For people.
-    Text,
-    /// One object a line.
-    Json,
 }
 
 /// Bytes.
@@ -250,6 +151,8 @@ pub enum SecretRef {
     Env(String),
     /// `file:PATH`.
     File(PathBuf),
+    /// `vault:NAME`: kept sealed in the database, for the environment that names it.
+    Vault(String),
 }
 
 impl fmt::Display for SecretRef {
@@ -257,6 +160,7 @@ impl fmt::Display for SecretRef {
         match self {
             SecretRef::Env(name) => write!(f, "env:{name}"),
             SecretRef::File(path) => write!(f, "file:{}", path.display()),
+            SecretRef::Vault(name) => write!(f, "vault:{name}"),
         }
     }
 }
@@ -296,6 +200,28 @@ pub struct EnvironmentDocument {
     pub budgets: Vec<Placed<SharedBudget>>,
     /// `[keys.NAME]`.
     pub keys: BTreeMap<Name, KeyDocument>,
+    /// The settings say something of it, besides its keys; else the console may own it.
+    #[serde(skip)]
+    pub said: bool,
+    /// The number of its release, where it has numbers of its own.
+    #[serde(skip)]
+    pub release: Option<u64>,
+    /// The release that some of its end users have already.
+    #[serde(skip)]
+    pub rollout: Option<Box<RolloutDocument>>,
+}
+
+/// A release that is put into force for some.
+#[derive(Clone, Debug)]
+pub struct RolloutDocument {
+    /// What they run on.
+    pub environment: EnvironmentDocument,
+    /// How many of a million end users have it.
+    pub share: u32,
+    /// What tells this roll-out's draw from others'.
+    pub salt: Name,
+    /// These have it whatever the share is.
+    pub chosen: Arc<HashSet<Name>>,
 }
 
 impl EnvironmentDocument {
@@ -317,6 +243,9 @@ impl EnvironmentDocument {
             limits: Vec::new(),
             budgets: Vec::new(),
             keys: BTreeMap::new(),
+            said: false,
+            release: None,
+            rollout: None,
         }
     }
 }

@@ -167,6 +167,22 @@ pub(super) fn document(tree: &Tree<'_>, file: &str, findings: &mut Findings) -> 
     document
 }
 
+/// The same of a document that describes one environment and nothing else.
+pub(super) fn hosted(
+    tree: &Tree<'_>,
+    base: EnvironmentDocument,
+    findings: &mut Findings,
+) -> EnvironmentDocument {
+    let Shape::Table(groups) = &ROOT else { return base };
+    let root = Node { tree, groups, at: Place { line: 1, column: 1 }, findings };
+    let mut notes = Notes::default();
+    let read = environment(&root, base, &mut notes);
+    for (at, message, help) in notes.errors {
+        findings.error(at, message, help);
+    }
+    read
+}
+
 /// Errors made while the tree still borrows the real list.
 #[derive(Default)]
 pub(super) struct Notes {
@@ -256,8 +272,13 @@ fn server(node: &Node<'_, '_>, notes: &mut Notes) -> Server {
 }
 
 /// The environment of the top-level tables first, then those with a name.
+/// The tables of an environment that are part of its releases.
+const OF_RELEASES: [&str; 8] =
+    ["providers", "models", "routes", "logs", "cache", "guardrails", "limits", "budgets"];
+
 fn environments(root: &Node<'_, '_>, notes: &mut Notes) -> Vec<EnvironmentDocument> {
     let mut top = environment(root, EnvironmentDocument::dev(), notes);
+    top.said = OF_RELEASES.iter().any(|name| root.tree.contains_key(*name));
     let told = ["providers", "models", "routes", "keys", "logs", "cache", "guardrails"]
         .into_iter()
         .find(|name| root.tree.contains_key(*name));
@@ -276,6 +297,7 @@ fn environments(root: &Node<'_, '_>, notes: &mut Notes) -> Vec<EnvironmentDocume
             layer: layer.map_or(Layer::Production, |(_, layer)| *layer),
             region: node.name("region").unwrap_or(dev.region),
             providers: BTreeMap::new(),
+            said: true,
             ..dev
         };
         let read = environment(&Node { at, ..node }, base, notes);

@@ -157,17 +157,15 @@ t.toml:17:51: error: `keys.app.limits.requests_per_minute`: expected an integer,
 #[test]
 fn what_comes_later_is_named() {
     let text = "prompts = {}\n[flags]\nx = 1\n[providers.a]\ndialect = \"anthropic\"\nbase_url = \"http://h\"\n\
-                credential = \"vault:x\"\nhttp2 = true\n[models.\"a/b\"]\nprice = { hours = [] }\n\
+                http2 = true\n[models.\"a/b\"]\nprice = { hours = [] }\n\
                 [routes.r]\ntargets = [\"a/b\"]\nstrict = true\n";
     assert_eq!(
         bad(text),
         "t.toml:1:1: error: `prompts` is not available in this version\n\
          t.toml:2:2: error: `flags` is not available in this version\n\
-         t.toml:7:14: error: `providers.a.credential`: `vault:` is not available in this version\n  help: put the \
-         secret into an environment variable and write \"env:NAME\", or into a file and write \"file:PATH\"\n\
-         t.toml:8:1: error: `providers.a.http2` is not available in this version\n\
-         t.toml:10:11: error: `models.\"a/b\".price.hours` is not available in this version\n\
-         t.toml:13:1: error: `routes.r.strict` is not available in this version"
+         t.toml:7:1: error: `providers.a.http2` is not available in this version\n\
+         t.toml:9:11: error: `models.\"a/b\".price.hours` is not available in this version\n\
+         t.toml:12:1: error: `routes.r.strict` is not available in this version"
     );
 }
 

@@ -154,8 +154,12 @@ pub(super) fn size(text: &str) -> Result<ByteSize, Fault> {
 pub(super) fn secret(text: &str) -> Result<SecretRef, Fault> {
     let out = "put the secret into an environment variable and write \"env:NAME\", or into a file and \
                write \"file:PATH\"";
-    if text.starts_with("vault:") {
-        return Err(fault("`vault:` is not available in this version", out));
+    if let Some(name) = text.strip_prefix("vault:") {
+        let sound = |c: u8| c.is_ascii_alphanumeric() || b"_-./".contains(&c);
+        if name.is_empty() || name.len() > 100 || !name.bytes().all(sound) {
+            return Err(fault("the name after `vault:` is not that of a kept credential", out));
+        }
+        return Ok(SecretRef::Vault(name.to_owned()));
     }
     if let Some(name) = text.strip_prefix("env:") {
         let sound = |c: u8| c.is_ascii_alphanumeric() || c == b'_';

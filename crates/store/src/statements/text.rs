@@ -321,12 +321,6 @@ pub(crate) static UPDATE_KEY: Statement = Statement::control(
      WHERE id = $1",
 );
 
-macro_rules! release_columns {
-    () => {
-        "environment, number, at, source, checksum, message, document"
-    };
-}
-
 pub(crate) static RELEASES: Statement = Statement::control(
     "releases",
     concat!("SELECT ", release_columns!(), " FROM releases ORDER BY at DESC, number DESC LIMIT $1"),
@@ -343,9 +337,18 @@ pub(crate) static LATEST_RELEASE: Statement = Statement::control(
         " FROM releases WHERE environment = $1 ORDER BY number DESC LIMIT 1"
     ),
 );
+/// The console marks its own.
+pub(crate) static LATEST_DECLARED: Statement = Statement::control(
+    "latest declared release",
+    concat!(
+        "SELECT ",
+        release_columns!(),
+        " FROM releases WHERE source NOT LIKE 'console%' ORDER BY number DESC LIMIT 1"
+    ),
+);
 pub(crate) static INSERT_RELEASE: Statement = Statement::control(
     "insert release",
-    concat!("INSERT INTO releases (", release_columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7)"),
+    concat!("INSERT INTO releases (", release_columns!(), ") VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)"),
 );
 
 macro_rules! response_columns {
@@ -448,7 +451,7 @@ pub(crate) static SHOW_NODE: Statement = Statement::postgres(
 pub(crate) static NODES: Statement = Statement::postgres(
     "nodes",
     concat!(
-        "SELECT id, name, version, started_at, seen_at, CAST(seen_at > ",
+        "SELECT id, name, version, started_at, seen_at, revision, CAST(seen_at > ",
         server_time!(),
         " - $1 AS INT) FROM nodes ORDER BY name, id LIMIT 10000"
     ),
@@ -529,7 +532,7 @@ pub(crate) static PARTITIONS: Statement = Statement::postgres(
 );
 
 /// Every statement of one row or none.
-pub(crate) static STATEMENTS: [&Statement; 50] = [
+pub(crate) static STATEMENTS: [&Statement; 51] = [
     &BEGIN_SQLITE,
     &SHRINK,
     &BEGIN_POSTGRES,
@@ -556,6 +559,7 @@ pub(crate) static STATEMENTS: [&Statement; 50] = [
     &RELEASES,
     &RELEASE,
     &LATEST_RELEASE,
+    &LATEST_DECLARED,
     &INSERT_RELEASE,
     &INSERT_RESPONSE,
     &FINISH_RESPONSE,

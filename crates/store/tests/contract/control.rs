@@ -16,7 +16,7 @@ pub(crate) async fn every_statement_fits_the_schema(stand: &Stand) {
     // Makes today's file of the log on SQLite, without which its statements have no table.
     stand.store.drain(&requests([1])).await.unwrap();
     // What both know, what one knows, and six of many rows.
-    let wanted = if stand.is_postgres() { 84 + 16 + 6 } else { 84 + 2 + 6 };
+    let wanted = if stand.is_postgres() { 100 + 17 + 6 } else { 100 + 2 + 6 };
     assert_eq!(stand.store.verify().await.unwrap(), wanted);
 }
 
@@ -129,6 +129,8 @@ pub(crate) async fn releases_are_numbered_once(stand: &Stand) {
         checksum: format!("{number:064}"),
         message: String::new(),
         document: "[server]\nlisten = \"127.0.0.1:8080\"\n".into(),
+        author: "ann@example.com".into(),
+        bound: (number == 10).then(|| "[providers.x]\nbase_url = \"http://h/v1\"\n".into()),
     };
     assert_eq!(store.latest_release("dev").await.unwrap(), None);
     for (environment, number) in [("dev", 1), ("dev", 2), ("prod", 1), ("dev", 10)] {

@@ -64,6 +64,7 @@ fn session(n: u8, user: u8) -> SessionRow {
 fn founding(n: u8, organization: &str) -> Founding {
     Founding {
         made: None,
+        hosted: None,
         adopted: "local".into(),
         name: format!("name {n}"),
         user: user(n),
@@ -73,7 +74,7 @@ fn founding(n: u8, organization: &str) -> Founding {
     }
 }
 
-async fn founded(stand: &Stand) -> Name {
+pub(crate) async fn founded(stand: &Stand) -> Name {
     stand
         .store
         .ensure_places(&[declared("dev", "development"), declared("prod", "production")])

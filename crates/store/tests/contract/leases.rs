@@ -17,6 +17,7 @@ fn node(number: usize) -> Node {
         version: "0".into(),
         started_at: noon(),
         seen_at: noon(),
+        revision: 0,
         lives: true,
     }
 }

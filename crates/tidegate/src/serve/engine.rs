@@ -5,6 +5,7 @@
 //! of it afterwards from the keeper and may be away for as long as it likes.
 
 use super::file_keys;
+use super::hosting::{Hosting, Troubles};
 use super::last::{Accepted, Last};
 use super::source::{Overrides, Read, Refused, Source};
 use crate::secrets::ProcessSecrets;
@@ -14,8 +15,8 @@ use gateway::Gateway;
 use ledger::Ledger;
 use parking_lot::Mutex;
 use policy::{
-    ClusterSettings, Compiled, Discovered, Document, FileKey, KeyId, KeyRecord, Keyring, Name, Pepper,
-    Secret, Server, StoreSettings, Timestamp,
+    ClusterSettings, Compiled, Discovered, Document, FileKey, Finding, KeyId, KeyRecord, Keyring, Name,
+    Pepper, Secret, Server, StoreSettings, Timestamp,
 };
 use runtime::{Clock, Tasks};
 use std::borrow::Cow;
@@ -55,6 +56,8 @@ pub(crate) struct Engine {
     pub(crate) state: Mutex<State>,
     /// Why the database did not answer when it was last asked.
     pub(crate) store_trouble: Mutex<Option<String>>,
+    /// Why environments of the console do not run on what was published.
+    pub(crate) hosting_troubles: Mutex<Troubles>,
     draining: AtomicBool,
     saving: Mutex<()>,
     /// What the start has to tell its person; see `banner`.
@@ -76,6 +79,8 @@ pub(crate) struct Engine {
 pub(crate) struct State {
     /// What serves now; `None` before the first publication.
     pub(crate) document: Option<Document>,
+    /// The text that it was read from.
+    pub(crate) text: String,
     checksum: String,
     pub(crate) number: u64,
     pub(crate) release_checksum: String,
@@ -84,8 +89,22 @@ pub(crate) struct State {
     pub(crate) discovery_errors: HashMap<Name, String>,
     pub(crate) file_keys: Vec<FileKey>,
     pub(crate) settings: SettingsState,
+    /// What the console owns.
+    pub(crate) hosting: Hosting,
     pub(crate) unsaved_releases: Vec<Accepted>,
     pub(crate) unsaved_keys: HashMap<KeyId, KeyRecord>,
+}
+
+impl State {
+    /// The number of the next release of the settings: after theirs, and after those that the console gave an environment
+    /// which the settings describe again.
+    fn next_number(&self, document: &Document) -> u64 {
+        let taken = self.hosting.environments.iter().filter_map(|hosted| {
+            let described = document.environments.iter().any(|own| own.said && own.name == hosted.handle);
+            described.then(|| hosted.publication.stable.max(hosted.publication.candidate.unwrap_or(0)))
+        });
+        taken.fold(self.number, u64::max) + 1
+    }
 }
 
 /// The first key is shown once: in the banner, or after it when the database came up later.
@@ -149,6 +168,7 @@ impl Engine {
             declares_keys: made.declares_keys,
             state: Mutex::default(),
             store_trouble: Mutex::new(None),
+            hosting_troubles: Mutex::default(),
             draining: AtomicBool::new(false),
             saving: Mutex::new(()),
             news: Mutex::default(),
@@ -185,6 +205,7 @@ impl Engine {
         state.number = last.number;
         state.release_checksum = last.release_checksum;
         state.unsaved_releases = last.unsaved_releases;
+        state.hosting = Hosting { revision: last.revision, environments: last.hosted };
         for record in last.keys {
             self.keyring.upsert(record);
         }
@@ -216,13 +237,14 @@ impl Engine {
         }
         let mut change = Change::Keys;
         if state.number == 0 || compiled.release_checksum != state.release_checksum {
-            let number = state.number + 1;
+            let number = state.next_number(&read.document);
             compiled = self.compile(&state, &read.document, number)?;
             self.number(&mut state, &read, &compiled, number)?;
             change = Change::Release(number);
         }
         state.checksum = compiled.checksum;
         state.document = Some(read.document);
+        state.text = read.text;
         state.file_keys = compiled.keys;
         // Keys first: whoever sees the new release may already use its keys.
         self.sync_file_keys(&mut state);
@@ -247,6 +269,15 @@ impl Engine {
     }
 
     fn compile(&self, state: &State, document: &Document, number: u64) -> Result<Compiled, Refused> {
+        self.compile_all(state, document, number).map_err(Refused::from)
+    }
+
+    pub(super) fn compile_one(
+        &self,
+        state: &State,
+        document: &Document,
+        number: u64,
+    ) -> Result<Compiled, Vec<Finding>> {
         let now = self.clock.now();
         let mut document = Cow::Borrowed(document);
         // It works from the next start on, like all of `[server]`.
@@ -254,9 +285,7 @@ impl Engine {
         if document.server.allow_private_upstreams != private {
             document.to_mut().server.allow_private_upstreams = private;
         }
-        let compiled =
-            policy::compile(&document, number, &ProcessSecrets, &self.pepper, &state.discovered, now);
-        compiled.map_err(Refused::from)
+        policy::compile(&document, number, &ProcessSecrets, &self.pepper, &state.discovered, now)
     }
 
     fn note_settings(&self, state: &mut State, read: &Read, compiled: &Compiled) {
@@ -291,15 +320,20 @@ impl Engine {
             (_, Source::File(_)) => "settings file changed",
             (_, Source::Environment) => "environment changed",
         };
-        let rows = read.document.environments.iter().map(|environment| Accepted {
-            environment: environment.name.clone(),
-            number,
-            at: self.clock.now(),
-            source: self.source.describe(),
-            checksum: compiled.release_checksum.clone(),
-            message: message.to_owned(),
-            document: read.text.clone(),
-        });
+        // What the console owns is numbered there.
+        let hosted = |name: &Name| state.hosting.environments.iter().any(|hosted| hosted.handle == *name);
+        let own = read.document.environments.iter().filter(|own| own.said || !hosted(&own.name));
+        let rows: Vec<Accepted> = own
+            .map(|environment| Accepted {
+                environment: environment.name.clone(),
+                number,
+                at: self.clock.now(),
+                source: self.source.describe(),
+                checksum: compiled.release_checksum.clone(),
+                message: message.to_owned(),
+                document: read.text.clone(),
+            })
+            .collect();
         let before =
             (state.number, std::mem::take(&mut state.release_checksum), state.unsaved_releases.len());
         state.unsaved_releases.extend(rows);
@@ -335,7 +369,9 @@ impl Engine {
     /// Writes what must be remembered without the database.
     pub(crate) fn save(&self, state: &State) -> anyhow::Result<()> {
         let keys = self.keyring.all().iter().map(|key| key.record.clone()).collect();
-        let last = Last::new(state.number, &state.release_checksum, state.unsaved_releases.clone(), keys);
+        let mut last = Last::new(state.number, &state.release_checksum, state.unsaved_releases.clone(), keys);
+        last.revision = state.hosting.revision;
+        last.hosted.clone_from(&state.hosting.environments);
         let _turn = self.saving.lock();
         last.save(&self.data_dir)
     }

@@ -38,10 +38,8 @@ pub(crate) async fn connect(engine: &Arc<Engine>) -> Result<Option<Secret>, Stor
     let store = Store::open(&engine.store_settings.url, &engine.data_dir, engine.clock.clone()).await?;
     let keys = store.keys().await?;
     engine.ledger.restore_balances(&store.balances().await?);
-    let mut latest: Option<ReleaseRow> = None;
-    for row in store.releases(1).await? {
-        latest = latest.filter(|before| before.number >= row.number).or(Some(row));
-    }
+    let latest = store.latest_declared().await?;
+    engine.read_hosted(&store).await?;
     let was_empty = keys.is_empty();
     take_in(engine, keys, latest);
     engine.ledger.start_drain(Arc::new(store.clone()), &engine.tasks);
@@ -263,6 +261,8 @@ fn row_of(release: &Accepted) -> ReleaseRow {
         checksum: release.checksum.clone(),
         message: release.message.clone(),
         document: release.document.clone(),
+        author: String::new(),
+        bound: None,
     }
 }
 

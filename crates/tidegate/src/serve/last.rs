@@ -10,6 +10,7 @@ use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use store::HostedEnvironment;
 
 const FILE: &str = "snapshot.json";
 const FORMAT: u32 = 1;
@@ -26,6 +27,11 @@ pub(crate) struct Last {
     pub(crate) unsaved_releases: Vec<Accepted>,
     /// Every key known, with those of the file that the database has not seen.
     pub(crate) keys: Vec<KeyRecord>,
+    /// What the console owns, and how new that is.
+    #[serde(default)]
+    pub(crate) hosted: Vec<HostedEnvironment>,
+    #[serde(default)]
+    pub(crate) revision: u64,
 }
 
 /// One accepted release, until it is a row.
@@ -53,6 +59,8 @@ impl Last {
             release_checksum: release_checksum.to_owned(),
             unsaved_releases: unsaved,
             keys,
+            hosted: Vec::new(),
+            revision: 0,
         }
     }
 

@@ -4,11 +4,11 @@ use super::discovery::full_name;
 use super::engine::Engine;
 use super::keeper::kind_of;
 use admin::live::{
-    BearingState, EnvironmentState, LiveState, ProviderState, SpoolState, StandingState, StoreState,
+    BearingState, EnvironmentState, LiveState, Owner, ProviderState, SpoolState, StandingState, StoreState,
 };
 use admin::{BudgetPlace, Live};
 use policy::{KeyOrigin, KeyRecord, Name};
-use store::{Declared, PlaceRow};
+use store::{Declared, HostedEnvironment};
 
 impl Live for Engine {
     fn upsert_key(&self, record: KeyRecord) {
@@ -27,8 +27,11 @@ impl Live for Engine {
 
     fn environments(&self) -> Vec<Name> {
         let state = self.state.lock();
-        let environments = state.document.iter().flat_map(|document| &document.environments);
-        environments.map(|environment| environment.name.clone()).collect()
+        let declared = state.document.iter().flat_map(|document| &document.environments);
+        let mut all: Vec<Name> = declared.map(|environment| environment.name.clone()).collect();
+        let hosted = state.hosting.environments.iter().map(|hosted| &hosted.handle);
+        all.extend(hosted.filter(|handle| !all.contains(handle)).cloned().collect::<Vec<_>>());
+        all
     }
 
     fn places(&self) -> Vec<Declared> {
@@ -41,11 +44,6 @@ impl Live for Engine {
             layer: environment.layer.as_str().into(),
         };
         environments.map(place).collect()
-    }
-
-    fn adopt_environment(&self, _: &PlaceRow) -> Result<(), String> {
-        Err("this gateway serves the environments of its settings alone, and its organization has an owner: ask them for an invitation"
-            .to_owned())
     }
 
     fn doubt_model(&self, environment: &Name, allowed: &str) -> Option<String> {
@@ -115,6 +113,33 @@ impl Live for Engine {
         let explained =
             self.gateway.explain(&question).map_err(|error| format!("{} ({})", error.message, error.code))?;
         serde_json::to_value(explained).map_err(|error| error.to_string())
+    }
+
+    fn owner(&self, environment: &Name) -> Owner {
+        let state = self.state.lock();
+        let mut declared = state.document.iter().flat_map(|document| &document.environments);
+        let said = declared.any(|own| own.name == *environment && own.said);
+        if said { Owner::File } else { Owner::Console }
+    }
+
+    fn trouble(&self, environment: &Name) -> Vec<String> {
+        self.hosting_troubles.lock().get(environment).cloned().unwrap_or_default()
+    }
+
+    fn export(&self, environment: &Name) -> Option<String> {
+        self.text_of(environment)
+    }
+
+    fn check_hosted(&self, hosted: &HostedEnvironment) -> Result<Vec<String>, Vec<String>> {
+        self.check(hosted)
+    }
+
+    fn take_hosted(&self, revision: u64, environments: Vec<HostedEnvironment>) {
+        self.take(revision, environments);
+    }
+
+    fn node(&self) -> Name {
+        self.node.clone()
     }
 
     fn ready(&self) -> bool {

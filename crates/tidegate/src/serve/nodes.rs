@@ -3,6 +3,7 @@
 //! The database is asked twice a second for keys that another gateway made, rotated or revoked. On SQLite nobody else is there.
 
 use super::engine::Engine;
+use super::hosting;
 use policy::{StoreUrl, Timestamp};
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,7 @@ pub(super) fn own(engine: &Engine) -> Node {
         version: env!("CARGO_PKG_VERSION").into(),
         started_at: engine.started_at,
         seen_at: engine.started_at,
+        revision: 0,
         lives: true,
     }
 }
@@ -36,6 +38,7 @@ pub(super) fn own(engine: &Engine) -> Node {
 pub(super) fn start(engine: &Arc<Engine>) {
     if matches!(engine.store_settings.url, StoreUrl::Postgres(_)) {
         engine.tasks.spawn("key_follower", follow(engine.clone()));
+        engine.tasks.spawn("release_follower", hosting::follow(engine.clone()));
     }
 }
 

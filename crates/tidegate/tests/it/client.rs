@@ -82,6 +82,10 @@ impl Client {
         Self { address, key: key.to_owned(), headers: Vec::new() }
     }
 
+    pub(crate) fn key(&self) -> &str {
+        &self.key
+    }
+
     pub(crate) fn with_key(&self, key: &str) -> Self {
         Self { key: key.to_owned(), ..self.clone() }
     }

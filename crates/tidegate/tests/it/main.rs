@@ -33,6 +33,7 @@ mod raw;
 mod realtime;
 mod recall;
 mod redis;
+mod releases;
 mod routes;
 mod sharing;
 mod stand;

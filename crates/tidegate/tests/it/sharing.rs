@@ -16,14 +16,14 @@ use crate::stand::{PATIENCE, Setup, Stand, offline_key};
 const MASTER: &str = "0f1e2d3c4b5a69788796a5b4c3d2e1f00112233445566778899aabbccddeeff0";
 
 /// Three gateways with the same settings and key; the last one reaches the database by way of the proxy.
-struct Trio {
-    stands: Vec<Stand>,
+pub(crate) struct Trio {
+    pub(crate) stands: Vec<Stand>,
     proxy: Proxy,
     database: Database,
 }
 
 impl Trio {
-    async fn start(more: &str, script: Option<Script>) -> Self {
+    pub(crate) async fn start(more: &str, script: Option<Script>) -> Self {
         let database = Database::create().await;
         let proxy = Proxy::start(database.address(), 11).await.unwrap();
         let key = offline_key();
@@ -69,7 +69,7 @@ impl Trio {
         client.post("/v1/chat/completions", chat(model, more)).await.status
     }
 
-    async fn end(self) {
+    pub(crate) async fn end(self) {
         drop(self.stands);
         self.database.drop().await;
     }
