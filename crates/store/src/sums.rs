@@ -7,11 +7,12 @@
 //! these when there are as many of them. In all other cases the fold reads the entries; both ways give the same sums.
 
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
+use std::hash::{BuildHasher, BuildHasherDefault};
 use std::sync::Arc;
 
+use foldhash::fast::RandomState;
 use ledger::{Entry, EntryKind, Labels, Outcome};
-use policy::{Currency, Name, Timestamp};
+use policy::{Currency, Name, Timestamp, Verbatim};
 
 use crate::entries::{Place, code};
 use crate::value::{Value, foreign_or_none};
@@ -23,6 +24,8 @@ const BELIEVED: i64 = 1 << 40;
 const HOUR_US: i64 = 3_600_000_000;
 /// Rows that are kept at most, about 60 MB when each is another key's. Beyond it they are folded at once.
 const MOST_ROWS: usize = 262_144;
+/// Rows lie in blocks of so many, and stay where they are.
+const BLOCK: usize = 256;
 
 /// What the entries since a fold add to the sums.
 #[derive(Default)]
@@ -30,38 +33,39 @@ pub(crate) struct Sums {
     /// The id of the last entry that was folded, and how many came since; `None` when that is not known, and nothing is
     /// kept then.
     since: Option<(i64, i64)>,
-    groups: HashMap<Group, Used, foldhash::fast::RandomState>,
+    rows: Rows,
     windows: usize,
 }
 
+/// The rows, and where each is found. The table of places holds their hashes and no row: when it grows nothing else is touched,
+/// which with a hundred thousand keys was most of what growing cost.
+#[derive(Default)]
+struct Rows {
+    hasher: RandomState,
+    /// By the hash of its group the row that came last of those that have it.
+    places: HashMap<u64, u32, BuildHasherDefault<Verbatim>>,
+    blocks: Vec<Vec<Row>>,
+    count: u32,
+}
+
+struct Row {
+    group: Group,
+    used: Used,
+    /// Another row with this hash.
+    next: Option<u32>,
+}
+
 /// What a row of `usage_sums` belongs to. Two groups of one row do no harm: the row is added to twice.
-#[derive(Eq, Hash, PartialEq)]
 struct Group {
     hour: i64,
-    labels: Same<Labels>,
+    /// Compared by where they are, and kept so that nothing else can be there: who reads the spool shares the labels of a key, and
+    /// ten texts are not looked at for each entry.
+    labels: Arc<Labels>,
     provider: Name,
     model: Name,
     endpoint: Name,
     end_user: Option<Name>,
     currency: Option<Currency>,
-}
-
-/// Compared by where it is, and kept so that nothing else can be there: who reads the spool shares the labels of a key, and
-/// ten texts are not looked at for each entry.
-struct Same<T>(Arc<T>);
-
-impl<T> PartialEq for Same<T> {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0)
-    }
-}
-
-impl<T> Eq for Same<T> {}
-
-impl<T> Hash for Same<T> {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        Arc::as_ptr(&self.0).hash(state);
-    }
 }
 
 #[derive(Default)]
@@ -108,7 +112,7 @@ impl Sums {
 
     /// Rows that a fold would write.
     pub(crate) fn rows(&self) -> usize {
-        self.groups.len() + self.windows
+        self.rows.count as usize + self.windows
     }
 
     /// Whether so much is kept that it must be folded.
@@ -126,7 +130,7 @@ impl Sums {
         let Some((_, count)) = &mut self.since else { return };
         *count += i64::try_from(batch.len()).unwrap_or(i64::MAX / 2);
         for entry in batch {
-            let used = self.groups.entry(Group::of(entry)).or_default();
+            let used = self.rows.of(entry);
             let before = used.windows.len();
             used.add(entry);
             self.windows += used.windows.len() - before;
@@ -135,7 +139,7 @@ impl Sums {
 
     /// What `balance_sums` gains. What has values in common follows one another, and is in the order of the table's key.
     pub(crate) fn windows(&self) -> Vec<&Window> {
-        let mut windows: Vec<_> = self.groups.values().flat_map(|used| &used.windows).collect();
+        let mut windows: Vec<_> = self.rows.all().flat_map(|row| &row.used.windows).collect();
         windows
             .sort_unstable_by(|a, b| (a.currency, &a.scope, a.start).cmp(&(b.currency, &b.scope, b.start)));
         windows
@@ -143,13 +147,56 @@ impl Sums {
 
     /// What `usage_sums` gains, in the same order.
     pub(crate) fn uses(&self) -> Vec<Use<'_>> {
-        let used = self.groups.iter().filter(|(_, used)| used.attempts > 0);
-        let mut uses: Vec<_> = used.map(|(group, used)| Use { group, used }).collect();
+        let used = self.rows.all().filter(|row| row.used.attempts > 0);
+        let mut uses: Vec<_> = used.map(|Row { group, used, .. }| Use { group, used }).collect();
         uses.sort_unstable_by(|a, b| {
             a.group.shared().cmp(&b.group.shared()).then_with(|| a.group.own().cmp(&b.group.own()))
         });
         uses
     }
+}
+
+impl Rows {
+    /// What the row of an entry has so far.
+    fn of(&mut self, entry: &Entry) -> &mut Used {
+        let hash = self.hash(entry);
+        let first = self.places.get(&hash).copied();
+        let mut place = first;
+        while let Some(at) = place.filter(|at| !self.at(*at).group.is_of(entry)) {
+            place = self.at(at).next;
+        }
+        let at = place.unwrap_or_else(|| {
+            if (self.count as usize).is_multiple_of(BLOCK) {
+                self.blocks.push(Vec::with_capacity(BLOCK));
+            }
+            if let Some(block) = self.blocks.last_mut() {
+                block.push(Row { group: Group::of(entry), used: Used::default(), next: first });
+            }
+            self.places.insert(hash, self.count);
+            self.count += 1;
+            self.count - 1
+        }) as usize;
+        &mut self.blocks[at / BLOCK][at % BLOCK].used
+    }
+
+    fn at(&self, at: u32) -> &Row {
+        &self.blocks[at as usize / BLOCK][at as usize % BLOCK]
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Row> {
+        self.blocks.iter().flatten()
+    }
+
+    fn hash(&self, entry: &Entry) -> u64 {
+        let texts = (&*entry.provider, &*entry.model, &*entry.endpoint, entry.end_user.as_deref());
+        let currency = entry.cost.map(|cost| cost.currency);
+        self.hasher.hash_one((hour(entry), Arc::as_ptr(&entry.labels), texts, currency))
+    }
+}
+
+fn hour(entry: &Entry) -> i64 {
+    let at = entry.at.as_micros();
+    at - at % HOUR_US
 }
 
 impl Window {
@@ -182,15 +229,15 @@ impl Use<'_> {
     /// Absent texts are part of the table's key, as ''.
     pub(crate) fn shared(&self) -> Vec<Value> {
         let mut values = vec![Value::Int(self.group.hour), present(code(self.group.currency))];
-        values.extend(Place::of(&self.group.labels.0).values().into_iter().map(present));
+        values.extend(Place::of(&self.group.labels).values().into_iter().map(present));
         values
     }
 
     pub(crate) fn values(&self) -> [Value; 16] {
         let (group, used) = (self.group, self.used);
         [
-            Value::from(&group.labels.0.key_id),
-            Value::from(&group.labels.0.key_name),
+            Value::from(&group.labels.key_id),
+            Value::from(&group.labels.key_name),
             Value::from(&group.model),
             Value::from(&group.provider),
             Value::from(&group.endpoint),
@@ -211,10 +258,9 @@ impl Use<'_> {
 
 impl Group {
     fn of(entry: &Entry) -> Self {
-        let at = entry.at.as_micros();
         Self {
-            hour: at - at % HOUR_US,
-            labels: Same(entry.labels.clone()),
+            hour: hour(entry),
+            labels: Arc::clone(&entry.labels),
             provider: entry.provider.clone(),
             model: entry.model.clone(),
             endpoint: entry.endpoint.clone(),
@@ -223,13 +269,23 @@ impl Group {
         }
     }
 
+    fn is_of(&self, entry: &Entry) -> bool {
+        Arc::ptr_eq(&self.labels, &entry.labels)
+            && self.hour == hour(entry)
+            && self.model == entry.model
+            && self.provider == entry.provider
+            && self.endpoint == entry.endpoint
+            && self.end_user == entry.end_user
+            && self.currency == entry.cost.map(|cost| cost.currency)
+    }
+
     fn shared(&self) -> (i64, Option<Currency>, Place<'_>) {
-        (self.hour, self.currency, Place::of(&self.labels.0))
+        (self.hour, self.currency, Place::of(&self.labels))
     }
 
     /// In the order of the table's key, so that neighbours are written one after another.
     fn own(&self) -> [&str; 4] {
-        [&self.labels.0.key_id.0, &self.model, &self.endpoint, self.end_user.as_deref().unwrap_or_default()]
+        [&self.labels.key_id.0, &self.model, &self.endpoint, self.end_user.as_deref().unwrap_or_default()]
     }
 }
 

@@ -88,7 +88,9 @@ pub(super) fn promised(exchange: &Exchange, client: &HeaderMap, body: &Digest) -
     let mut mix = Mix::of(b"promised");
     asked(&mut mix, exchange, body);
     mix.add(exchange.end_user.as_deref().unwrap_or_default());
-    for name in ASKING {
+    let asks =
+        client.keys().any(|name| ["anthropic-", "openai-"].iter().any(|of| name.as_str().starts_with(of)));
+    for name in ASKING.into_iter().filter(|_| asks) {
         for value in client.get_all(name) {
             mix.add(name).add(value.as_bytes());
         }

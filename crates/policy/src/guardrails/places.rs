@@ -1,6 +1,6 @@
 //! Expressions with their proofs, and the one loop that finds: in a text that is there, and in one that still comes.
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::packed::Searcher;
 use regex::{Regex, RegexBuilder};
 use std::ops::Range;
 
@@ -37,7 +37,7 @@ impl std::fmt::Debug for Pattern {
 pub struct Places {
     patterns: Box<[Pattern]>,
     /// Matches every text in which one of those without a sign could begin.
-    gate: Option<AhoCorasick>,
+    gate: Option<Searcher>,
     begun: Begun,
     /// The most bytes of a match, where that is bounded.
     longest: Option<usize>,
@@ -135,7 +135,7 @@ impl Places {
     /// Whether one of those without a sign may begin behind `at`.
     fn is_open(&self, text: &str, at: usize) -> bool {
         let rest = text.as_bytes().get(at..).unwrap_or_default();
-        self.gate.as_ref().is_none_or(|gate| gate.is_match(rest))
+        self.gate.as_ref().is_none_or(|gate| gate.find(rest).is_some())
     }
 
     /// Looks at a text from a place on. What is found is in order and does not overlap.
