@@ -92,14 +92,45 @@ async fn the_first_one_signs_up_and_calls_a_model_at_once() {
 }
 
 #[tokio::test]
-async fn a_second_organization_is_refused_whole_where_none_can_be_served() {
+async fn a_second_organization_has_its_own_environment_and_sees_nothing_of_the_first() {
     let stand = Stand::start(Setup::default()).await;
-    assert_eq!(sign_up(&stand, "ann@example.com").await.status, 201);
+    let first = Browser::of(&stand, &sign_up(&stand, "ann@example.com").await);
     let again = sign_up(&stand, "ann@example.com").await;
     assert_eq!((again.status, again.code().as_str()), (409, "conflict"));
-    let other = sign_up(&stand, "bob@example.com").await;
-    assert_eq!((other.status, other.code().as_str()), (403, "sign_up_unavailable"), "{}", other.text());
-    assert_eq!(sign_in(&stand, "bob@example.com", PASSWORD).await.status, 401, "nothing was made");
+    let made = sign_up(&stand, "bob@example.com").await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let other = Browser::of(&stand, &made);
+    let made = made.json();
+    let client = stand.client().with_key(made["key"]["secret"].as_str().unwrap());
+    assert_eq!(client.chat("demo/echo").await.status, 200, "its environment serves at once");
+    assert_eq!(client.chat("fake/ok").await.status, 404, "with none of the first one's providers");
+    let id = made["environment"]["id"].as_str().unwrap();
+    // A server of this host's network is not reached, and its variables and files are not read.
+    let private =
+        format!("[providers.x]\ndialect = \"openai\"\nbase_url = \"{}\"\n", stand.upstream.base_url());
+    let path = format!("/api/environments/{id}/releases");
+    assert_eq!(other.post(&path, json!({ "document": private })).await.status, 201);
+    let reply = client.chat("x/ok").await;
+    assert!(reply.status >= 500, "{} {}", reply.status, reply.text());
+    assert_eq!(stand.upstream.journal().count(), 0);
+    let stolen = json!({ "document": "[providers.openai]\ncredential = \"env:STAND_KEY\"\n" });
+    let refused = other.post(&path, stolen).await;
+    assert_eq!((refused.status, refused.code().as_str()), (422, "invalid_document"), "{}", refused.text());
+    // To each the other's is as if it did not exist.
+    let theirs = first.get("/api/environments").await.json();
+    let theirs: Vec<_> =
+        theirs["environments"].as_array().unwrap().iter().map(|one| one["id"].clone()).collect();
+    assert!(!theirs.contains(&json!(id)), "{theirs:?}");
+    for path in [format!("/api/environments/{id}"), format!("/api/environments/{id}/export")] {
+        assert_eq!(first.get(&path).await.status, 404, "{path}");
+    }
+    let dev = theirs[0].as_str().unwrap();
+    for what in ["releases/1/publish", "releases/1/rollback", "releases/1/approve"] {
+        let reply = other.post(&format!("/api/environments/{dev}/{what}"), Value::Null).await;
+        assert_eq!(reply.status, 404, "{what}: {}", reply.text());
+    }
+    let mine = other.get("/api/keys").await.json();
+    assert_eq!(mine["keys"].as_array().unwrap().len(), 1, "{mine}");
 }
 
 #[tokio::test]
