@@ -28,7 +28,7 @@ use source::{Batch, Source};
 const PACE: Duration = Duration::from_millis(200);
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 const BACKOFF_LAST: Duration = Duration::from_secs(5);
-const POISON_NAME: &str = "poison.jsonl";
+pub(crate) const POISON_NAME: &str = "poison.jsonl";
 /// Records put aside are kept up to this size; further ones are only counted.
 const POISON_BYTES: u64 = 16 << 20;
 

@@ -9,13 +9,31 @@ use std::sync::Arc;
 
 use crate::LedgerError;
 use crate::disk::{Disk, Folder, SpoolFile};
+use crate::drain::{POISON_NAME, position};
 use crate::frame::{self, HEADER, Look};
-use crate::segments::segment_numbers;
+use crate::segments::{file_name, segment_numbers};
 use crate::wire::Decoder;
 
 pub use crate::wire::{Checkpoint, IntentRecord, Mark, Record};
 
 const WINDOW: usize = 256 << 10;
+
+/// What belongs to the spool in `dir`, in the order in which it is to be copied while it is written: how far the store has got, then
+/// the segments from the oldest on, then what was put aside. A copy of the newest that ends anywhere is what a crash there would have
+/// left; a segment that is gone when it is its turn was drained.
+///
+/// # Errors
+/// When the folder cannot be listed. One that does not exist has none.
+pub fn files(dir: &Path) -> io::Result<Vec<String>> {
+    let names = match Folder::unlocked(dir).list() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        listed => listed?,
+    };
+    let mut files: Vec<String> = names.iter().filter(|name| *name == position::NAME).cloned().collect();
+    files.extend(segment_numbers(&names).into_iter().map(file_name));
+    files.extend(names.into_iter().filter(|name| name == POISON_NAME));
+    Ok(files)
+}
 
 /// Bytes of a segment that hold no readable record.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -179,7 +197,7 @@ pub(crate) fn records(
                 Some(current) => current,
                 None => {
                     let number = numbers.next()?;
-                    let opened = disk.open(&crate::segments::file_name(number));
+                    let opened = disk.open(&file_name(number));
                     let Ok((file, length)) =
                         opened.and_then(|file| file.length().map(|length| (file, length)))
                     else {

@@ -8,7 +8,7 @@
 //!
 //! Reading order: `statements/text.rs` (all the SQL), `database.rs` (how it is run), `drain.rs` (the one hot path:
 //! a batch of the ledger's records), `sums.rs`, then `leases.rs` (what several nodes divide), `keys.rs`, `releases.rs`, `logs.rs`, `usage.rs`,
-//! `responses.rs`, `retention.rs`; who may do what: `statements/identity.rs`, `places.rs`, `users.rs`, `members.rs`, `sessions.rs`,
+//! `responses.rs`, `retention.rs`, `copies.rs` (backups); who may do what: `statements/identity.rs`, `places.rs`, `users.rs`, `members.rs`, `sessions.rs`,
 //! `invitations.rs`, `tokens.rs`.
 
 use std::future::Future;
@@ -21,6 +21,7 @@ use policy::{Currency, Money, Name, StoreUrl, Timestamp};
 use runtime::Clock;
 use tokio::sync::Mutex;
 
+mod copies;
 mod database;
 mod drain;
 mod entries;
@@ -45,6 +46,7 @@ mod usage;
 mod users;
 mod value;
 
+pub use copies::{Contents, contents, copy_file};
 pub use error::StoreError;
 pub use hosted::{Approval, HostedEnvironment, Publication};
 pub use invitations::InvitationRow;

@@ -24,6 +24,7 @@ macro_rules! release_columns {
 }
 pub(crate) use release_columns;
 
+pub(crate) mod copies;
 pub(crate) mod hosting;
 pub(crate) mod identity;
 pub(crate) mod text;
@@ -197,6 +198,7 @@ impl Store {
             Dialects::Postgres => dialect == Dialect::Postgres,
         };
         let all = text::STATEMENTS.iter().chain(&identity::STATEMENTS).chain(&hosting::STATEMENTS);
+        let all = all.chain(&copies::STATEMENTS);
         let single = all.filter(|statement| known(statement.dialects));
         let single = single.map(|statement| (statement.name, statement.home, statement.sql()));
         let bulk = text::BULKS.iter().map(|bulk| (bulk.name, bulk.home, bulk.probe()));

@@ -1,8 +1,8 @@
 //! The command line: one enum, one file per command under `commands/`.
 
 use crate::commands::{
-    apply, budgets, chat, check, doctor, environments, import, keys, logs, nodes, providers, releases,
-    routes, schema, serve, usage, users,
+    apply, backup, budgets, chat, check, doctor, environments, import, keys, logs, nodes, providers,
+    releases, restore, routes, schema, serve, usage, users,
 };
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -71,6 +71,10 @@ pub(crate) enum Command {
     Nodes(nodes::Args),
     /// Show who may do what; invite; reset a password
     Users(users::Args),
+    /// Write everything that the gateway keeps into one sealed file, also while it serves
+    Backup(backup::Args),
+    /// Bring back what `backup` wrote, or show that it can be
+    Restore(restore::Args),
     /// Say what is wrong and what to do about it
     Doctor(doctor::Args),
 }
@@ -145,6 +149,8 @@ mod tests {
             "tidegate routes explain chat --tokens 50000 --image --user u1 --tag tier=gold --json",
             "tidegate users invite ann@example.com --role owner --json",
             "tidegate users reset-password ann@example.com",
+            "tidegate backup /srv/backups/today --json",
+            "tidegate restore --verify /srv/backups/today",
             "tidegate doctor --json",
         ] {
             parse(line).unwrap();

@@ -1,6 +1,7 @@
 //! One file per command: its options, what it does, how it prints.
 
 pub(crate) mod apply;
+pub(crate) mod backup;
 pub(crate) mod budgets;
 pub(crate) mod chat;
 pub(crate) mod check;
@@ -12,6 +13,7 @@ pub(crate) mod logs;
 pub(crate) mod nodes;
 pub(crate) mod providers;
 pub(crate) mod releases;
+pub(crate) mod restore;
 pub(crate) mod routes;
 pub(crate) mod schema;
 pub(crate) mod serve;

@@ -2,10 +2,11 @@
 //!
 //! Reading order: [`cli`] (what can be asked), `commands/` (a file each), `serve/` (how the gateway is wired:
 //! `boot` tells the story), `client/` (how commands reach a running gateway), `import/` (other
-//! gateways' settings), [`environment`] (everything read
+//! gateways' settings), `backup/` (one sealed file of everything), [`environment`] (everything read
 //! from the process environment).
 
 mod allocator;
+mod backup;
 mod cli;
 mod client;
 mod commands;
@@ -76,6 +77,8 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Nodes(args) => commands::nodes::run(&place, args).await,
         Command::Providers(args) => commands::providers::run(&place, args).await,
         Command::Users(args) => commands::users::run(&place, args).await,
+        Command::Backup(args) => Box::pin(commands::backup::run(&place, args)).await,
+        Command::Restore(args) => Box::pin(commands::restore::run(&place, args)).await,
         Command::Doctor(args) => Box::pin(commands::doctor::run(&place, args)).await,
     }
 }

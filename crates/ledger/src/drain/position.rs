@@ -5,7 +5,7 @@
 
 use crate::disk::Disk;
 
-const NAME: &str = "drained";
+pub(crate) const NAME: &str = "drained";
 
 /// The remembered position (segment, offset), when there is one.
 pub(crate) fn read(disk: &dyn Disk) -> Option<(u64, u64)> {

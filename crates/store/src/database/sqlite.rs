@@ -28,7 +28,7 @@ use crate::statements::{Home, text};
 use crate::{StoreError, migrations};
 
 /// How long a statement waits for another process that writes the same file.
-const BUSY: Duration = Duration::from_secs(5);
+pub(crate) const BUSY: Duration = Duration::from_secs(5);
 /// How long an operation waits for its turn at a connection of ours.
 const TURN: Duration = Duration::from_secs(5);
 /// Days whose files stay open: today's, yesterday's for what comes late, and one that is being read.

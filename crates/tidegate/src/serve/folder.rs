@@ -13,9 +13,16 @@ pub(crate) const MASTER_KEY: &str = "master.key";
 /// never without the other.
 const NODE: &str = "spool/node";
 
+/// Where a restore unpacks; gone when it has ended.
+pub(crate) const RESTORING: &str = "restore.tmp";
+
 /// Makes the folder with mode 0700, or closes an existing one of ours to others.
 pub(crate) fn prepare(dir: &Path) -> anyhow::Result<()> {
     let shown = dir.display();
+    ensure!(
+        !dir.join(RESTORING).exists(),
+        "a restore into `{shown}` did not end: remove everything in it but `{MASTER_KEY}`, and restore again"
+    );
     let made = DirBuilder::new().recursive(true).mode(0o700).create(dir);
     made.with_context(|| format!("cannot make the data folder `{shown}`"))?;
     let mode =
@@ -60,6 +67,11 @@ pub(crate) fn load_master_key(dir: &Path) -> anyhow::Result<[u8; 32]> {
         Err(error) if error.kind() == ErrorKind::NotFound => make_master_key(&path),
         Err(error) => Err(error).with_context(|| format!("cannot read `{}`", path.display())),
     }
+}
+
+/// The master key in a data folder, where there is one.
+pub(crate) fn find_master_key(dir: &Path) -> anyhow::Result<Option<[u8; 32]>> {
+    if dir.join(MASTER_KEY).exists() { load_master_key(dir).map(Some) } else { Ok(None) }
 }
 
 /// Which gateway this folder is of: made once and kept, since what a gateway holds of shared budgets goes by it.

@@ -9,6 +9,7 @@
     reason = "tests"
 )]
 
+mod backup;
 mod books;
 mod budgets;
 mod cage;
