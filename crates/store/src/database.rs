@@ -155,7 +155,7 @@ impl Session {
         self.execute_sql(statement.name, statement.sql(), values).await
     }
 
-    async fn execute_sql(
+    pub(crate) async fn execute_sql(
         &mut self,
         name: &str,
         sql: SqlStr,
@@ -175,7 +175,7 @@ impl Session {
         self.fetch_sql(statement.name, statement.sql(), values).await
     }
 
-    async fn fetch_sql(
+    pub(crate) async fn fetch_sql(
         &mut self,
         name: &str,
         sql: SqlStr,

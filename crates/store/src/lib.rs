@@ -8,7 +8,7 @@
 //!
 //! Reading order: `statements/text.rs` (all the SQL), `database.rs` (how it is run), `drain.rs` (the one hot path:
 //! a batch of the ledger's records), `sums.rs`, then `leases.rs` (what several nodes divide), `keys.rs`, `releases.rs`, `logs.rs`, `usage.rs`,
-//! `responses.rs`, `retention.rs`, `copies.rs` (backups); who may do what: `statements/identity.rs`, `places.rs`, `users.rs`, `members.rs`, `sessions.rs`,
+//! `responses.rs`, `retention.rs`, `copies.rs` (backups), `moving.rs` (from SQLite to PostgreSQL); who may do what: `statements/identity.rs`, `places.rs`, `users.rs`, `members.rs`, `sessions.rs`,
 //! `invitations.rs`, `tokens.rs`.
 
 use std::future::Future;
@@ -33,6 +33,7 @@ mod leases;
 mod logs;
 mod members;
 mod migrations;
+mod moving;
 mod places;
 mod releases;
 mod request_log;
@@ -53,6 +54,7 @@ pub use invitations::InvitationRow;
 pub use leases::{Node, Office};
 pub use logs::LogFilter;
 pub use members::{MemberRow, MemberView, Membership};
+pub use moving::Moved;
 pub use places::{Declared, Founding, OrganizationRow, PlaceRow, WorkspaceRow};
 pub use releases::ReleaseRow;
 pub use responses::ResponseRow;

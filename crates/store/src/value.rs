@@ -148,6 +148,16 @@ impl Row {
         Self { columns: columns.into_iter(), read: 0 }
     }
 
+    /// What is left of it.
+    pub(crate) fn into_values(self) -> impl Iterator<Item = Value> {
+        self.columns
+    }
+
+    /// A column, without reading up to it.
+    pub(crate) fn get(&self, column: usize) -> Option<&Value> {
+        self.columns.as_slice().get(column)
+    }
+
     fn next(&mut self) -> Option<Value> {
         self.read += 1;
         self.columns.next()

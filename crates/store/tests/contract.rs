@@ -18,6 +18,8 @@ mod identity;
 mod leases;
 #[path = "contract/log.rs"]
 mod log;
+#[path = "contract/moving.rs"]
+mod moving;
 #[path = "contract/responses.rs"]
 mod responses;
 #[path = "contract/samples.rs"]

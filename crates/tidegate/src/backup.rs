@@ -17,7 +17,7 @@ mod sealed;
 mod unpack;
 
 pub(crate) use pack::write;
-pub(crate) use unpack::{restore, verify};
+pub(crate) use unpack::{restore, take_in, verify};
 
 use crate::located::Place;
 use crate::outcome::WrongUsage;

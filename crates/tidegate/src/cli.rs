@@ -1,7 +1,7 @@
 //! The command line: one enum, one file per command under `commands/`.
 
 use crate::commands::{
-    apply, backup, budgets, chat, check, doctor, environments, import, keys, logs, nodes, providers,
+    apply, backup, budgets, chat, check, doctor, environments, import, keys, logs, migrate, nodes, providers,
     releases, restore, routes, schema, serve, usage, users,
 };
 use clap::{Parser, Subcommand};
@@ -75,6 +75,8 @@ pub(crate) enum Command {
     Backup(backup::Args),
     /// Bring back what `backup` wrote, or show that it can be
     Restore(restore::Args),
+    /// Move everything from SQLite to PostgreSQL
+    Migrate(migrate::Args),
     /// Say what is wrong and what to do about it
     Doctor(doctor::Args),
 }
@@ -151,6 +153,7 @@ mod tests {
             "tidegate users reset-password ann@example.com",
             "tidegate backup /srv/backups/today --json",
             "tidegate restore --verify /srv/backups/today",
+            "tidegate migrate --to postgres://db/tidegate --json",
             "tidegate doctor --json",
         ] {
             parse(line).unwrap();

@@ -10,6 +10,7 @@ pub(crate) mod environments;
 pub(crate) mod import;
 pub(crate) mod keys;
 pub(crate) mod logs;
+pub(crate) mod migrate;
 pub(crate) mod nodes;
 pub(crate) mod providers;
 pub(crate) mod releases;

@@ -79,6 +79,7 @@ async fn dispatch(cli: Cli) -> anyhow::Result<Outcome> {
         Command::Users(args) => commands::users::run(&place, args).await,
         Command::Backup(args) => Box::pin(commands::backup::run(&place, args)).await,
         Command::Restore(args) => Box::pin(commands::restore::run(&place, args)).await,
+        Command::Migrate(args) => Box::pin(commands::migrate::run(&place, args)).await,
         Command::Doctor(args) => Box::pin(commands::doctor::run(&place, args)).await,
     }
 }

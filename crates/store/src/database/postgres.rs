@@ -58,13 +58,18 @@ impl Server {
             })
             .connect_lazy_with(options);
         let server = Self { pool, partitions: Mutex::default() };
-        let session = Session::begin(Connection::Postgres(server.acquire().await?)).await?;
+        let session = server.begin().await?;
         migrations::run(session, None, clock.now()).await?;
         Ok(server)
     }
 
     pub(crate) async fn acquire(&self) -> Result<PoolConnection<Postgres>, StoreError> {
         self.pool.acquire().await.map_err(|error| StoreError::from_sqlx("connect", &error))
+    }
+
+    /// A session with a transaction open.
+    pub(crate) async fn begin(&self) -> Result<Session, StoreError> {
+        Session::begin(Connection::Postgres(self.acquire().await?)).await
     }
 
     /// Makes the partitions of these days where there are none, in a transaction of their own: creating one locks the
@@ -74,7 +79,7 @@ impl Server {
         if missing.is_empty() {
             return Ok(());
         }
-        let mut session = Session::begin(Connection::Postgres(self.acquire().await?)).await?;
+        let mut session = self.begin().await?;
         // `IF NOT EXISTS` looks before it locks: two nodes at midnight need to take turns.
         session.fetch(&text::LOCK_SCHEMA, Vec::new()).await?;
         for day in &missing {
@@ -107,7 +112,7 @@ impl Server {
     /// Drops a day's partition.
     pub(crate) async fn drop_day(&self, day: Day) -> Result<(), StoreError> {
         self.forget_partitions();
-        let mut session = Session::begin(Connection::Postgres(self.acquire().await?)).await?;
+        let mut session = self.begin().await?;
         let sql = format!("DROP TABLE IF EXISTS request_log_{}", day.digits());
         session.script("drop a partition", AssertSqlSafe(sql).into_sql_str()).await?;
         session.commit().await

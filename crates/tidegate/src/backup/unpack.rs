@@ -136,22 +136,27 @@ async fn count(noted: &Noted, dir: &Path) -> anyhow::Result<Sums> {
     Ok(sums)
 }
 
-/// What a start would do with the spool: calls without an end are settled, and everything goes into the database. Then the spool
-/// remembers nothing; how many calls were settled.
-async fn take_in_spool(dir: &Path) -> anyhow::Result<u64> {
-    let (clock, tasks) = (Clock::system(), Tasks::new());
-    let spool = dir.join(SPOOL);
-    let store =
-        Store::open(&StoreUrl::Sqlite, dir, clock.clone()).await.context("the database cannot be opened")?;
-    let (ledger, recovery) = Ledger::open(Options::new(spool.clone()), clock, &tasks)?;
-    ledger.start_drain(Arc::new(store.clone()), &tasks);
+/// What a start would do with the spool: calls without an end are settled, and everything goes into the database. The folder is this
+/// process's until the ledger is dropped and `tasks` have ended. Also how many calls were settled.
+pub(crate) async fn take_in(dir: &Path, tasks: &Tasks) -> anyhow::Result<(Store, Ledger, u64)> {
+    let clock = Clock::system();
+    let (ledger, recovery) = Ledger::open(Options::new(dir.join(SPOOL)), clock.clone(), tasks)?;
+    let store = Store::open(&StoreUrl::Sqlite, dir, clock).await.context("the database cannot be opened")?;
+    ledger.start_drain(Arc::new(store.clone()), tasks);
     let all = ledger.flush(FLUSH).await;
     let why = ledger.depth().last_error.unwrap_or_default();
+    ensure!(all, "the records of the spool cannot be taken into the database: {why}");
+    Ok((store, ledger, recovery.open_intents_settled))
+}
+
+/// Takes the spool in and leaves it so that it remembers nothing; how many calls were settled.
+async fn take_in_spool(dir: &Path) -> anyhow::Result<u64> {
+    let (tasks, spool) = (Tasks::new(), dir.join(SPOOL));
+    let (store, ledger, settled) = take_in(dir, &tasks).await?;
     drop(ledger);
     tasks.stop();
     tasks.drained(TASKS).await;
     store.close().await;
-    ensure!(all, "the records of the spool cannot be taken into the database: {why}");
     for entry in fs::read_dir(&spool)? {
         let path = entry?.path();
         let stays = path.file_name().is_some_and(|name| name == super::NODE || name == "poison.jsonl");
@@ -162,5 +167,5 @@ async fn take_in_spool(dir: &Path) -> anyhow::Result<u64> {
             }
         }
     }
-    Ok(recovery.open_intents_settled)
+    Ok(settled)
 }

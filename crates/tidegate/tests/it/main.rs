@@ -27,6 +27,7 @@ mod idle;
 mod kills;
 mod limits;
 mod memory;
+mod migrate;
 mod operate;
 mod outage;
 mod overload;
