@@ -14,7 +14,7 @@ const ENTRIES: &str = "INSERT INTO entries (request_id, attempt_no, kind, seq, a
      cost, cost_currency, charge, charge_currency, price_version, budgets, overrun) \
      WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) \
      SELECT randomblob(16), attempt_no, kind, seq, at - i * 1000, settled_at, organization, workspace, environment, layer, region, \
-     release, key_id, key_name, provider, model, endpoint, outcome, i % 900, i % 70, basis, estimated, i * 17, cost_currency, i * 17, \
+     release, key_id, key_name, provider, model, endpoint, outcome, i % 900, i % 70, basis, estimated, i % 900 * 17, cost_currency, i % 900 * 17, \
      charge_currency, price_version, budgets, overrun \
      FROM n, (SELECT * FROM entries WHERE cost IS NOT NULL ORDER BY id LIMIT 1)";
 const KEYS: &str = "INSERT INTO keys (id, environment, name, hash, created_at, updated_at, revoked_at, document) \
