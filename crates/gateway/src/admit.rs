@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ledger::{Intent, Reservation, Spent};
+use ledger::{Intent, Reservation, Spent, Waiting};
 use policy::{BudgetRule, Deployment, Environment, Money, Name, Per, SharedBudget, name_fits};
 use smallvec::SmallVec;
 
@@ -90,16 +90,12 @@ pub(crate) async fn reserve(exchange: &mut Exchange, plan: &Plan) -> Result<Rese
     if budgets.is_empty() {
         return Ok(Reservation::none(policy::Currency::USD));
     }
-    let amount = worst(exchange, plan, &budgets)?;
-    match exchange.gateway.ledger.reserve(&budgets, amount, exchange.at) {
-        Err(refused) if refused.waits => Box::pin(wait_for_lease(exchange, &budgets, amount)).await,
-        reserved => reserved.map_err(|refused| spent(exchange, &refused)),
-    }
+    hold(exchange, plan, &budgets).await
 }
 
 /// Before an attempt that another name led to than the one before: what is held is held in the budgets of that name, or in none.
 /// `None` was held where the last such change was refused.
-pub(crate) fn rebook(
+pub(crate) async fn rebook(
     exchange: &mut Exchange,
     plan: &Plan,
     asked: &Name,
@@ -117,9 +113,23 @@ pub(crate) fn rebook(
     if budgets.is_empty() {
         return Ok(Reservation::none(policy::Currency::USD));
     }
-    let amount = worst(exchange, plan, &budgets)?;
-    let reserved = exchange.gateway.ledger.reserve(&budgets, amount, exchange.at);
-    reserved.map_err(|refused| spent(exchange, &refused))
+    hold(exchange, plan, &budgets).await
+}
+
+/// Holds it in all of these, and waits for a share where this node's does not reach.
+async fn hold(
+    exchange: &mut Exchange,
+    plan: &Plan,
+    budgets: &[(Name, BudgetRule)],
+) -> Result<Reservation, Box<Refusal>> {
+    let amount = worst(exchange, plan, budgets)?;
+    let mut waiting = Waiting::default();
+    match exchange.gateway.ledger.reserve_again(budgets, amount, exchange.at, &mut waiting) {
+        Err(refused) if refused.waits => {
+            Box::pin(wait_for_lease(exchange, budgets, amount, &mut waiting)).await
+        }
+        reserved => reserved.map_err(|refused| spent(exchange, &refused)),
+    }
 }
 
 /// The same once this node's share of a budget was asked for.
@@ -127,12 +137,13 @@ async fn wait_for_lease(
     exchange: &Exchange,
     budgets: &[(Name, BudgetRule)],
     amount: Money,
+    waiting: &mut Waiting,
 ) -> Result<Reservation, Box<Refusal>> {
     let gateway = &exchange.gateway;
     let mut turns = gateway.ledger.lease_turns();
     let until = gateway.clock.moment().plus(LEASE_WAIT);
     loop {
-        let refused = match gateway.ledger.reserve(budgets, amount, exchange.at) {
+        let refused = match gateway.ledger.reserve_again(budgets, amount, exchange.at, waiting) {
             Ok(reservation) => return Ok(reservation),
             Err(refused) => refused,
         };
@@ -296,7 +307,12 @@ fn standing(spent: &Spent) -> String {
         String::new()
     };
     let elsewhere = if spent.elsewhere.nano > 0 {
-        format!(", {} {currency} with other gateways", spent.elsewhere.decimal())
+        let away = if spent.away.nano > 0 {
+            format!(" ({} of it with some that are away)", spent.away.decimal())
+        } else {
+            String::new()
+        };
+        format!(", {} {currency} with other gateways{away}", spent.elsewhere.decimal())
     } else {
         String::new()
     };

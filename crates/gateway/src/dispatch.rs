@@ -78,15 +78,14 @@ pub(crate) async fn dispatch(
     let mut verdict = None;
     let mut left: SmallVec<[&Step; 4]> = plan.attempts.iter().collect();
     // What is put to its provider's other door.
-    let mut turned: Option<&Step> = None;
-    let mut made = 0;
-    let mut cause = None;
+    let (mut turned, mut last): (Option<&Step>, Option<&Step>) = (None, None);
+    let (mut made, mut cause) = (0, None);
     // What is held, and for which of the names that were asked for.
     let mut held = (Some(reservation), &plan.asked);
     if !gateway.standings.all_is_well() {
         gateway.retries.request(exchange.times.received);
     }
-    while let Some((step, visit)) = order::next(&gateway, &mut left, cause, turned) {
+    while let Some((step, visit)) = order::next(&gateway, &mut left, cause, turned, last) {
         let deployment = &step.deployment;
         let others = !left.is_empty();
         let entered = match queue::turn(&mut exchange, &deployment.provider, body.len(), others).await {
@@ -146,6 +145,7 @@ pub(crate) async fn dispatch(
         verdict = Some((miss.verdict, miss.retryable, miss.retry_after));
         let Some(more) = miss.reservation.filter(|_| again) else { break };
         turned = turn.then_some(step);
+        last = (made + 1 >= plan::MAX_ATTEMPTS).then_some(step);
         held.0 = Some(more);
     }
     refuse(exchange, verdict)
@@ -164,7 +164,7 @@ async fn enter<'a>(
         Some(reservation) if held.1 == name => Ok(reservation),
         other => {
             held.1 = name;
-            admit::rebook(exchange, plan, name, other).map_err(|spent| {
+            admit::rebook(exchange, plan, name, other).await.map_err(|spent| {
                 // It will not be made, so it takes nothing.
                 std::mem::take(&mut exchange.visited).undo();
                 (spent, Causes::BUDGET)

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::{Bytes, BytesMut};
+use ledger::Spent;
 use policy::Taken;
 use providers::failure;
 use providers::flow::Flow;
@@ -53,6 +54,8 @@ pub(crate) struct Relay {
     state: State,
     /// Output tokens that the reservation holds; passing it asks the budgets for more.
     reserved_output: u64,
+    /// Output tokens before which the budgets are not asked again for what they refused.
+    asks_again_at: u64,
     kept: Option<BytesMut>,
     /// Guardrails that look at the answer.
     screen: Option<Box<Screen>>,
@@ -75,8 +78,16 @@ impl Relay {
             u64::MAX
         };
         let kept = exchange.request_body.is_some().then(BytesMut::new);
-        let mut relay =
-            Self { flight, ready, state: State::Streaming, reserved_output, kept, screen, broken_off: None };
+        let mut relay = Self {
+            flight,
+            ready,
+            state: State::Streaming,
+            reserved_output,
+            asks_again_at: 0,
+            kept,
+            screen,
+            broken_off: None,
+        };
         relay.keep();
         relay.look_for_end(None);
         relay
@@ -171,24 +182,15 @@ impl Relay {
     /// Where several nodes share budgets, and nobody knows how long the answer may be, more is asked for when half of what is
     /// held is used: this node's share may have to grow first, and a stream cannot wait for it.
     fn foresee(&mut self, seen: u64) {
-        if seen <= self.reserved_output / 2 {
+        if seen <= self.reserved_output / 2 || seen < self.asks_again_at {
             return;
         }
-        let deployment = Arc::clone(&self.flight.deployment);
         let exchange = self.flight.exchange();
         if exchange.asked.max_output.is_some() || exchange.gateway.ledger.sharing().is_none() {
             return;
         }
-        let (now, bound) =
-            (exchange.gateway.clock.now(), exchange.asked.bound_for(&deployment.upstream_model));
-        let wanted = self.reserved_output.saturating_mul(2);
-        if let (Some(price), Some(attempt)) = (&deployment.price, self.flight.attempt()) {
-            let held = attempt.reserved().map_or(0, |held| held.nano);
-            let mut more = price.upper_bound(bound, wanted);
-            more.nano = more.nano.saturating_sub(held).max(0);
-            if attempt.extend(more, now).is_ok() {
-                self.reserved_output = wanted;
-            }
+        if self.hold_more(self.reserved_output).is_err() {
+            self.asks_again_at = seen.saturating_add(EXTENSION);
         }
     }
 
@@ -200,32 +202,38 @@ impl Relay {
         }
     }
 
-    /// Asks the budgets to hold twice the output seen so far, or at least what has been seen; when they refuse even that,
-    /// the stream is cut.
+    /// Asks the budgets to hold what has been seen and more; when they refuse even that, the stream is cut.
     fn extend(&mut self, seen: u64) -> bool {
+        let Err(spent) = self.hold_more(seen) else { return true };
+        let refusal = admit::used_up(self.flight.exchange(), &spent);
+        self.cut_off(&refusal);
+        false
+    }
+
+    /// Holds the money of twice this output. Where that is too much for a budget, half as much on top, a quarter, and so on: so near
+    /// the end of a budget an answer goes on as long as there is money for it. Where this node's share is too small, what is tried
+    /// here is what it asks for.
+    fn hold_more(&mut self, output: u64) -> Result<(), Box<Spent>> {
         let deployment = Arc::clone(&self.flight.deployment);
         let exchange = self.flight.exchange();
         let (now, bound) =
             (exchange.gateway.clock.now(), exchange.asked.bound_for(&deployment.upstream_model));
-        let Some(price) = &deployment.price else { return true };
-        let Some(attempt) = self.flight.attempt() else { return true };
-        let mut refused = None;
-        for wanted in [seen.saturating_mul(2), seen.saturating_add(EXTENSION)] {
+        let Some(price) = &deployment.price else { return Ok(()) };
+        let Some(attempt) = self.flight.attempt() else { return Ok(()) };
+        let mut more_output = output.max(EXTENSION);
+        loop {
+            let wanted = output.saturating_add(more_output);
             let mut more = price.upper_bound(bound, wanted);
             more.nano = more.nano.saturating_sub(attempt.reserved().map_or(0, |held| held.nano)).max(0);
             match attempt.extend(more, now) {
                 Ok(()) => {
                     self.reserved_output = wanted;
-                    return true;
+                    return Ok(());
                 }
-                Err(spent) => refused = Some(spent),
+                Err(spent) if more_output <= EXTENSION => return Err(spent),
+                Err(_) => more_output = (more_output / 2).max(EXTENSION),
             }
         }
-        if let Some(spent) = refused {
-            let refusal = admit::used_up(self.flight.exchange(), &spent);
-            self.cut_off(&refusal);
-        }
-        false
     }
 
     /// Settles when the provider has said that the answer is complete.

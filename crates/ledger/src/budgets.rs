@@ -23,8 +23,8 @@ use policy::{BudgetRule, Currency, Money, Name, NameMap, Timestamp, Window, Zone
 use smallvec::SmallVec;
 
 use crate::leases::Desk;
-use lease::Lease;
 pub(crate) use lease::{Held, Place};
+use lease::{Lease, Need};
 use reservation::{Ceiling, Hold};
 pub use reservation::{Crossed, Reservation};
 
@@ -60,6 +60,8 @@ pub struct Spent {
     pub is_ceiling: bool,
     /// What other nodes hold of the window.
     pub elsewhere: Money,
+    /// What of that is not used and lies with nodes that were not seen lately: nobody can have it until they are back.
+    pub away: Money,
     /// The window may have room that this node has no lease on yet: worth another try when the leases have been spoken of.
     pub waits: bool,
 }
@@ -77,6 +79,19 @@ pub struct Balance {
     pub reserved: Money,
     /// What this node may spend of the window in all, and what other nodes may; `None` where the window is this node's alone.
     pub leased: Option<(Money, Money)>,
+}
+
+/// A request that tries again until leases reach, so that what it needs is asked for once.
+#[derive(Debug, Default)]
+pub struct Waiting(SmallVec<[u64; 2]>);
+
+impl Waiting {
+    fn noted(&mut self, index: usize) -> &mut u64 {
+        if self.0.len() <= index {
+            self.0.resize(index + 1, 0);
+        }
+        &mut self.0[index]
+    }
 }
 
 /// All budgets of the process.
@@ -156,6 +171,7 @@ impl Budgets {
         budgets: &[(Name, BudgetRule)],
         amount: Money,
         now: Timestamp,
+        waiting: &mut Waiting,
     ) -> Result<Reservation, Box<Spent>> {
         if budgets.is_empty() {
             return Ok(Reservation::none(amount.currency));
@@ -177,7 +193,7 @@ impl Budgets {
         let mut short = None;
         let mut holds: SmallVec<[Hold; 2]> = SmallVec::new();
         let mut locked: SmallVec<[(MutexGuard<'_, Cells>, usize); 2]> = SmallVec::new();
-        for (scope, rule) in &wanted {
+        for (place, (scope, rule)) in wanted.iter().enumerate() {
             let mut cells = scope.cells.lock();
             let (start, resets) = cells.window(rule.window, &rule.zone, now);
             let index = cells.find_or_add(start, rule.amount.currency);
@@ -187,7 +203,8 @@ impl Budgets {
                 return Err(cell.refusal(&scope.name, &rule.name, limit, amount, resets));
             }
             if let Some(desk) = desk {
-                let asks = cell.lean_on_lease(amount, limit, resets, now);
+                let noted = waiting.noted(place);
+                let asks = cell.lean_on_lease(&Need { amount, limit, ends: resets }, desk, noted);
                 if asks.lists {
                     desk.list(Place::new(scope, start, limit.currency));
                 }
@@ -222,7 +239,7 @@ impl Budgets {
             cell.holders += 1;
         }
         drop(locked);
-        Ok(Reservation { holds, amount, ceiling })
+        Ok(Reservation { holds, amount, ceiling, waiting: Waiting::default() })
     }
 
     /// Adds a charge that was settled by an earlier process (replay): nothing was held for it here.
@@ -376,6 +393,7 @@ impl Cell {
             wanted,
             resets,
             elsewhere: self.money(self.lease.as_ref().map_or(0, |lease| lease.elsewhere())),
+            away: self.money(self.lease.as_ref().map_or(0, |lease| lease.away())),
             waits: false,
         })
     }

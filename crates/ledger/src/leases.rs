@@ -8,6 +8,9 @@
 //! A node asks by absolute numbers, and every ask has a later turn than the one before: an answer that was lost changes nothing,
 //! and an ask that reaches the store late, when a later one has been answered, is passed over. More was charged than was held
 //! (a provider billed more than it was asked for)? Then the store hears of it, and nobody else can spend it.
+//!
+//! The store knows a node by its id and by an epoch, which is another one when the node was forgotten meanwhile and its leases
+//! were given to others; then it holds nothing any more. The same where another process runs under its id: that one has the leases.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,7 +19,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use policy::{Currency, Money, Name, Timestamp};
+use policy::{Currency, Moment, Money, Name, Timestamp};
 use runtime::{Clock, Tasks};
 use tokio::sync::{Notify, watch};
 
@@ -31,9 +34,11 @@ const PATIENCE: Duration = Duration::from_secs(3);
 /// After a failure it is asked again after this.
 const AGAIN: Duration = Duration::from_millis(500);
 /// Windows that are spoken of at once.
-const AT_ONCE: usize = 128;
+const AT_ONCE: usize = 512;
 /// The file beside the spool that remembers the leases.
 const NAME: &str = "leases";
+/// Which form it has.
+const FORM: &[u8] = b"leases 2";
 
 /// What a node says of one budget window, in nano units of the limit's currency.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,8 +68,21 @@ pub struct Grant {
     pub granted: i64,
     /// All others.
     pub elsewhere: i64,
-    /// What those had not used of it when they were last heard of.
+    /// What of it those that live had not used when they were last heard of.
     pub free_elsewhere: i64,
+    /// The same of those that were not seen lately: nobody can have it until they are back.
+    pub away: i64,
+}
+
+/// One time of asking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Turn {
+    /// Later than that of every ask before.
+    pub number: i64,
+    /// Nodes that share what is there.
+    pub nodes: u32,
+    /// As this node heard it last.
+    pub epoch: i64,
 }
 
 /// What an ask came to.
@@ -84,19 +102,31 @@ pub enum Answer {
 pub struct Beat {
     /// Nodes that were seen lately, this one included.
     pub nodes: u32,
+    /// Another one than before where this node was forgotten meanwhile.
+    pub epoch: i64,
     /// Windows in which a node lately lacked money: scope, start, currency.
     pub wanted: Vec<(Name, Timestamp, Currency)>,
+}
+
+/// What came of showing itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Seen {
+    /// It is known to the others.
+    Among(Beat),
+    /// Another process has its id, says this.
+    Replaced(String),
 }
 
 type Promised<'a, T> = Pin<Box<dyn Future<Output = Result<T, String>> + Send + 'a>>;
 
 /// Who divides budgets among nodes. Implemented by the store.
 pub trait Leases: Send + Sync + 'static {
-    /// Divides: the answers in the order of the asks, all in one transaction. `nodes` share what is there.
-    fn settle<'a>(&'a self, asks: &'a [Ask], turn: i64, nodes: u32) -> Promised<'a, Vec<Answer>>;
+    /// Divides: the answers in the order of the asks, all in one transaction. An error where another process has this node's id,
+    /// or it was forgotten since the epoch of the turn.
+    fn settle<'a>(&'a self, asks: &'a [Ask], turn: Turn) -> Promised<'a, Vec<Answer>>;
 
     /// Shows that this node lives.
-    fn beat(&self) -> Promised<'_, Beat>;
+    fn beat(&self) -> Promised<'_, Seen>;
 }
 
 /// What the node that asks is to hold in all. `mine` is what it holds so far, `others` what all other nodes hold; `tight`: one of
@@ -131,10 +161,12 @@ pub(crate) struct Desk {
     away: AtomicBool,
     asks: AtomicU64,
     nodes: AtomicU64,
+    /// In which the leases were granted that an earlier process left.
+    epoch: Option<i64>,
 }
 
 impl Desk {
-    pub(crate) fn new(clock: Clock) -> Arc<Self> {
+    pub(crate) fn new(clock: Clock, epoch: Option<i64>) -> Arc<Self> {
         let (turns, _) = watch::channel(0);
         Arc::new(Self {
             clock,
@@ -144,16 +176,29 @@ impl Desk {
             away: AtomicBool::new(false),
             asks: AtomicU64::new(0),
             nodes: AtomicU64::new(1),
+            epoch,
         })
     }
 
-    pub(crate) fn now(&self) -> Timestamp {
-        self.clock.now()
+    pub(crate) fn moment(&self) -> Moment {
+        self.clock.moment()
     }
 
+    /// Whoever holds a window's lock may list it; so nobody takes such a lock who holds the list.
     pub(crate) fn list(&self, place: Place) {
         self.listed.lock().push(place);
         self.wake.notify_one();
+    }
+
+    fn list_all(&self, places: Vec<Place>) {
+        self.listed.lock().extend(places);
+    }
+
+    /// The first that are listed.
+    fn take(&self) -> Vec<Place> {
+        let mut listed = self.listed.lock();
+        let many = listed.len().min(AT_ONCE);
+        listed.drain(..many).collect()
     }
 
     pub(crate) fn turns(&self) -> watch::Receiver<u64> {
@@ -193,32 +238,25 @@ pub(crate) struct Clerk {
     leases: Arc<dyn Leases>,
     turn: i64,
     nodes: u32,
+    /// In which the leases were granted; `None` before the first.
+    epoch: Option<i64>,
+    /// When it last showed itself, and whether it was seen.
+    shown: Option<(Moment, bool)>,
     unsaved: bool,
 }
 
 impl Clerk {
     pub(crate) fn new(desk: Arc<Desk>, spool: Arc<Spool>, leases: Arc<dyn Leases>) -> Self {
-        Self { desk, spool, leases, turn: 0, nodes: 1, unsaved: false }
+        let epoch = desk.epoch;
+        Self { desk, spool, leases, turn: 0, nodes: 1, epoch, shown: None, unsaved: false }
     }
 
     pub(crate) async fn run(mut self, tasks: Tasks) {
-        let mut heard = None;
         loop {
-            let pause = match heard {
-                Some(at) => BEAT.saturating_sub(self.desk.clock.moment().since(at)),
-                None => Duration::ZERO,
-            };
             tokio::select! {
                 () = tasks.stopping() => break,
                 () = self.desk.wake.notified() => {}
-                () = tokio::time::sleep(pause) => {
-                    heard = Some(self.desk.clock.moment());
-                    let well = self.beat().await;
-                    self.save_later();
-                    if !well {
-                        tokio::time::sleep(AGAIN).await;
-                    }
-                }
+                () = tokio::time::sleep(self.rest()) => {}
             }
             if !self.settle_listed().await {
                 tokio::time::sleep(AGAIN).await;
@@ -226,7 +264,7 @@ impl Clerk {
         }
         // What nobody will use here any more is for the others, if they can be told: else it is needed for the next start.
         if self.beat().await {
-            self.desk.listed.lock().extend(self.budgets().give_all_back());
+            self.desk.list_all(self.budgets().give_all_back());
             self.settle_listed().await;
         } else {
             self.save();
@@ -238,30 +276,57 @@ impl Clerk {
         &self.spool.budgets
     }
 
+    /// How long it may be until it shows itself again.
+    fn rest(&self) -> Duration {
+        let since = |(at, _)| BEAT.saturating_sub(self.desk.moment().since(at));
+        self.shown.map_or(Duration::ZERO, since)
+    }
+
     /// Shows itself, and lists what others lack.
     pub(crate) async fn beat(&mut self) -> bool {
+        let at = self.desk.moment();
+        self.shown = Some((at, false));
         let leases = self.leases.clone();
-        let answer = in_time(leases.beat()).await;
-        self.desk.say_away(answer.as_ref().err().map(String::as_str));
-        let Ok(beat) = answer else { return false };
+        let beat = match in_time(leases.beat()).await {
+            Ok(Seen::Among(beat)) => beat,
+            Ok(Seen::Replaced(why)) => {
+                // The other one has the leases now. Nothing is said of it: it would count as the other one's.
+                self.budgets().drop_leases();
+                self.save();
+                self.desk.say_away(Some(&why));
+                return false;
+            }
+            Err(error) => {
+                self.desk.say_away(Some(&error));
+                return false;
+            }
+        };
+        self.desk.say_away(None);
+        self.shown = Some((at, true));
+        if self.epoch.replace(beat.epoch).is_some_and(|known| known != beat.epoch) {
+            tracing::warn!("this gateway was forgotten by the others: what it held of budgets is theirs");
+            self.desk.list_all(self.budgets().drop_leases());
+            self.unsaved = true;
+        }
         self.nodes = beat.nodes.max(1);
         self.desk.nodes.store(u64::from(self.nodes), Relaxed);
         let wanted = beat.wanted.iter();
-        let places: Vec<_> = wanted
+        let places = wanted
             .filter_map(|(scope, start, currency)| self.budgets().give_back(scope, *start, *currency))
             .collect();
-        self.desk.listed.lock().extend(places);
+        self.desk.list_all(places);
+        self.save_later();
         true
     }
 
-    /// Speaks of all that is listed; whether the store answered.
+    /// Speaks of all that is listed, and shows itself in between when it is time; whether the store answered.
     pub(crate) async fn settle_listed(&mut self) -> bool {
         loop {
-            let places: Vec<Place> = {
-                let mut listed = self.desk.listed.lock();
-                let many = listed.len().min(AT_ONCE);
-                listed.drain(..many).collect()
-            };
+            let was_seen = self.shown.is_some_and(|(_, seen)| seen);
+            if (!was_seen || self.rest().is_zero()) && !self.beat().await {
+                return false;
+            }
+            let places = self.desk.take();
             if places.is_empty() {
                 return true;
             }
@@ -274,48 +339,49 @@ impl Clerk {
     }
 
     async fn settle(&mut self, places: &[Place]) -> bool {
-        let mut spoken: Vec<(&Place, Ask)> = Vec::with_capacity(places.len());
-        let mut shrinks = false;
+        let Some(epoch) = self.epoch else { return false };
+        let (mut spoken, mut asks) = (Vec::with_capacity(places.len()), Vec::with_capacity(places.len()));
+        let (mut shrinks, moment) = (false, self.desk.moment());
         for place in places {
-            if let Some((ask, less)) = place.ask() {
+            if let Some((ask, less)) = place.ask(moment) {
                 shrinks |= less;
-                spoken.push((place, ask));
+                spoken.push(place);
+                asks.push(ask);
             }
         }
-        if spoken.is_empty() {
+        if asks.is_empty() {
             return true;
         }
-        // Everybody locks in one order.
-        spoken.sort_by(|(_, one), (_, other)| {
-            (&one.scope, one.window_start).cmp(&(&other.scope, other.window_start))
-        });
         if shrinks && !self.save() {
             // Who starts again must not believe to hold what is given back now; so nothing is said of it.
+            spoken.iter().for_each(|place| place.doubt());
             return true;
         }
-        let asks: Vec<Ask> = spoken.iter().map(|(_, ask)| ask.clone()).collect();
-        self.turn = self.desk.now().as_micros().max(self.turn + 1);
+        self.turn = self.desk.clock.now().as_micros().max(self.turn + 1);
         self.desk.asks.fetch_add(1, Relaxed);
+        let turn = Turn { number: self.turn, nodes: self.nodes, epoch };
         let leases = self.leases.clone();
-        let answers = in_time(leases.settle(&asks, self.turn, self.nodes)).await;
+        let answers = in_time(leases.settle(&asks, turn)).await;
         self.desk.say_away(answers.as_ref().err().map(String::as_str));
         let Ok(answers) = answers else {
-            spoken.iter().for_each(|(place, _)| place.doubt());
+            spoken.iter().for_each(|place| place.doubt());
+            // Perhaps it is known no more; then the next beat says so.
+            self.shown = None;
             return false;
         };
-        let now = self.desk.now();
-        for ((place, ask), answer) in spoken.iter().zip(answers) {
+        let moment = self.desk.moment();
+        for ((place, ask), answer) in spoken.into_iter().zip(&asks).zip(answers) {
             match answer {
                 Answer::Grant(grant) => {
-                    if place.take_grant(ask, grant, now) {
-                        self.desk.list((*place).clone());
+                    if place.take_grant(ask, grant, moment) {
+                        self.desk.list(place.clone());
                     }
                 }
                 // The clock has gone back since: the next turn comes after it.
                 Answer::Passed { turn } => {
                     self.turn = self.turn.max(turn);
                     place.say_again();
-                    self.desk.list((*place).clone());
+                    self.desk.list(place.clone());
                 }
             }
         }
@@ -323,14 +389,21 @@ impl Clerk {
         true
     }
 
+    /// Nobody else was seen.
+    #[cfg(test)]
+    pub(crate) fn alone(&mut self) {
+        self.nodes = 1;
+    }
+
     pub(crate) fn save_later(&mut self) {
-        if std::mem::take(&mut self.unsaved) {
-            self.save();
+        if std::mem::take(&mut self.unsaved) && !self.save() {
+            self.unsaved = true;
         }
     }
 
     fn save(&mut self) -> bool {
-        match write(&*self.spool.disk, &self.budgets().held()) {
+        let kept = Kept { epoch: self.epoch, held: self.budgets().held() };
+        match write(&*self.spool.disk, &kept) {
             Ok(()) => true,
             Err(error) => {
                 tracing::warn!(%error, "the leases on budgets cannot be remembered");
@@ -345,16 +418,23 @@ async fn in_time<T>(answer: Promised<'_, T>) -> Result<T, String> {
     tokio::time::timeout(PATIENCE, answer).await.unwrap_or_else(|_| Err(late()))
 }
 
+/// What is remembered of the leases.
+#[derive(Default, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Kept {
+    pub(crate) epoch: Option<i64>,
+    pub(crate) held: Vec<Held>,
+}
+
 /// Remembers what is held. A torn file is no file, and then this node holds nothing until the store says so.
-fn write(disk: &dyn Disk, held: &[Held]) -> std::io::Result<()> {
-    let body = postcard::to_stdvec(held).map_err(std::io::Error::other)?;
-    let mut content = crc32fast::hash(&body).to_le_bytes().to_vec();
+fn write(disk: &dyn Disk, kept: &Kept) -> std::io::Result<()> {
+    let body = postcard::to_stdvec(kept).map_err(std::io::Error::other)?;
+    let mut content = check(&body).to_le_bytes().to_vec();
     content.extend(body);
     disk.overwrite(NAME, &content)
 }
 
 /// What a process before this one held.
-pub(crate) fn read(disk: &dyn Disk) -> Vec<Held> {
+pub(crate) fn read(disk: &dyn Disk) -> Kept {
     let whole = || {
         let file = disk.open(NAME).ok()?;
         let length = usize::try_from(file.length().ok()?).ok()?;
@@ -367,10 +447,18 @@ pub(crate) fn read(disk: &dyn Disk) -> Vec<Held> {
             }
         }
         let (crc, body) = content.split_first_chunk::<4>()?;
-        if crc32fast::hash(body) != u32::from_le_bytes(*crc) {
+        if check(body) != u32::from_le_bytes(*crc) {
             return None;
         }
         postcard::from_bytes(body).ok()
     };
     whole().unwrap_or_default()
+}
+
+/// Of this form of the file: that of another version is no file.
+fn check(body: &[u8]) -> u32 {
+    let mut check = crc32fast::Hasher::new();
+    check.update(FORM);
+    check.update(body);
+    check.finalize()
 }

@@ -10,7 +10,7 @@ use runtime::{Clock, Tasks};
 use tokio::sync::watch;
 
 use crate::attempt::{Attempt, Opening};
-use crate::budgets::{Balance, Crossed, Reservation, Spent};
+use crate::budgets::{Balance, Crossed, Reservation, Spent, Waiting};
 use crate::disk::{Disk, Folder};
 use crate::drain::{Drain, DrainState, Drainer, position};
 use crate::error::{LedgerError, SpoolUnavailable};
@@ -155,7 +155,10 @@ impl Ledger {
         let next_number = numbers.last().copied().unwrap_or(0).max(drained.0) + 1;
         let bounds = Bounds { segment_bytes: options.segment_bytes, max_backlog: options.max_backlog as u64 };
         let fresh = replay.fresh;
-        let desk = options.leased.then(|| (Desk::new(clock.clone()), leases::read(&*disk)));
+        let desk = options.leased.then(|| {
+            let kept = leases::read(&*disk);
+            (Desk::new(clock.clone(), kept.epoch), kept.held)
+        });
         let spool = Spool::start(disk, clock, bounds, (replay.budgets, replay.segments, next_number), first);
         if let Some((desk, held)) = desk {
             spool.budgets.share(desk, held);
@@ -243,7 +246,21 @@ impl Ledger {
         amount: Money,
         now: Timestamp,
     ) -> Result<Reservation, Box<Spent>> {
-        let reservation = self.0.spool.budgets.reserve(budgets, amount, now)?;
+        self.reserve_again(budgets, amount, now, &mut Waiting::default())
+    }
+
+    /// The same for a request that tries until leases reach: what it lacks is asked for once, however often it tries.
+    ///
+    /// # Errors
+    /// As those of [`reserve`](Self::reserve).
+    pub fn reserve_again(
+        &self,
+        budgets: &[(Name, BudgetRule)],
+        amount: Money,
+        now: Timestamp,
+        waiting: &mut Waiting,
+    ) -> Result<Reservation, Box<Spent>> {
+        let reservation = self.0.spool.budgets.reserve(budgets, amount, now, waiting)?;
         runtime::failpoint!("ledger.reserve");
         Ok(reservation)
     }

@@ -30,10 +30,10 @@ mod tests;
 mod wire;
 
 pub use attempt::{Attempt, Ended, Opening};
-pub use budgets::{Balance, Crossed, Reservation, Spent};
+pub use budgets::{Balance, Crossed, Reservation, Spent, Waiting};
 pub use drain::{Drain, DrainError};
 pub use error::{LedgerError, SpoolUnavailable};
-pub use leases::{Answer, Ask, Beat, Grant, Leases, divide};
+pub use leases::{Answer, Ask, Beat, Grant, Leases, Seen, Turn, divide};
 pub use ledger::{Depth, Ledger, Options, Recovery, Sharing};
 pub use records::{
     Basis, Bodies, Drained, Entry, EntryKind, Intent, Labels, Outcome, RequestLog, Settlement, is_own_tag,

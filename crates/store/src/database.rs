@@ -307,6 +307,9 @@ fn sqlite_arguments(
             Value::Text(text) => arguments.add(text),
             Value::Bytes(bytes) => arguments.add(bytes),
             Value::NoInt | Value::NoText | Value::NoBytes => arguments.add(None::<i64>),
+            Value::Ints(_) | Value::Texts(_) => {
+                return Err(StoreError::Invalid("SQLite has no lists".into()));
+            }
         }
         .map_err(refused)?;
     }
@@ -327,6 +330,8 @@ fn postgres_arguments(
             Value::NoInt => arguments.add(None::<i64>),
             Value::NoText => arguments.add(None::<&str>),
             Value::NoBytes => arguments.add(None::<&[u8]>),
+            Value::Ints(numbers) => arguments.add(numbers),
+            Value::Texts(texts) => arguments.add(texts.iter().map(|text| &**text).collect::<Vec<&str>>()),
         }
         .map_err(refused)?;
     }

@@ -37,7 +37,7 @@ macro_rules! migration {
     };
 }
 
-pub(crate) static MIGRATIONS: [Migration; 7] = [
+pub(crate) static MIGRATIONS: [Migration; 8] = [
     migration!(1, "ledger", Home::Control, "0001_ledger"),
     migration!(2, "keys_and_releases", Home::Control, "0002_keys_and_releases"),
     migration!(3, "request_log", Home::Log, "0003_request_log"),
@@ -45,6 +45,7 @@ pub(crate) static MIGRATIONS: [Migration; 7] = [
     migration!(5, "leases", Home::Control, "0005_leases"),
     migration!(6, "identity", Home::Control, "0006_identity"),
     migration!(7, "hosting", Home::Control, "0007_hosting"),
+    migration!(8, "node_epochs", Home::Control, "0008_node_epochs"),
 ];
 
 /// The first statement of all; the same for both databases.

@@ -19,6 +19,10 @@ pub(crate) enum Value {
     NoInt,
     NoText,
     NoBytes,
+    /// One parameter of many rows. PostgreSQL only.
+    Ints(Vec<Option<i64>>),
+    /// The same of texts.
+    Texts(Vec<Arc<str>>),
 }
 
 impl From<i64> for Value {
@@ -129,7 +133,12 @@ pub(crate) fn within(environments: Option<&[Name]>) -> Value {
 /// A text that a client or a provider chose. PostgreSQL's texts cannot hold NUL, and one such byte would hold up a whole
 /// batch: it becomes U+FFFD, in both databases alike.
 pub(crate) fn foreign(text: &Name) -> Value {
-    if text.as_bytes().contains(&0) { Value::from(text.replace('\0', "\u{FFFD}")) } else { Value::from(text) }
+    Value::Text(storable(text))
+}
+
+/// Such a text as it is stored.
+pub(crate) fn storable(text: &Name) -> Name {
+    if text.as_bytes().contains(&0) { text.replace('\0', "\u{FFFD}").into() } else { text.clone() }
 }
 
 /// The same for a text that may be absent.

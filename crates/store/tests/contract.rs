@@ -112,6 +112,8 @@ mod several {
     }
     on_postgres! {
         a_window_is_divided_and_given_back,
+        many_windows_are_divided_in_one_turn,
+        what_lies_with_a_node_that_is_gone_is_told_apart,
         asks_at_the_same_moment_never_get_more_than_there_is,
         a_node_that_is_gone_can_be_forgotten,
     }

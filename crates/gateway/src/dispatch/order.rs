@@ -12,12 +12,14 @@ use crate::refusal::Code;
 use crate::standing::{Fault, Told, Visit};
 
 /// Who is asked next: the first of the plan, and after a failure, of those that are for its cause, the one of which least bad
-/// is known.
+/// is known. `last`: whose attempt failed before the last that may be made; that one is for another deployment, if there is one,
+/// and not for the next of many credentials.
 pub(super) fn next<'a>(
     gateway: &'a Gateway,
     left: &mut SmallVec<[&'a Step; 4]>,
     cause: Option<Causes>,
     turned: Option<&'a Step>,
+    last: Option<&Step>,
 ) -> Option<(&'a Step, Visit<'a>)> {
     if let Some(step) = turned {
         return Visit::begin(gateway, step.at(), false).map(|visit| (step, visit));
@@ -25,11 +27,12 @@ pub(super) fn next<'a>(
     while !left.is_empty() {
         let doubt =
             |step: &&Step| gateway.standings.doubt(step.at()).max(u8::from(gateway.paces.is_full(step.at())));
+        let same = |step: &&Step| last.is_some_and(|failed| failed.deployment.name == step.deployment.name);
         let chosen = match cause {
             None => 0,
             Some(cause) => {
                 let fit = left.iter().enumerate().filter(|(_, step)| is_for(step, cause));
-                fit.min_by_key(|(_, step)| doubt(step))?.0
+                fit.min_by_key(|(_, step)| (same(step), doubt(step)))?.0
             }
         };
         let step = left.remove(chosen);

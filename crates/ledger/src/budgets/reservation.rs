@@ -6,7 +6,7 @@ use parking_lot::MutexGuard;
 use policy::{BudgetRule, Currency, Money, Name, Timestamp, Window};
 use smallvec::SmallVec;
 
-use super::{Cells, Place, Scope, Spent};
+use super::{Cells, Need, Place, Scope, Spent, Waiting};
 use crate::leases::Desk;
 
 /// Money held for one request. Dropping it releases what is left.
@@ -15,6 +15,8 @@ pub struct Reservation {
     pub(super) amount: Money,
     /// What the request may cost at most, by the strictest ceiling.
     pub(super) ceiling: Option<Box<Ceiling>>,
+    /// What was said of an extension that had to be tried again.
+    pub(super) waiting: Waiting,
 }
 
 pub(super) struct Ceiling {
@@ -92,6 +94,7 @@ impl Ceiling {
             resets: None,
             is_ceiling: true,
             elsewhere: nothing,
+            away: nothing,
             waits: false,
         }))
     }
@@ -101,7 +104,8 @@ impl Reservation {
     /// Holds nothing; for a key without budgets.
     #[must_use]
     pub fn none(currency: Currency) -> Self {
-        Self { holds: SmallVec::new(), amount: Money::zero(currency), ceiling: None }
+        let waiting = Waiting::default();
+        Self { holds: SmallVec::new(), amount: Money::zero(currency), ceiling: None, waiting }
     }
 
     /// What is held in each budget.
@@ -133,7 +137,7 @@ impl Reservation {
         }
         let mut locked: SmallVec<[MutexGuard<'_, Cells>; 2]> = SmallVec::new();
         // The holds are in the order in which everybody locks.
-        for hold in &self.holds {
+        for (place, hold) in self.holds.iter().enumerate() {
             let mut cells = hold.scope.cells.lock();
             if let Some(cell) = cells.cell(hold) {
                 let refuse = |cell: &super::Cell| {
@@ -143,7 +147,8 @@ impl Reservation {
                     return Err(refuse(cell));
                 }
                 if let Some(desk) = &hold.desk {
-                    let asks = cell.lean_on_lease(more, hold.limit, hold.resets, desk.now());
+                    let need = Need { amount: more, limit: hold.limit, ends: hold.resets };
+                    let asks = cell.lean_on_lease(&need, desk, self.waiting.noted(place));
                     if asks.lists {
                         desk.list(hold.place());
                     }

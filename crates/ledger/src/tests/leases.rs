@@ -1,6 +1,8 @@
 //! Three nodes share a budget: whatever is lost, comes late, or is killed, they never spend more than it together, and what is
 //! left can always be spent by whoever wants it.
 
+mod cases;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +10,12 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use policy::{BudgetRule, Currency, Name, Timestamp, Window};
 use proptest::prelude::*;
+use runtime::ManualClock;
 
 use super::{Bench, START, block_on, budget, completed, intent, options, usd};
 use crate::disk::memory::MemoryDisk;
-use crate::leases::{Answer, Ask, Beat, Clerk, Grant, Leases, divide};
-use crate::{Attempt, Intent, Options, Spent};
+use crate::leases::{Answer, Ask, Beat, Clerk, Grant, Leases, Seen, Turn, divide};
+use crate::{Attempt, Intent, Options, Reservation, Spent};
 
 const LIMIT: i64 = 100;
 const NODES: usize = 3;
@@ -43,28 +46,60 @@ struct Office {
     rows: HashMap<usize, Row>,
     place: Option<(Name, Timestamp, Currency)>,
     tight: bool,
-    late: Vec<(usize, Vec<Ask>, i64, u32)>,
+    late: Vec<(usize, Vec<Ask>, Turn)>,
     lines: [Line; NODES],
+    /// Another one after the node was forgotten.
+    epochs: [i64; NODES],
+    /// Another process has its id.
+    replaced: [bool; NODES],
+    /// Not seen lately.
+    gone: [bool; NODES],
+    /// What was heard: how many windows at once, and the beats as zeros.
+    heard: Vec<usize>,
+    asked: Vec<Ask>,
+    /// Time goes on while it answers.
+    slow: Option<(ManualClock, Duration)>,
 }
 
 impl Office {
-    fn settle(&mut self, node: usize, asks: &[Ask], turn: i64, nodes: u32) -> Vec<Answer> {
-        asks.iter().map(|ask| self.settle_one(node, ask, turn, nodes)).collect()
+    fn settle(&mut self, node: usize, asks: &[Ask], turn: Turn) -> Result<Vec<Answer>, String> {
+        if self.replaced[node] || turn.epoch != self.epochs[node] {
+            return Err("not known".into());
+        }
+        self.heard.push(asks.len());
+        self.asked.extend_from_slice(asks);
+        if let Some((hand, by)) = &self.slow {
+            hand.advance(*by);
+        }
+        Ok(asks.iter().map(|ask| self.settle_one(node, ask, turn)).collect())
     }
 
-    fn settle_one(&mut self, node: usize, ask: &Ask, turn: i64, nodes: u32) -> Answer {
+    fn settle_one(&mut self, node: usize, ask: &Ask, turn: Turn) -> Answer {
+        if ask.scope.starts_with("many") {
+            return Answer::Grant(Grant { granted: ask.most, elsewhere: 0, free_elsewhere: 0, away: 0 });
+        }
         self.place = Some((ask.scope.clone(), ask.window_start, ask.limit.currency));
-        let others = self.rows.iter().filter(|(other, _)| **other != node).map(|(_, row)| row);
-        let (elsewhere, free_elsewhere) =
-            others.fold((0, 0), |sum, row| (sum.0 + row.granted, sum.1 + (row.granted - row.used).max(0)));
+        let (mut elsewhere, mut free_elsewhere, mut away) = (0, 0, 0);
+        for (other, row) in self.rows.iter().filter(|(other, _)| **other != node) {
+            elsewhere += row.granted;
+            *if self.gone[*other] { &mut away } else { &mut free_elsewhere } +=
+                (row.granted - row.used).max(0);
+        }
         let mine = self.rows.entry(node).or_default();
-        if mine.turn >= turn {
+        if mine.turn >= turn.number {
             return Answer::Passed { turn: mine.turn };
         }
-        let granted = divide(ask, mine.granted, elsewhere, nodes, self.tight);
-        *mine = Row { granted, used: ask.used, turn };
+        let granted = divide(ask, mine.granted, elsewhere, turn.nodes, self.tight);
+        *mine = Row { granted, used: ask.used, turn: turn.number };
         self.tight |= granted < ask.least;
-        Answer::Grant(Grant { granted, elsewhere, free_elsewhere })
+        Answer::Grant(Grant { granted, elsewhere, free_elsewhere, away })
+    }
+
+    /// What the store does when somebody says that a node will not come back.
+    fn forget(&mut self, node: usize) {
+        self.epochs[node] += 1;
+        let row = self.rows.entry(node).or_default();
+        row.granted = row.used;
     }
 }
 
@@ -74,19 +109,18 @@ impl Leases for Desk {
     fn settle<'a>(
         &'a self,
         asks: &'a [Ask],
-        turn: i64,
-        nodes: u32,
+        turn: Turn,
     ) -> std::pin::Pin<Box<dyn Future<Output = Result<Vec<Answer>, String>> + Send + 'a>> {
         Box::pin(async move {
             let mut office = self.0.lock();
             match office.lines[self.1] {
-                Line::Good => Ok(office.settle(self.1, asks, turn, nodes)),
+                Line::Good => office.settle(self.1, asks, turn),
                 Line::Lost => {
-                    office.settle(self.1, asks, turn, nodes);
+                    let _ = office.settle(self.1, asks, turn);
                     Err("lost".into())
                 }
                 Line::Late => {
-                    office.late.push((self.1, asks.to_vec(), turn, nodes));
+                    office.late.push((self.1, asks.to_vec(), turn));
                     Err("late".into())
                 }
                 Line::Cut => Err("cut".into()),
@@ -94,14 +128,18 @@ impl Leases for Desk {
         })
     }
 
-    fn beat(&self) -> std::pin::Pin<Box<dyn Future<Output = Result<Beat, String>> + Send + '_>> {
+    fn beat(&self) -> std::pin::Pin<Box<dyn Future<Output = Result<Seen, String>> + Send + '_>> {
         Box::pin(async move {
-            let office = self.0.lock();
-            if office.lines[self.1] != Line::Good {
+            let mut office = self.0.lock();
+            if office.lines[self.1] == Line::Cut {
                 return Err("away".into());
             }
+            if office.replaced[self.1] {
+                return Ok(Seen::Replaced("a copied folder".into()));
+            }
+            office.heard.push(0);
             let wanted = office.place.iter().filter(|_| office.tight).cloned().collect();
-            Ok(Beat { nodes: NODES as u32, wanted })
+            Ok(Seen::Among(Beat { nodes: NODES as u32, epoch: office.epochs[self.1], wanted }))
         })
     }
 }
@@ -183,6 +221,17 @@ impl World {
         }
     }
 
+    /// From now on the budget is another, on every node.
+    fn limit(&mut self, limit: i64) {
+        self.rules = vec![budget("shared", limit, Window::Total)];
+    }
+
+    /// One that holds its money for the rest of the test.
+    fn take(&self, node: usize, amount: i64) -> Result<Reservation, Box<Spent>> {
+        let bench = &self.nodes[node].bench;
+        bench.ledger.reserve(&self.rules, usd(amount), bench.now())
+    }
+
     /// Spent, and spent and held together, over all nodes.
     fn used(&self) -> (i64, i64) {
         let each = self.nodes.iter().map(|node| node.bench.balance(&self.rules[0].0));
@@ -200,6 +249,7 @@ enum Move {
     Arrive,
     Crash(usize),
     Later(u64),
+    Lower(i64),
 }
 
 fn moves() -> impl Strategy<Value = Vec<Move>> {
@@ -219,6 +269,7 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => Just(Move::Arrive),
         1 => node.prop_map(Move::Crash),
         2 => (1..600u64).prop_map(Move::Later),
+        1 => (LIMIT / 10..=LIMIT).prop_map(Move::Lower),
     ];
     prop::collection::vec(one, 1..120)
 }
@@ -231,24 +282,32 @@ proptest! {
         let mut world = World::new();
         for one in &moves {
             match one {
-                Move::Reserve(node, amount) => drop(world.reserve(*node, *amount)),
+                Move::Reserve(node, amount) => {
+                    let limit = world.rules[0].1.amount.nano;
+                    if world.reserve(*node, *amount).is_ok() {
+                        let (_, used) = world.used();
+                        prop_assert!(used <= limit, "{used} of {limit} after {one:?}");
+                    }
+                }
                 Move::Settle(node, which, charge) => world.settle(*node, *which, *charge),
                 Move::Step(node) => world.step(*node),
                 Move::Beat(node) => world.beat(*node),
                 Move::Fault(node, line) => world.office.lock().lines[*node] = *line,
                 Move::Arrive => {
                     let mut office = world.office.lock();
-                    for (node, asks, turn, nodes) in std::mem::take(&mut office.late) {
-                        office.settle(node, &asks, turn, nodes);
+                    for (node, asks, turn) in std::mem::take(&mut office.late) {
+                        let _ = office.settle(node, &asks, turn);
                     }
                 }
                 Move::Crash(node) => world.crash(*node),
                 Move::Later(millis) => world.later(*millis),
+                Move::Lower(limit) => world.limit(world.rules[0].1.amount.nano.min(*limit)),
             }
             let (_, used) = world.used();
             prop_assert!(used <= LIMIT, "{used} of {LIMIT} after {one:?}");
         }
         // Everything is well again: what is left is there for whoever wants it.
+        world.limit(LIMIT);
         world.office.lock().lines = [Line::Good; NODES];
         for node in 0..NODES {
             while !world.nodes[node].running.is_empty() {
@@ -291,9 +350,9 @@ proptest! {
 fn one_node_alone_is_asked_for_once() {
     let mut world = World::new();
     let Node { bench, clerk, .. } = &mut world.nodes[0];
-    world.office.lock().rows.clear();
     assert!(bench.ledger.reserve(&world.rules, usd(1), START).is_err_and(|spent| spent.waits));
-    // `nodes` is 1 as long as nobody else was seen.
+    block_on(clerk.beat());
+    clerk.alone();
     block_on(clerk.settle_listed());
     for _ in 0..LIMIT {
         std::mem::forget(bench.ledger.reserve(&world.rules, usd(1), START).unwrap());
@@ -314,9 +373,9 @@ fn what_was_held_is_remembered_and_what_was_given_back_is_not() {
     world.office.lock().lines = [Line::Cut; NODES];
     world.crash(0);
     // The store is away, and this node goes on with what it holds.
-    world.reserve(0, 50).unwrap();
+    world.reserve(0, 15).unwrap();
     world.office.lock().lines = [Line::Good; NODES];
-    let _ = world.reserve(1, 30);
+    let _ = world.reserve(1, 90);
     world.step(1);
     world.beat(0);
     world.office.lock().lines = [Line::Cut; NODES];

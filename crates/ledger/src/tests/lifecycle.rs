@@ -36,6 +36,7 @@ fn a_budget_refuses_what_it_has_not_and_says_why() {
         wanted: usd(401),
         resets: Some("2026-12-01T00:00:00.000Z".parse().unwrap()),
         elsewhere: usd(0),
+        away: usd(0),
         waits: false,
     };
     assert_eq!(*refusal, expected);

@@ -80,6 +80,10 @@ macro_rules! server_time {
     };
 }
 
+mod nodes;
+
+pub(crate) use nodes::*;
+
 pub(crate) static BEGIN_SQLITE: Statement = Statement::sqlite("begin (SQLite)", "BEGIN IMMEDIATE");
 /// Gives the pages that a fold has read back: the cache of a busy hour is not held for ever.
 pub(crate) static SHRINK: Statement = Statement::sqlite("give memory back", "PRAGMA shrink_memory");
@@ -435,84 +439,6 @@ pub(crate) static EXPIRE_RESPONSES: Statement = Statement::responses(
 pub(crate) static RESPONSES_SIZE: Statement =
     Statement::responses("size of responses", "SELECT CAST(COALESCE(SUM(size), 0) AS BIGINT) FROM responses");
 
-/// $1: the node's id; writes nothing where a process that started later has the same. The server's clock is the one that all
-/// nodes have in common.
-pub(crate) static SHOW_NODE: Statement = Statement::postgres(
-    "show a node",
-    concat!(
-        "INSERT INTO nodes (id, name, version, started_at, seen_at) VALUES ($1, $2, $3, $4, ",
-        server_time!(),
-        ") ON CONFLICT (id) DO UPDATE SET name = excluded.name, version = excluded.version, \
-         started_at = excluded.started_at, seen_at = excluded.seen_at \
-         WHERE nodes.started_at <= excluded.started_at"
-    ),
-);
-/// A node lives that was seen within $1 microseconds.
-pub(crate) static NODES: Statement = Statement::postgres(
-    "nodes",
-    concat!(
-        "SELECT id, name, version, started_at, seen_at, revision, CAST(seen_at > ",
-        server_time!(),
-        " - $1 AS INT) FROM nodes ORDER BY name, id LIMIT 10000"
-    ),
-);
-/// $1, unless it was seen within $2 microseconds.
-pub(crate) static FORGET_NODE: Statement = Statement::postgres(
-    "forget a node",
-    concat!("DELETE FROM nodes WHERE id = $1 AND seen_at < ", server_time!(), " - $2"),
-);
-pub(crate) static FREE_LEASES: Statement = Statement::postgres(
-    "free the leases of a node",
-    "UPDATE leases SET granted = used WHERE node = $1 AND granted > used",
-);
-/// Windows that node $1 has a lease on and in which somebody lately (within $2 microseconds) lacked money.
-pub(crate) static WANTED_WINDOWS: Statement = Statement::postgres(
-    "wanted windows",
-    concat!(
-        "SELECT w.scope, w.window_start, w.currency FROM lease_windows w JOIN leases l ON l.scope = w.scope \
-         AND l.window_start = w.window_start AND l.currency = w.currency AND l.node = $1 WHERE w.wanted_at > ",
-        server_time!(),
-        " - $2 ORDER BY w.wanted_at LIMIT 1000"
-    ),
-);
-/// Locks a window until the end of the transaction; whether somebody lately (within $5 microseconds) lacked money in it.
-pub(crate) static LOCK_WINDOW: Statement = Statement::postgres(
-    "lock a window",
-    concat!(
-        "INSERT INTO lease_windows (scope, window_start, currency, ends_at, turn) VALUES ($1, $2, $3, $4, 1) \
-         ON CONFLICT (scope, window_start, currency) DO UPDATE SET turn = lease_windows.turn + 1, \
-         ends_at = COALESCE(excluded.ends_at, lease_windows.ends_at) RETURNING CAST(COALESCE(wanted_at > ",
-        server_time!(),
-        " - $5, false) AS INT)"
-    ),
-);
-pub(crate) static WINDOW_LEASES: Statement = Statement::postgres(
-    "leases on a window",
-    "SELECT node, granted, used, turn FROM leases WHERE scope = $1 AND window_start = $2 AND currency = $3",
-);
-pub(crate) static SET_LEASE: Statement = Statement::postgres(
-    "set a lease",
-    "INSERT INTO leases (scope, window_start, currency, node, granted, used, turn) VALUES ($1, $2, $3, $4, $5, $6, $7) \
-     ON CONFLICT (scope, window_start, currency, node) DO UPDATE SET granted = excluded.granted, \
-     used = excluded.used, turn = excluded.turn",
-);
-pub(crate) static WANT_WINDOW: Statement = Statement::postgres(
-    "want a window",
-    concat!(
-        "UPDATE lease_windows SET wanted_at = ",
-        server_time!(),
-        " WHERE scope = $1 AND window_start = $2 AND currency = $3"
-    ),
-);
-/// $1: windows that ended before. Nothing is divided in them any more.
-pub(crate) static DROP_LEASES: Statement = Statement::postgres(
-    "drop old leases",
-    "DELETE FROM leases USING lease_windows w WHERE w.ends_at < $1 AND leases.scope = w.scope \
-     AND leases.window_start = w.window_start AND leases.currency = w.currency",
-);
-pub(crate) static DROP_WINDOWS: Statement =
-    Statement::postgres("drop old windows", "DELETE FROM lease_windows WHERE ends_at < $1");
-
 pub(crate) static MIGRATIONS: Statement =
     Statement::control("migrations", "SELECT number, name FROM migrations ORDER BY number");
 pub(crate) static INSERT_MIGRATION: Statement = Statement::control(
@@ -574,10 +500,10 @@ pub(crate) static STATEMENTS: [&Statement; 51] = [
     &FORGET_NODE,
     &FREE_LEASES,
     &WANTED_WINDOWS,
-    &LOCK_WINDOW,
+    &LOCK_WINDOWS,
     &WINDOW_LEASES,
-    &SET_LEASE,
-    &WANT_WINDOW,
+    &SET_LEASES,
+    &WANT_WINDOWS,
     &DROP_LEASES,
     &DROP_WINDOWS,
     &MIGRATIONS,

@@ -62,6 +62,13 @@ impl Stand {
         }
     }
 
+    /// Changes the tables by other means than the store's. PostgreSQL only.
+    pub(crate) async fn sql(&self, sql: &str) {
+        if let StoreUrl::Postgres(url) = &self.url {
+            administer(url, sql.to_owned()).await;
+        }
+    }
+
     pub(crate) async fn close(self) {
         self.store.close().await;
         remove(&self.folder, self.database.as_deref()).await;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use fakes::plan::Plan;
+use fakes::upstream::{Script, Upstream};
 
 use crate::client::chat;
 use crate::stand::{Setup, Stand, fresh_dir};
@@ -106,6 +107,22 @@ async fn a_limited_credential_is_left_alone_and_the_others_go_on() {
     for text in [shown, metrics, explained, looked, stand.log()] {
         assert!(!text.contains("sk-hidden"), "{text}");
     }
+}
+
+#[tokio::test]
+async fn many_limited_credentials_leave_an_attempt_for_the_fallback() {
+    let healthy = Upstream::start(Script::default()).await.unwrap();
+    let more = format!(
+        "[providers.spare]\ndialect = \"openai\"\nbase_url = \"{}\"\nmodels = [\"m\"]\n\
+         [routes.r]\ntargets = [\"fake/m\"]\nfallbacks = [\"spare/m\"]\n",
+        healthy.base_url()
+    );
+    let names = ["a", "b", "c", "d", "e"].map(|name| (name, 1));
+    let (stand, _) = stand(&names, &more).await;
+    stand.upstream.set_plan(status(429, Some("60")));
+    let reply = stand.client().chat("r").await;
+    assert_eq!((reply.status, reply.header("x-tidegate-attempts")), (200, Some("3")), "{}", reply.text());
+    assert_eq!((used(&stand).len(), healthy.journal().count()), (2, 1));
 }
 
 #[tokio::test]

@@ -275,3 +275,66 @@ async fn a_key_that_one_gateway_makes_and_revokes_is_known_to_the_others() {
     }
     trio.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_that_is_lowered_is_shared_anew() {
+    let more = "[[budgets]]\nname = \"all\"\nper = \"organization\"\namount = \"10.00\"\nwindow = \"total\"\n\
+                [models.\"fake/cent\"]\nprice = { per_request = \"0.01\" }\n\
+                [models.\"fake/much\"]\nprice = { per_request = \"0.97\" }\n";
+    let mut trio = Trio::start(more, None).await;
+    for turn in 0..3 {
+        assert_eq!(trio.ask(turn, "", "fake/cent", "").await, 200);
+    }
+    // Each holds a share by now that is more than the whole is to be.
+    for stand in &mut trio.stands {
+        stand.write_file(&stand.settings("").replace("10.00", "1.00"));
+        stand.signal(libc::SIGHUP);
+        stand
+            .wait_until("the new amount is known", |stand| {
+                let known = stand.log().contains(" serves source=");
+                async move { known }
+            })
+            .await;
+    }
+    let until = Instant::now() + PATIENCE;
+    let mut admitted = 0;
+    for turn in 0.. {
+        admitted += usize::from(trio.ask(turn, "", "fake/much", "").await == 200);
+        if admitted > 0 && turn > 8 {
+            break;
+        }
+        assert!(Instant::now() < until, "nobody gets what is left");
+    }
+    assert_eq!(admitted, 1, "0.03 and 0.97 of 1.00");
+    trio.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fallback_waits_for_its_gateways_share() {
+    let more = "[[budgets]]\nname = \"each\"\nper = \"model\"\namount = \"10.00\"\nwindow = \"total\"\n\
+                [providers.other]\ndialect = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\nmodels = [\"m\"]\n\
+                [models.\"other/m\"]\nprice = { per_request = \"0.01\" }\n\
+                [models.\"fake/ok\"]\nprice = { per_request = \"0.01\" }\n";
+    let trio = Trio::start(more, None).await;
+    for turn in 0..3 {
+        assert_eq!(trio.ask(turn, "", "other/m", r#","models":["fake/ok"]"#).await, 200, "gateway {turn}");
+    }
+    trio.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_goes_on_while_a_shared_budget_has_money_for_it() {
+    // At first 4,096 tokens of output are held, 0.041; twice as much is more than there is, and what the answer has is not.
+    let more = "[[budgets]]\nname = \"all\"\nper = \"organization\"\namount = \"0.08\"\nwindow = \"total\"\n\
+                [models.\"fake/ok-t5000-d1\"]\nprice = { output = \"10\" }\n";
+    let trio = Trio::start(more, None).await;
+    let coming = trio.stands[1].client().stream("fake/ok-t5000-d1").await;
+    assert_eq!(coming.status, 200);
+    let text = coming.rest().await.unwrap();
+    assert!(
+        text.trim_end().ends_with("[DONE]") && !text.contains("\"error\""),
+        "{}",
+        &text[text.len() - 600..]
+    );
+    trio.end().await;
+}
