@@ -311,14 +311,19 @@ fn decided(exchange: &mut Exchange, guardrail: &Guardrail, action: &'static str,
     let (name, stage) = (&guardrail.name, stage.as_str());
     tracing::info!(request = %exchange.id, guardrail = %name, stage, action, found, "a guardrail decided");
     exchange.gateway.metrics.count_guardrail(name, action, stage);
-    let (key, told) = (format!("tidegate.guardrail.{name}"), format!("{stage} {action} {found}"));
-    match exchange.tags.iter_mut().find(|(tag, _)| **tag == *key) {
-        // It looked at the request already.
-        Some((_, value)) => *value = format!("{value}; {}", told.trim_end()).into(),
-        None => exchange.tags.push((key.into(), told.trim_end().into())),
-    }
+    note(exchange, name, format!("{stage} {action} {found}").trim_end());
     if guardrail.action != Action::Observe {
         announce(exchange, guardrail, action);
+    }
+}
+
+/// Notes it for the request's record.
+fn note(exchange: &mut Exchange, name: &str, told: &str) {
+    let key = format!("tidegate.guardrail.{name}");
+    match exchange.tags.iter_mut().find(|(tag, _)| **tag == *key) {
+        // It looked at the request already.
+        Some((_, value)) => *value = format!("{value}; {told}").into(),
+        None => exchange.tags.push((key.into(), told.into())),
     }
 }
 
@@ -330,8 +335,9 @@ fn announce(exchange: &mut Exchange, guardrail: &Guardrail, action: &str) {
 /// What those that look at answers did about an answer that is given again. Those that look at requests have looked at this one.
 pub(crate) fn told_again(exchange: &mut Exchange, told: &str) {
     for told in told.split(", ") {
-        let name = told.split('=').next().unwrap_or_default();
+        let (name, action) = told.split_once('=').unwrap_or((told, ""));
         if exchange.answer_guards.iter().any(|guardrail| *guardrail.name == *name) {
+            note(exchange, name, &format!("{} {action}", Stage::Response.as_str()));
             tell(exchange, told);
         }
     }

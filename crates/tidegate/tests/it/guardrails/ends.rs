@@ -157,7 +157,7 @@ async fn what_a_guardrail_did_not_see_is_kept_for_nobody() {
 async fn what_is_given_again_says_what_guardrails_did() {
     let cache = "[routes.r]\ntargets = [\"fake/m\"]\ncache = { enabled = true }\n";
     for action in ["annotate", "block"] {
-        let stand = stand(&format!("{}{cache}", word(action))).await;
+        let mut stand = stand(&format!("{}{cache}", word(action))).await;
         stand.upstream.set_plan(Plan { body: Some(body("fake", "a foobar", "{}")), ..Plan::default() });
         let told = format!("personal={action}");
         if action == "annotate" {
@@ -172,6 +172,11 @@ async fn what_is_given_again_says_what_guardrails_did() {
             let reply = with_key.chat("fake/m").await;
             assert_eq!(reply.header("idempotent-replayed"), again, "{:?}", reply.headers);
             assert_eq!(reply.header("x-tidegate-guardrails"), Some(&*told), "{action} {again:?}");
+        }
+        // What was found was told where it was found.
+        for line in records(&mut stand).await {
+            let noted = line["guardrails"]["personal"].as_str().unwrap();
+            assert!(noted.starts_with(&format!("response {action}")), "{line}");
         }
     }
 }
