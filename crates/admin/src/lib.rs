@@ -36,6 +36,7 @@ pub use caller::Caller;
 pub use error::ApiError;
 pub use explain::Explain;
 pub use identity::Identity;
+pub use identity::mail::{Letter, Mail, Mailbox};
 pub use identity::sign_up::ensure_places;
 pub use keys::minted;
 pub use live::{Live, LiveState};
@@ -71,6 +72,12 @@ pub struct Admin {
 }
 
 impl Admin {
+    /// A link of the console, with a token that works once. It stands behind `#`, so that it is in no log of a proxy.
+    pub(crate) fn link(&self, page: &str, token: &policy::Secret) -> String {
+        let origin = self.identity.console.as_ref().unwrap_or(&self.api.console);
+        format!("{origin}/#/{page}?token={}", token.expose())
+    }
+
     /// Runs a change in a task of its own: a caller who hangs up cannot stop it half-way.
     pub(crate) async fn to_its_end<T: Send + 'static>(
         &self,

@@ -59,7 +59,11 @@ fn operation(route: &routes::Route) -> Value {
     parameters.extend(route.query.iter().map(
         |(name, meaning)| json!({ "name": name, "in": "query", "description": meaning, "schema": { "type": "string" } }),
     ));
-    let success = if CREATED.contains(&route.operation) { "201" } else { "200" };
+    let success = match route.operation {
+        "requestPasswordReset" => "202",
+        operation if CREATED.contains(&operation) => "201",
+        _ => "200",
+    };
     let mut operation = json!({
         "operationId": route.operation,
         "summary": route.summary,

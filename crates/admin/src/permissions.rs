@@ -148,7 +148,7 @@ pub const TABLE: &[Line] = {
         line(ReadStatus,        "status:read",        Process, [ Y,  N,  N,  N,  N,  N,  N ], "see the process, its nodes and its database"),
         line(UseHostSecrets,    "host:secrets",       Process, [ Y,  N,  N,  N,  N,  N,  N ], "name environment variables and files of the host in documents"),
         line(WriteNodes,        "nodes:write",        Process, [ Y,  N,  N,  N,  N,  N,  N ], "forget gateways that will not come back"),
-        line(WriteUsers,        "users:write",        Process, [ Y,  N,  N,  N,  N,  N,  N ], "give somebody a link that sets a new password"),
+        line(WriteUsers,        "users:write",        Process, [ Y,  N,  N,  N,  N,  N,  N ], "give somebody a link that sets a new password; see letters that are not sent"),
     ]
 };
 

@@ -5,7 +5,7 @@
 
 use crate::access::{self, Access, Guard};
 use crate::identity::{
-    invitations, me, members, organizations, resets, sessions, sign_in, sign_up, tokens, totp,
+    invitations, mail, me, members, organizations, resets, sessions, sign_in, sign_up, tokens, totp,
 };
 use crate::permissions::Permission;
 use crate::releases::{document, make, publish};
@@ -75,6 +75,8 @@ pub fn table() -> Vec<Route> {
         read("/api/organizations/{id}", ReadOrganization, "readOrganization", "An organization and its policy", &[], "Organization", || get(organizations::read)),
         change("/api/organizations/{id}", WriteOrganization, "setOrganization", "Rename it, or set its policy", "OrganizationChange", "Organization", || patch(organizations::change)),
         write("/api/password-resets", WriteUsers, "createPasswordReset", "A token with which somebody sets a new password; answered once", Some("Forgotten"), "PasswordReset", || post(resets::create)),
+        write("/api/password-resets/request", Public, "requestPasswordReset", "Have such a token sent to one's own e-mail; answered alike whether there is such a user", Some("Forgotten"), "Requested", || post(resets::request)),
+        read("/api/mailbox", WriteUsers, "readMailbox", "Letters that are not sent, on a loopback install without `[smtp]`", &[], "Mailbox", || get(mail::read)),
         write("/api/password-resets/accept", Public, "acceptPasswordReset", "Set a new password with such a token; every session ends", Some("Reset"), "Changed", || post(resets::accept)),
 
         read("/api/members", ReadMembers, "listMembers", "Who has which role", members::QUERY, "MemberList", || get(members::list)),

@@ -165,7 +165,7 @@ impl Bench {
                 console: "http://127.0.0.1:8080".into(),
                 same_port: true,
             },
-            identity: Arc::new(Identity::new(&Server::default())),
+            identity: Arc::new(Identity::new(&Server::default(), None, None)),
             turn: Arc::default(),
         };
         Self { process, store, admin, hand, pepper, dir }

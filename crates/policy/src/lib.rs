@@ -60,8 +60,8 @@ pub use route::{
 pub use settings::{
     Bound, ByteSize, Change, ClusterSettings, CountedBy, Document, DrainTimes, EnvironmentDocument, Finding,
     Identity, LogFormat, Network, Overload, Place, Placed, ProviderDocument, RedisUrl, RolloutDocument,
-    SecretRef, Server, Severity, SignUp, StoreSettings, StoreUrl, Tls, changes, json_schema,
-    parse_environment,
+    SecretRef, Server, Severity, SignUp, SmtpSettings, SmtpTls, StoreSettings, StoreUrl, Tls, changes,
+    json_schema, parse_environment,
 };
 pub use snapshot::{
     Auth, Deployment, Dialect, Doubt, Endpoint, Environment, Layer, ModelEntry, Origin, Provider,

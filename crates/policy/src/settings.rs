@@ -14,6 +14,7 @@ mod extract;
 mod finding;
 mod hosted;
 mod overload;
+mod people;
 mod read;
 mod schema;
 mod shape;
@@ -34,6 +35,7 @@ pub(crate) use finding::Findings;
 pub use finding::{Finding, Severity};
 pub use hosted::{Identity, parse_environment};
 pub use overload::Overload;
+pub use people::{SmtpSettings, SmtpTls};
 pub use schema::json_schema;
 pub(crate) use value::base_url;
 

@@ -18,6 +18,7 @@ mod keeper;
 pub(crate) mod last;
 mod live;
 mod logging;
+mod mail;
 mod memory;
 mod nodes;
 mod room;

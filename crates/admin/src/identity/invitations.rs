@@ -7,7 +7,7 @@ use super::sign_in::begin_session;
 use super::sign_up::new_user;
 use super::throttle::Counted;
 use super::visitor::{Visitor, too_many};
-use super::{names, passwords};
+use super::{mail, names, passwords};
 use crate::access::held_by;
 use crate::caller::{Caller, Who};
 use crate::permissions::{Permission, Role};
@@ -67,9 +67,19 @@ pub(crate) async fn create(
     tracing::info!(invitation = %row.id, role = %row.role, by = %row.made_by, "an invitation was made");
     let mut body = view(&row, admin.clock.now());
     body["token"] = token.expose().into();
-    // Behind `#`, so that it is in no log of a proxy.
-    body["link"] = format!("{}/#/invitation?token={}", admin.api.console, token.expose()).into();
+    let link = admin.link("invitation", &token);
+    body["mailed"] = write_to(&admin, &store, &row, &link).await?.into();
+    body["link"] = link.into();
     Ok((StatusCode::CREATED, Json(body)))
+}
+
+/// Tells whom it is for, where letters go anywhere.
+async fn write_to(admin: &Admin, store: &Store, row: &InvitationRow, link: &str) -> Result<bool, ApiError> {
+    let Some(mail) = admin.identity.mail.as_ref().filter(|_| !row.email.is_empty()) else { return Ok(false) };
+    let organization = store.find_organization(&row.organization).await?;
+    let name = organization.map(|row| row.name).unwrap_or_default();
+    mail.post(mail::invitation(&row.email, &name, &row.role, link, row.expires_at), row.created_at);
+    Ok(true)
 }
 
 async fn invitation(

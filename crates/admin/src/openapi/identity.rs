@@ -68,6 +68,7 @@ fn signing_in() -> Value {
         ("mfa_required", boolean()),
         ("challenge", text()),
     ];
+    let letter = [("at", time()), ("to", text()), ("subject", text()), ("text", text())];
     let whole = ["organization", "workspace", "environment", "user", "key", "csrf_token"];
     json!({
         "NewAccount": object(&new_account, &["email", "password"]),
@@ -78,6 +79,8 @@ fn signing_in() -> Value {
         "Answered": object(&[("challenge", text()), ("code", text())], &["challenge", "code"]),
         "Forgotten": object(&[("email", text())], &["email"]),
         "PasswordReset": object(&[("token", secret()), ("link", text()), ("expires_at", time())], &["token", "link", "expires_at"]),
+        "Requested": object(&[("requested", boolean())], &["requested"]),
+        "Mailbox": object(&[("letters", list(&object(&letter, &["to", "subject", "text"])))], &["letters"]),
         "Reset": object(&[("token", text()), ("password", password())], &["token", "password"]),
     })
 }
@@ -132,7 +135,7 @@ fn members() -> Value {
             ("expires_at", time()),
         ],
     );
-    let invited = with(&invitation, &[("token", secret()), ("link", text())]);
+    let invited = with(&invitation, &[("token", secret()), ("link", text()), ("mailed", boolean())]);
     let new_invitation = [
         ("email", text()),
         ("role", role()),

@@ -2,7 +2,7 @@
 //! route is in it by being one.
 
 use crate::{Bench, Call};
-use admin::permissions::{Permission, Role, page};
+use admin::permissions::{Permission, Reach, Role, page};
 use admin::{Access, routes};
 use http::StatusCode;
 use serde_json::{Value, json};
@@ -165,8 +165,18 @@ async fn no_role_does_more_than_its_column_and_nobody_reaches_another_tenant() {
             }
         }
     }
+    // An owner of another organization owns nothing of the process.
+    for route in rows().filter(|route| route.permission.reach() == Reach::Process) {
+        asked += 1;
+        refused += 1;
+        let (status, answer) =
+            bench.as_user(&stranger, route.method.as_str(), &absent(route.path), Some(json!({}))).await;
+        if status != StatusCode::FORBIDDEN {
+            unexpected.push(format!("an owner elsewhere {}: {status} {answer}", route.path));
+        }
+    }
     println!(
-        "permission matrix: {} callers x {} routes x own/other tenant: {asked} calls, {allowed} allowed, {refused} refused, {} unexpected",
+        "permission matrix: {} callers x {} routes x own/other tenant, and an owner elsewhere: {asked} calls, {allowed} allowed, {refused} refused, {} unexpected",
         callers.len(),
         rows().count(),
         unexpected.len()

@@ -7,6 +7,7 @@ mod network;
 mod server;
 
 use super::cluster::ClusterSettings;
+use super::people::SmtpSettings;
 use crate::adaptive::Adaptive;
 use crate::guardrails::Action;
 use crate::ids::Name;
@@ -63,6 +64,9 @@ pub struct Document {
     /// `[cluster]`, where there is one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cluster: Option<ClusterSettings>,
+    /// `[smtp]`, where there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub smtp: Option<SmtpSettings>,
     /// The first is that of the top-level tables.
     #[serde(serialize_with = "declared")]
     pub environments: Vec<EnvironmentDocument>,
@@ -90,6 +94,7 @@ impl Document {
             server: Server::default(),
             store: StoreSettings::default(),
             cluster: None,
+            smtp: None,
             environments: vec![EnvironmentDocument::dev()],
             demo_base: None,
         }

@@ -11,6 +11,7 @@ use super::check::weight;
 use super::cluster;
 use super::document::*;
 use super::finding::Findings;
+use super::people;
 use super::shape::{Field, ROOT, Shape, fields};
 use super::source::{Spot, Tree, Value, integer, json};
 use super::value;
@@ -157,6 +158,7 @@ pub(super) fn document(tree: &Tree<'_>, file: &str, findings: &mut Findings) -> 
         };
     }
     document.cluster = root.table("cluster").map(|node| cluster::read(&node, &mut notes));
+    document.smtp = root.table("smtp").map(|node| people::read(&node, &mut notes));
     document.environments = environments(&root, &mut notes);
     for environment in &document.environments {
         keys(environment, &mut notes);

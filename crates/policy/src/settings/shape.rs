@@ -6,8 +6,8 @@
 mod guardrails;
 mod overload;
 
-use super::cluster;
 use super::value::{self, Fault};
+use super::{cluster, people};
 use guardrails::GUARDRAIL;
 
 /// The form of a text.
@@ -59,7 +59,7 @@ pub(super) const fn field(name: &'static str, shape: Shape, doc: &'static str) -
     Field { name, shape, required: false, doc }
 }
 
-const fn required(name: &'static str, shape: Shape, doc: &'static str) -> Field {
+pub(super) const fn required(name: &'static str, shape: Shape, doc: &'static str) -> Field {
     Field { name, shape, required: true, doc }
 }
 
@@ -69,7 +69,7 @@ const fn reserved(name: &'static str) -> Field {
 
 macro_rules! forms {
     ($($name:ident: $what:literal, $pattern:literal, $check:expr;)*) => {
-        $(static $name: Form = Form { what: $what, pattern: $pattern, check: $check };)*
+        $(pub(super) static $name: Form = Form { what: $what, pattern: $pattern, check: $check };)*
     };
 }
 
@@ -111,6 +111,7 @@ pub(super) static ROOT: Shape = Shape::Table(&[
         field("server", Shape::Table(&[SERVER]), "The process: where it listens, what it keeps where."),
         field("store", Shape::Table(&[STORE]), "Where control data and request logs are kept."),
         field("cluster", Shape::Table(&[cluster::FIELDS]), "What several nodes share. Default: nothing."),
+        field("smtp", Shape::Table(&[people::FIELDS]), "How letters to people leave. Default: none do."),
         field(
             "environments",
             Shape::Named(&NAME, &Shape::Table(&[ENVIRONMENT_OWN, ENVIRONMENT])),

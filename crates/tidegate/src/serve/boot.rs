@@ -10,7 +10,7 @@ use super::engine::{Engine, Made};
 use super::last::Last;
 use super::source::{Overrides, Read, Refused, Source, Stamp};
 use super::stop::{self, Signals};
-use super::{cluster, discovery, folder, keeper, logging, memory, shelf, watch};
+use super::{cluster, discovery, folder, keeper, logging, mail, memory, shelf, watch};
 use crate::located::Place;
 use crate::outcome::Outcome;
 use crate::secrets::ProcessSecrets;
@@ -80,7 +80,7 @@ pub(crate) async fn run(place: Place, listen: Option<SocketAddr>) -> anyhow::Res
         aside: console.clone(),
         serves_admin,
     });
-    let store_settings = read.document.store.clone();
+    let (store_settings, smtp) = (read.document.store.clone(), read.document.smtp.clone());
     let cluster = read.document.cluster.clone();
     let declares_keys = read.document.environments.iter().any(|environment| !environment.keys.is_empty());
     let engine = Engine::new(Made {
@@ -90,6 +90,7 @@ pub(crate) async fn run(place: Place, listen: Option<SocketAddr>) -> anyhow::Res
         server,
         store_settings,
         cluster,
+        smtp,
         declares_keys,
         clock,
         tasks,
@@ -214,6 +215,8 @@ async fn open_doors(
         Some(listener) => Some(doors::origin(listener.local_addr()?, false)),
         None => None,
     };
+    let letters = mail::open(engine.smtp.as_ref(), &engine.server, &engine.tasks)?;
+    let links = engine.smtp.as_ref().and_then(|smtp| smtp.console.clone());
     let admin = Admin {
         store: engine.store.clone(),
         live: engine.clone(),
@@ -225,7 +228,7 @@ async fn open_doors(
             origin: origin.clone(),
             same_port: ports.admin.is_none(),
         },
-        identity: Arc::new(Identity::new(&engine.server)),
+        identity: Arc::new(Identity::new(&engine.server, letters, links)),
         turn: Arc::default(),
     };
     console.open(admin::router(admin.clone(), Access::Network));

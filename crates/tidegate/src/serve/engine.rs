@@ -16,7 +16,7 @@ use ledger::Ledger;
 use parking_lot::Mutex;
 use policy::{
     ClusterSettings, Compiled, Discovered, Document, FileKey, Finding, KeyId, KeyRecord, Keyring, Name,
-    Pepper, Secret, Server, StoreSettings, Timestamp,
+    Pepper, Secret, Server, SmtpSettings, StoreSettings, Timestamp,
 };
 use runtime::{Clock, Tasks};
 use std::borrow::Cow;
@@ -50,6 +50,8 @@ pub(crate) struct Engine {
     pub(crate) store_settings: StoreSettings,
     /// What `[cluster]` said then.
     pub(crate) cluster: Option<ClusterSettings>,
+    /// What `[smtp]` said then.
+    pub(crate) smtp: Option<SmtpSettings>,
     /// The settings of the start declared keys, so nobody waits for a first one.
     pub(crate) declares_keys: bool,
     pub(crate) started_at: Timestamp,
@@ -135,6 +137,7 @@ pub(crate) struct Made {
     pub(crate) server: Server,
     pub(crate) store_settings: StoreSettings,
     pub(crate) cluster: Option<ClusterSettings>,
+    pub(crate) smtp: Option<SmtpSettings>,
     pub(crate) declares_keys: bool,
     pub(crate) clock: Clock,
     pub(crate) tasks: Tasks,
@@ -165,6 +168,7 @@ impl Engine {
             server: made.server,
             store_settings: made.store_settings,
             cluster: made.cluster,
+            smtp: made.smtp,
             declares_keys: made.declares_keys,
             state: Mutex::default(),
             store_trouble: Mutex::new(None),
@@ -301,6 +305,7 @@ impl Engine {
                 &self.server,
                 &self.store_settings,
                 self.cluster.as_ref(),
+                self.smtp.as_ref(),
                 &read.document,
             ),
             read_at: Some(self.clock.now()),
@@ -382,6 +387,7 @@ fn restart_needed(
     server: &Server,
     store: &StoreSettings,
     cluster: Option<&ClusterSettings>,
+    smtp: Option<&SmtpSettings>,
     document: &Document,
 ) -> Vec<String> {
     let differs = |field: &str, same: bool| (!same).then(|| field.to_owned());
@@ -411,6 +417,7 @@ fn restart_needed(
         differs("store.url", document.store.url == store.url),
         differs("store.retention", document.store.retention == store.retention),
         differs("cluster", same_cluster(document.cluster.as_ref(), cluster)),
+        differs("smtp", same_smtp(document.smtp.as_ref(), smtp)),
     ];
     fields.into_iter().flatten().collect()
 }
@@ -426,6 +433,18 @@ fn same_cluster(one: Option<&ClusterSettings>, other: Option<&ClusterSettings>) 
     said(one) == said(other)
 }
 
+/// The same of `[smtp]`.
+fn same_smtp(one: Option<&SmtpSettings>, other: Option<&SmtpSettings>) -> bool {
+    let said = |settings: Option<&SmtpSettings>| {
+        settings.map(|said| {
+            let credential =
+                said.credential.as_ref().map(|(user, secret)| (user.clone(), secret.value.clone()));
+            (SmtpSettings { credential: None, ..said.clone() }, credential)
+        })
+    };
+    said(one) == said(other)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -434,9 +453,9 @@ mod tests {
     fn a_changed_port_asks_for_a_restart() {
         let mut document = Document::empty("x.toml");
         let (server, store) = (document.server.clone(), document.store.clone());
-        assert!(restart_needed(&server, &store, None, &document).is_empty());
+        assert!(restart_needed(&server, &store, None, None, &document).is_empty());
         document.server.listen.set_port(9);
         document.cluster = Some(ClusterSettings::default());
-        assert_eq!(restart_needed(&server, &store, None, &document), ["server.listen", "cluster"]);
+        assert_eq!(restart_needed(&server, &store, None, None, &document), ["server.listen", "cluster"]);
     }
 }

@@ -1,6 +1,7 @@
 //! People come in: from nothing to a streamed answer, what a stranger sees of it, and how it ends.
 
 mod host;
+mod letters;
 mod totp;
 
 use serde_json::{Value, json};
