@@ -291,7 +291,7 @@ async fn a_budget_that_is_lowered_is_shared_anew() {
         stand.signal(libc::SIGHUP);
         stand
             .wait_until("the new amount is known", |stand| {
-                let known = stand.log().contains(" serves source=");
+                let known = stand.log().contains("the settings are accepted");
                 async move { known }
             })
             .await;
