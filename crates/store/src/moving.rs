@@ -385,7 +385,10 @@ fn written(key: &[Value]) -> String {
         Value::Int(number) => ["int".to_owned(), number.to_string()],
         Value::Text(text) => ["text".to_owned(), text.to_string()],
         Value::Bytes(bytes) => ["bytes".to_owned(), bytes.iter().map(|byte| format!("{byte:02x}")).collect()],
-        Value::NoInt | Value::NoText | Value::NoBytes => ["none".to_owned(), String::new()],
+        // No column is a list: they are parameters only.
+        Value::NoInt | Value::NoText | Value::NoBytes | Value::Ints(_) | Value::Texts(_) => {
+            ["none".to_owned(), String::new()]
+        }
     };
     serde_json::Value::from(key.iter().map(|value| serde_json::json!(one(value))).collect::<Vec<_>>())
         .to_string()

@@ -221,10 +221,7 @@ mod tests {
         );
         let said = between("", "[logs]\nbodies = true\n");
         assert_eq!(said, ["logs.bodies: false → true"]);
-        let said = between(
-            "",
-            "[[limits]]\nname = \"x\"\nper = \"end_user\"\nlimits = { requests_per_minute = 5 }\n",
-        );
+        let said = between("", "[[limits]]\nname = \"x\"\nper = \"end_user\"\nrequests_per_minute = 5\n");
         assert!(said.len() == 1 && said[0].starts_with("limits[x]: added"), "{said:?}");
     }
 }

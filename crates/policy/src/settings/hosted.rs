@@ -28,10 +28,11 @@ pub struct Identity {
 }
 
 /// What a document of an environment may not say, and where it is said instead.
-const ELSEWHERE: [(&str, &str); 5] = [
+const ELSEWHERE: [(&str, &str); 6] = [
     ("server", "it describes the process: it belongs into the file that `tidegate serve` reads"),
     ("store", "it describes the process: it belongs into the file that `tidegate serve` reads"),
     ("cluster", "it describes the process: it belongs into the file that `tidegate serve` reads"),
+    ("smtp", "it describes the process: it belongs into the file that `tidegate serve` reads"),
     ("environments", "a document describes one environment: write its tables at the top level"),
     ("keys", "keys are live state and no part of a release: make them with `tidegate keys create`"),
 ];

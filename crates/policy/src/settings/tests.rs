@@ -95,7 +95,7 @@ fn unknown_fields_are_all_reported_with_place_and_nearest_name() {
          t.toml:8:1: error: unknown field `limts` in `keys.app`\n  help: did you mean `limits`?\n\
          t.toml:9:12: error: unknown field `request_per_minute` in `keys.app.limits`\n  \
          help: did you mean `requests_per_minute`?\n\
-         t.toml:10:2: error: unknown field `nothing`\n  help: known here: server, store, cluster, environments, \
+         t.toml:10:2: error: unknown field `nothing`\n  help: known here: server, store, cluster, smtp, environments, \
          providers, models, routes, keys, logs, limits, budgets, guardrails, cache"
     );
 }

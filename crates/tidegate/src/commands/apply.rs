@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 const USUAL: &str = "dev";
 /// What describes the process, and so no environment.
-const OF_PROCESS: [&str; 3] = ["server", "store", "cluster"];
+const OF_PROCESS: [&str; 4] = ["server", "store", "cluster", "smtp"];
 
 #[derive(Debug, clap::Args)]
 #[command(
