@@ -103,6 +103,11 @@ pub(crate) async fn rollback(
     let store = admin.store.load()?;
     let hosted = owned(&admin, &store, &place).await?;
     let row = load(&store, &place, number).await?;
+    if !super::is_of_console(&row) {
+        return Err(ApiError::Conflict(format!(
+            "release {number} is of the time before the console owned this environment: apply its document (`tidegate releases show {number}`)"
+        )));
+    }
     if !was_published(&store, &place, number).await? {
         return Err(ApiError::Conflict(format!("release {number} was never in force: publish it instead")));
     }

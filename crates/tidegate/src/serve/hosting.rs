@@ -164,6 +164,7 @@ impl Engine {
         }
         let mut alone = state.document.clone().unwrap_or_else(|| Document::empty("settings"));
         alone.environments = vec![read];
+        alone.file = "document".into();
         self.compile_one(&state, &alone, 0)
             .map(|compiled| words(&compiled.warnings))
             .map_err(|findings| words(&findings))
