@@ -233,9 +233,12 @@ impl Caller {
 
     /// Whether everything that a role would give in a place is held there already: nobody gives more than they have.
     pub(crate) fn may_give(&self, role: Role, organization: &str, workspace: &str) -> bool {
+        // A role in the whole of the host's own organization gives what concerns the process, too.
+        let mut grants = self.0.grants.iter().filter(|grant| *grant.organization == *organization);
+        let process = workspace.is_empty() && grants.any(|grant| &*grant.handle == HOST_ORGANIZATION);
         let asked = Permission::given().filter(|permission| role.gives(*permission));
         asked
-            .filter(|permission| permission.reach() != Reach::Process)
+            .filter(|permission| process || permission.reach() != Reach::Process)
             .all(|permission| self.holds(permission, organization, workspace))
     }
 

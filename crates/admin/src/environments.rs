@@ -3,7 +3,7 @@
 //! Each has one owner. What the settings file describes is the file's, and read-only here; all others are the console's. Which
 //! one an id means is found out in one place, within what the caller may do there: what is another tenant's is not found.
 
-use crate::caller::Caller;
+use crate::caller::{Caller, HOST_ORGANIZATION};
 use crate::identity::{names, secrets};
 use crate::live::{EnvironmentState, Owner};
 use crate::permissions::Permission;
@@ -39,6 +39,7 @@ pub(crate) struct NewEnvironment {
 #[serde(deny_unknown_fields)]
 pub(crate) struct EnvironmentChange {
     /// `null`: as the layer has it.
+    #[serde(deserialize_with = "Option::deserialize")]
     approvals: Option<u8>,
 }
 
@@ -87,8 +88,10 @@ pub(crate) async fn place(
 ) -> Result<PlaceRow, ApiError> {
     let mut places = visible(&admin.store.load()?, caller, permission).await?;
     let exact = places.iter().position(|place| *place.id == *asked || *place.handle == *asked);
+    // To whoever owns the process everything is visible, but a name is one of the host's own: others choose theirs freely.
+    let own = |place: &PlaceRow| !caller.is_host() || &*place.organization_handle == HOST_ORGANIZATION;
     let named = || {
-        let mut named = (0..places.len()).filter(|at| *places[*at].name == *asked);
+        let mut named = (0..places.len()).filter(|at| *places[*at].name == *asked && own(&places[*at]));
         named.next().filter(|_| named.next().is_none())
     };
     match exact.or_else(named) {

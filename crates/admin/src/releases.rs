@@ -77,9 +77,12 @@ pub(crate) async fn list(
         Some(asked) => environments::find(&admin, &caller, Permission::ReadReleases, &asked).await?,
         None => None,
     };
-    let narrow = asked.is_some() || !caller.is_host();
-    let fetched = if narrow { limit * running.len().max(1) } else { limit };
-    let mut rows = admin.store.load()?.releases(fetched).await?;
+    let store = admin.store.load()?;
+    let mut rows = match &asked {
+        Some(handle) => store.releases_of(handle, i64::MAX as u64, limit).await?,
+        // Environments of one settings file share a sequence of numbers.
+        None => store.releases(if caller.is_host() { limit } else { limit * running.len().max(1) }).await?,
+    };
     rows.retain(|row| {
         scope.contains(&row.environment) && asked.as_ref().is_none_or(|handle| row.environment == *handle)
     });
@@ -121,7 +124,7 @@ fn view(row: ReleaseRow, running: &[(Name, u64)], with_document: bool) -> Releas
 
 /// Whether the console made it, and not a settings file.
 pub(crate) fn is_of_console(row: &ReleaseRow) -> bool {
-    row.source.starts_with("console")
+    row.source == "console" || row.source.starts_with("console, ")
 }
 
 /// Whoever makes a change, as people read it.
@@ -130,7 +133,7 @@ pub(crate) fn author(caller: &Caller) -> String {
         Who::Host => "host".to_owned(),
         Who::Nobody => String::new(),
         Who::Person(person) => person.1.email.to_string(),
-        Who::Token(token) => format!("token {}", token.name),
+        Who::Token(token) => format!("token {} ({})", token.name, token.user),
     }
 }
 

@@ -34,7 +34,7 @@ impl FromRequestParts<Admin> for Visitor {
         Ok(Self {
             address: address.map(|address| address.to_string()).unwrap_or_default(),
             agent: agent.collect(),
-            by_loopback_name: is_loopback_name(text(header::HOST)),
+            by_loopback_name: is_loopback_name(text(header::HOST)) && !came_by_proxy(&parts.headers),
             tls: text(header::HeaderName::from_static("x-forwarded-proto")) == "https",
         })
     }
@@ -48,6 +48,14 @@ fn is_loopback_name(host: &str) -> bool {
     };
     name.eq_ignore_ascii_case("localhost")
         || name.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// A proxy on this machine speaks for others, whatever name it asks for.
+fn came_by_proxy(headers: &http::HeaderMap) -> bool {
+    headers.keys().any(|name| {
+        let name = name.as_str();
+        name.starts_with("x-forwarded-") || matches!(name, "forwarded" | "x-real-ip" | "via")
+    })
 }
 
 impl Visitor {

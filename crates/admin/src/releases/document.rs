@@ -101,9 +101,13 @@ pub(crate) async fn diff(
         None => in_force(&admin, &place)?,
     };
     let (before, after) = (load(&store, &place, against).await?, load(&store, &place, number).await?);
-    // What is bound is the same on both sides, and no difference of releases.
-    let none = Bound::default();
-    Ok(Json(difference(&read(&place, &before, &none)?, &read(&place, &after, &none)?)))
+    // What is bound is no part of a release, but what it comes with is put into force with it.
+    let hosted = store.find_hosted(&place.handle).await?;
+    let parsed = |text: &str| Bound::read(text).map_err(|error| ApiError::Internal(error.to_string()));
+    let bound = parsed(hosted.as_ref().map_or("", |hosted| &hosted.bound))?;
+    let said = after.bound.as_deref().map(parsed).transpose()?;
+    let next = said.map_or_else(|| bound.clone(), |said| bound.after(&said));
+    Ok(Json(difference(&read(&place, &before, &bound)?, &read(&place, &after, &next)?)))
 }
 
 /// `POST /api/environments/{id}/diff`: what a document would change.

@@ -6,7 +6,7 @@
 use super::document::{identity, load, words};
 use super::publish::{self, Published};
 use super::{ReleaseView, author, checksum};
-use crate::caller::Caller;
+use crate::caller::{Caller, HOST_ORGANIZATION};
 use crate::environments::{first, place};
 use crate::live::Owner;
 use crate::permissions::Permission;
@@ -61,7 +61,9 @@ pub(crate) async fn make(
     let place = place(&admin, &caller, Permission::WriteReleases, &id).await?;
     let message = message(asked.message.as_deref())?;
     // The places of what is wrong are those of what was sent.
-    let host = caller.is_host() || caller.holds_process(Permission::UseHostSecrets);
+    // What is the host's own is named in its own organization alone, whoever writes it.
+    let host =
+        &*place.organization_handle == HOST_ORGANIZATION && caller.holds_process(Permission::UseHostSecrets);
     policy::parse_environment(&asked.document, "document", &identity(&place), host)
         .map_err(|findings| words(&findings))?;
     let (document, said) =
@@ -153,13 +155,22 @@ impl Draft {
         }
         let store = admin.store.load()?;
         let known = store.find_hosted(&place.handle).await?;
+        let builds = identity(&place).layer == Layer::Development;
+        if known.is_none()
+            && !builds
+            && !caller.holds(Permission::PublishReleases, &place.organization, &place.workspace)
+        {
+            return Err(ApiError::Forbidden(
+                "the first release of this environment is in force at once, which needs the permission `releases:publish`".into(),
+            ));
+        }
         let hosted = known.clone().unwrap_or_else(|| self.unknown(admin, &place));
         let trial = publish::trial(&hosted, &self.document, self.bound.as_deref())?;
         let warnings = admin.live.check_hosted(&trial).map_err(ApiError::Findings)?;
         let row = self.number(admin, &store, &place).await?;
         let published = match known {
             None => Some(publish::host(admin, &store, trial, &row).await?),
-            Some(_) if hosted.layer == Layer::Development => {
+            Some(_) if builds && hosted.approvals.unwrap_or(0) == 0 => {
                 let next = publish::whole(&hosted, &row, row.at, &row.author, "publish", &row.message);
                 Some(publish::put(admin, &store, &hosted, next, self.bound.as_deref()).await?)
             }
@@ -198,7 +209,7 @@ impl Draft {
             number,
             at,
             source: self.source.clone(),
-            checksum: checksum(&self.document),
+            checksum: checksum(&format!("{}\n{}", self.document, self.bound.as_deref().unwrap_or_default())),
             message: self.message.clone(),
             document: self.document.clone(),
             author: self.author.clone(),

@@ -86,7 +86,15 @@ pub(crate) async fn publish(
     let (by, why, now) = (author(&caller), message(asked.message.as_deref())?, admin.clock.now());
     let next = match share(asked.percent)? {
         MILLION => whole(&hosted, &row, now, &by, "publish", &why),
-        share => gradual(&hosted, &row, share, now, &by, &why)?,
+        share => {
+            // What is bound is bound for all.
+            if bound.is_some() && trial.bound != hosted.bound {
+                return Err(ApiError::Conflict(format!(
+                    "release {number} comes with other base URLs, credentials or budgets, which hold for all end users: publish it for all"
+                )));
+            }
+            gradual(&hosted, &row, share, now, &by, &why)?
+        }
     };
     choose(&store, &place, &asked.users, next.candidate.is_some()).await?;
     put(&admin, &store, &hosted, next, bound.as_deref()).await.map(Json)
@@ -127,8 +135,15 @@ pub(crate) async fn approve(
     let store = admin.store.load()?;
     let hosted = owned(&admin, &store, &place).await?;
     let row = load(&store, &place, number).await?;
+    if !caller.is_host() && caller.person().is_err() {
+        return Err(ApiError::Refused(
+            "own_release",
+            "a release is approved by a person who is signed in".into(),
+        ));
+    }
     let name = author(&caller);
-    if name == row.author {
+    let own = format!("({})", caller.user_id());
+    if name == row.author || row.author.ends_with(&own) {
         return Err(ApiError::Refused(
             "own_release",
             "a release is approved by somebody else than who made it".into(),

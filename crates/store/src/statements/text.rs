@@ -347,7 +347,7 @@ pub(crate) static LATEST_DECLARED: Statement = Statement::control(
     concat!(
         "SELECT ",
         release_columns!(),
-        " FROM releases WHERE source NOT LIKE 'console%' ORDER BY number DESC LIMIT 1"
+        " FROM releases WHERE source <> 'console' AND source NOT LIKE 'console, %' ORDER BY number DESC LIMIT 1"
     ),
 );
 pub(crate) static INSERT_RELEASE: Statement = Statement::control(

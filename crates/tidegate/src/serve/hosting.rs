@@ -115,7 +115,7 @@ impl Engine {
         let mut whole = whole(document, &state.hosting, &mut troubles);
         let mut compiled = self.compile_one(state, &whole, number);
         if compiled.is_err() && whole.environments.iter().any(|environment| environment.release.is_some()) {
-            let bad: HashSet<Name> = self.unsound(state, &whole, &mut troubles);
+            let bad: HashSet<Name> = self.unsound(state, whole.to_mut(), &mut troubles);
             whole.to_mut().environments.retain(|environment| !bad.contains(&environment.name));
             compiled = self.compile_one(state, &whole, number);
         }
@@ -140,14 +140,18 @@ impl Engine {
         Ok(compiled)
     }
 
-    /// Those of the console's environments that do not compile by themselves.
-    fn unsound(&self, state: &State, whole: &Document, troubles: &mut Troubles) -> HashSet<Name> {
-        let hosted = whole.environments.iter().filter(|environment| environment.release.is_some());
+    /// Those of the console's environments that do not compile by themselves. Where only the next release does not, the one
+    /// that most have serves all.
+    fn unsound(&self, state: &State, whole: &mut Document, troubles: &mut Troubles) -> HashSet<Name> {
         let mut bad = HashSet::new();
-        for environment in hosted {
-            let alone = Document { environments: vec![environment.clone()], ..whole.clone() };
-            if let Err(findings) = self.compile_one(state, &alone, 0) {
-                troubles.insert(environment.name.clone(), words(&findings));
+        let mut alone = Document { environments: Vec::new(), ..whole.clone() };
+        for environment in whole.environments.iter_mut().filter(|environment| environment.release.is_some()) {
+            alone.environments = vec![environment.clone()];
+            let Err(findings) = self.compile_one(state, &alone, 0) else { continue };
+            troubles.insert(environment.name.clone(), words(&findings));
+            environment.rollout = None;
+            alone.environments = vec![environment.clone()];
+            if self.compile_one(state, &alone, 0).is_err() {
                 bad.insert(environment.name.clone());
             }
         }

@@ -39,6 +39,8 @@ pub(crate) async fn connect(engine: &Arc<Engine>) -> Result<Option<Secret>, Stor
     let keys = store.keys().await?;
     engine.ledger.restore_balances(&store.balances().await?);
     let latest = store.latest_declared().await?;
+    // The database is the truth, also one that was put back to an earlier day.
+    engine.state.lock().hosting.revision = 0;
     engine.read_hosted(&store).await?;
     let was_empty = keys.is_empty();
     take_in(engine, keys, latest);

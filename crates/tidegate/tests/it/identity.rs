@@ -132,6 +132,31 @@ async fn a_second_organization_has_its_own_environment_and_sees_nothing_of_the_f
     }
     let mine = other.get("/api/keys").await.json();
     assert_eq!(mine["keys"].as_array().unwrap().len(), 1, "{mine}");
+    // What the host calls by name is never another organization's.
+    let body = json!({ "name": "staging", "layer": "development" });
+    assert_eq!(other.post("/api/environments", body).await.status, 201);
+    let file = stand.dir.join("staging.toml");
+    std::fs::write(&file, "[providers.openai]\ncredential = \"env:STAND_KEY\"\n").unwrap();
+    let (code, _, err) = stand.command(&["apply", file.to_str().unwrap(), "--environment", "staging"]);
+    assert!(code == 1 && err.contains("no environment `staging`"), "{err}");
+    let (code, _, err) = stand.command(&["apply", file.to_str().unwrap(), "--environment", id]);
+    assert!(code == 1 && err.contains("only its owner"), "{err}");
+}
+
+#[tokio::test]
+async fn a_proxy_on_this_machine_opens_no_sign_up_and_a_small_token_makes_no_owner() {
+    let stand = Stand::start(Setup::default()).await;
+    let body = json!({ "email": "eve@example.com", "password": PASSWORD }).to_string();
+    let proxied = stand.client().with_key("").header("x-forwarded-for", "203.0.113.9");
+    assert_eq!(proxied.post("/api/sign-up", body).await.status, 403);
+    let owner = Browser::of(&stand, &sign_up(&stand, "ann@example.com").await);
+    let scopes = ["members:read", "members:write", "keys:read", "keys:write", "usage:read"];
+    let made = owner.post("/api/tokens", json!({ "name": "small", "scopes": scopes })).await;
+    assert_eq!(made.status, 201, "{}", made.text());
+    let token = stand.client().with_key(made.json()["secret"].as_str().unwrap());
+    let reply = token.post("/api/invitations", json!({ "role": "owner" }).to_string()).await;
+    assert_eq!(reply.status, 403, "{}", reply.text());
+    assert_eq!(owner.post("/api/invitations", json!({ "role": "owner" })).await.status, 201);
 }
 
 #[tokio::test]
